@@ -1,0 +1,67 @@
+"""`connector.market`: quotes, once or as a stream."""
+
+from __future__ import annotations
+
+from ibkr_connector.contracts.lookup import ContractBook
+from ibkr_connector.errors import InvalidRequest
+from ibkr_connector.models.contract import Contract
+from ibkr_connector.models.market import Quote
+from ibkr_connector.session.thread import SessionThread
+from ibkr_connector.streams.hub import QuoteHub
+from ibkr_connector.session.mailbox import Mailbox
+from ibkr_connector.streams.quotes import QuoteStream
+from ibkr_connector.symbols import parse_symbol
+
+_QUOTE_TIMEOUT_S = 11.0
+"""TWS answers a snapshot within 11 s (IBKR, "Market Data Snapshots")."""
+_QUOTE_MAX_AGE_S = 5.0
+
+
+class MarketApi:
+    """Live market data."""
+
+    def __init__(self, thread: SessionThread, book: ContractBook, hub: QuoteHub, timeout: float) -> None:
+        self._thread = thread
+        self._book = book
+        self._hub = hub
+        self._timeout = timeout
+
+    async def quote(
+        self, symbol: str | Contract, *, max_age: float = _QUOTE_MAX_AGE_S, timeout: float = _QUOTE_TIMEOUT_S
+    ) -> Quote:
+        """A quote at most `max_age` seconds old; waits up to `timeout` seconds for one.
+
+        Raises:
+            NoMarketData: nothing came. MarketDataNotSubscribed: the account may not see it.
+            ContractNotFound, AmbiguousContract, InvalidRequest: the symbol.
+        """
+        if not max_age > 0 or not timeout > 0:
+            raise InvalidRequest("max_age and timeout must be > 0 seconds.", field="timeout", legal="> 0")
+        contract = parse_symbol(symbol)
+        return await self._thread.run(self._quote(contract, max_age, timeout))
+
+    async def _quote(self, contract: Contract, max_age: float, timeout: float) -> Quote:
+        details = await self._book.details(contract, self._timeout)
+        return await self._hub.quote(details.contract, max_age=max_age, timeout=timeout)
+
+    def stream(self, symbol: str | Contract, *, buffer: int = 10_000) -> QuoteStream:
+        """A stream of quotes; open it with `async with`. `buffer` bounds what a slow reader may lag behind."""
+        if buffer < 1:
+            raise InvalidRequest("buffer must be at least 1.", field="buffer", value=repr(buffer), legal=">= 1")
+        contract = parse_symbol(symbol)
+
+        async def attach(box: Mailbox[Quote]) -> Contract:
+            return await self._thread.run(self._attach(contract, box))
+
+        async def detach(qualified: Contract, box: Mailbox[Quote]) -> None:
+            await self._thread.run(self._detach(qualified, box))
+
+        return QuoteStream(attach, detach, buffer)
+
+    async def _attach(self, contract: Contract, box: Mailbox[Quote]) -> Contract:
+        details = await self._book.details(contract, self._timeout)
+        await self._hub.attach(details.contract, box, self._timeout)
+        return details.contract
+
+    async def _detach(self, contract: Contract, box: Mailbox[Quote]) -> None:
+        self._hub.detach(contract, box)

@@ -1,0 +1,404 @@
+"""What a backend is: a set of reads, a set of writes, and one stream of broker facts.
+
+A backend lives on the session's event loop and is used from it only. Reads are coroutines that return converted values
+or raise the typed errors of `ibkr_connector.errors`; they neither pace nor retry (the session does both). Writes are
+plain functions without an `await`: when one returns, the bytes are with the operating system; when one raises, the
+order is *maybe sent*. Everything the broker says about orders comes as a `BrokerFact` to the sink, in wire order,
+asked for or not: that stream, not a library's objects, is the truth about orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol, TypeAlias
+
+from ibkr_connector.models.account import Execution, PnL, Position
+from ibkr_connector.models.contract import Contract, ContractDetails
+from ibkr_connector.models.market import Bar, Quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What this backend can do; a call outside it raises `NotSupportedByBackend`."""
+
+    name: str
+    """`tws` or `web`."""
+    library: str
+    """The client library and its version, for `doctor` and logs."""
+    client_ids: bool = True
+    """Whether connections carry a client id (TWS) or one session is shared (Web)."""
+    market_data_streams: bool = True
+    what_if: bool = True
+    global_cancel: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectInfo:
+    """What the handshake told."""
+
+    accounts: tuple[str, ...]
+    next_valid_id: int
+    server_version: int
+    connected_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireOrder:
+    """One order as it goes to the broker: every field final, prices exact. `transmit` False holds it for its group."""
+
+    order_id: int
+    contract: Contract
+    action: str
+    quantity: Decimal
+    order_type: str
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    trail_amount: Decimal | None
+    trail_percent: Decimal | None
+    tif: str
+    good_till: datetime | None
+    outside_rth: bool
+    account: str
+    order_ref: str
+    parent_id: int = 0
+    oca_group: str = ""
+    oca_type: int = 0
+    transmit: bool = True
+    what_if: bool = False
+
+
+# --- facts: what the broker said about orders and the link ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderEchoed:
+    """openOrder: the order as the broker holds it."""
+
+    order_id: int
+    client_id: int
+    perm_id: int
+    order_ref: str
+    account: str
+    contract: Contract
+    action: str
+    quantity: Decimal
+    order_type: str
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    trail_amount: Decimal | None
+    trail_percent: Decimal | None
+    tif: str
+    outside_rth: bool
+    parent_id: int
+    oca_group: str
+    status: str
+    warning: str = ""
+    reject_reason: str = ""
+    what_if: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderStatusSeen:
+    """orderStatus."""
+
+    order_id: int
+    client_id: int
+    perm_id: int
+    status: str
+    filled: Decimal
+    remaining: Decimal
+    avg_fill_price: Decimal
+    parent_id: int = 0
+    why_held: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionSeen:
+    """execDetails, live (`replayed` False) or as part of an answer (`replayed` True)."""
+
+    execution: Execution
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommissionSeen:
+    """commissionReport. `realized_pnl` is None on opening trades."""
+
+    exec_id: str
+    commission: Decimal
+    currency: str
+    realized_pnl: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCompleted:
+    """completedOrder: an order that ended today, by perm_id (its order id is not told)."""
+
+    perm_id: int
+    order_ref: str
+    account: str
+    contract: Contract
+    action: str
+    quantity: Decimal
+    filled: Decimal
+    order_type: str
+    status: str
+    completed_status: str = ""
+    completed_time: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderNotice:
+    """An error or warning message whose id is one of our order ids. What it means depends on the operation outstanding."""
+
+    order_id: int
+    code: int
+    text: str
+    reject_json: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemNotice:
+    """A message about no request (id -1): 1100, 1101, 1102, 2103 …"""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextIdTold:
+    """nextValidId."""
+
+    order_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketClosed:
+    """The connection ended, by the other side or by us."""
+
+    reason: str
+    expected: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionSeen:
+    """A position update outside an answer (position and portfolio messages)."""
+
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountValueSeen:
+    """One account value changed."""
+
+    account: str
+    key: str
+    value: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PnlSeen:
+    """A new profit-and-loss figure."""
+
+    pnl: PnL
+
+
+BrokerFact: TypeAlias = (
+    OrderEchoed
+    | OrderStatusSeen
+    | ExecutionSeen
+    | CommissionSeen
+    | OrderCompleted
+    | OrderNotice
+    | SystemNotice
+    | NextIdTold
+    | SocketClosed
+    | PositionSeen
+    | AccountValueSeen
+    | PnlSeen
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """The broker's own preview of an order, in the account's base currency. None = not told."""
+
+    init_margin_before: Decimal | None = None
+    init_margin_after: Decimal | None = None
+    init_margin_change: Decimal | None = None
+    maint_margin_before: Decimal | None = None
+    maint_margin_after: Decimal | None = None
+    maint_margin_change: Decimal | None = None
+    equity_before: Decimal | None = None
+    equity_after: Decimal | None = None
+    commission: Decimal | None = None
+    min_commission: Decimal | None = None
+    max_commission: Decimal | None = None
+    commission_currency: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRecords:
+    """The answer to open or completed orders; `complete` is False when the end marker did not come."""
+
+    echoes: tuple[OrderEchoed, ...] = ()
+    statuses: tuple[OrderStatusSeen, ...] = ()
+    completed: tuple[OrderCompleted, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRecords:
+    """The answer to an executions request; `complete` is False when the end marker did not come (it happens for real)."""
+
+    executions: tuple[Execution, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRequest:
+    """One historical-data request, in IBKR's own terms."""
+
+    contract: Contract
+    end: datetime | None
+    """Aware; None = now."""
+    duration: str
+    bar_size: str
+    what_to_show: str = "TRADES"
+    use_rth: bool = True
+
+
+QuoteSink: TypeAlias = Callable[[Quote], None]
+FactSink: TypeAlias = Callable[[BrokerFact], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class LineHandle:
+    """One market-data line in use; pass it back to `close_line`."""
+
+    req_id: int
+    contract: Contract
+    snapshot: bool = False
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """One connection to IBKR. Used from the session's loop only."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """Whether the handshake is done and the transport is up."""
+        ...
+
+    def on_fact(self, sink: FactSink) -> None:
+        """Name the one receiver of facts; called before `connect`."""
+        ...
+
+    def allow_ids_from(self, first: int) -> None:
+        """Request and order numbers handed out from now on are >= `first`."""
+        ...
+
+    def take_id(self) -> int:
+        """The next number of the one rising sequence that orders and requests share."""
+        ...
+
+    async def connect(self, *, host: str, port: int, client_id: int, timeout: float) -> ConnectInfo:
+        """Connect and shake hands within `timeout` seconds. Sends nothing after startApi.
+
+        Raises: ConnectionRefused, ConnectTimeout, ClientIdInUse, UnsupportedServerVersion, IBKRConnectionError.
+        """
+        ...
+
+    async def disconnect(self) -> None:
+        """Close and wait until the transport is closed. Idempotent."""
+        ...
+
+    # reads: each raises RequestTimeout / NotConnected / ConnectionLost / a typed error of the answer's code
+    async def server_time(self, timeout: float) -> datetime:
+        """IBKR's clock, UTC, whole seconds on TWS."""
+        ...
+
+    async def positions(self, timeout: float) -> list[Position]:
+        """All positions of all accounts of the login; zero positions included as sent."""
+        ...
+
+    async def account_values(self, account: str, timeout: float) -> list[AccountValueSeen]:
+        """The account's figures (accountSummary tags, and per-currency cash)."""
+        ...
+
+    async def open_orders(self, timeout: float, *, all_clients: bool = True) -> OrderRecords:
+        """Orders that work now; facts are also sent to the sink."""
+        ...
+
+    async def completed_orders(self, timeout: float) -> OrderRecords:
+        """Orders that ended today; facts are also sent to the sink."""
+        ...
+
+    async def executions(self, timeout: float, *, account: str = "") -> ExecutionRecords:
+        """Executions since midnight; facts are also sent to the sink (replayed=True), commissions too."""
+        ...
+
+    async def contract_details(self, contract: Contract, timeout: float) -> list[ContractDetails]:
+        """Every contract that fits. Raises ContractNotFound."""
+        ...
+
+    async def search_contracts(self, pattern: str, timeout: float) -> list[Contract]:
+        """Contracts whose symbol or name starts with `pattern` (at most 16)."""
+        ...
+
+    async def historical_bars(self, request: HistoryRequest, timeout: float) -> list[Bar]:
+        """Bars, oldest first. Raises NoMarketData, HistoricalDataError, PacingError, ContractNotFound."""
+        ...
+
+    async def head_timestamp(self, contract: Contract, what_to_show: str, timeout: float, *, use_rth: bool) -> datetime:
+        """The earliest data available."""
+        ...
+
+    async def what_if(self, order: WireOrder, timeout: float) -> WhatIf:
+        """The broker's preview; nothing is placed."""
+        ...
+
+    def subscribe_account(self, account: str) -> None:
+        """Start account values, portfolio and P&L updates (facts)."""
+        ...
+
+    def unsubscribe_account(self, account: str) -> None:
+        """Stop them."""
+        ...
+
+    def open_line(
+        self, contract: Contract, sink: QuoteSink, on_error: Callable[[Exception], None], generic_ticks: str = ""
+    ) -> LineHandle:
+        """Open a streaming market-data line; `sink` is called on the loop with a whole `Quote` per packet of changes."""
+        ...
+
+    def close_line(self, line: LineHandle) -> None:
+        """Close it. Idempotent; silent when disconnected."""
+        ...
+
+    async def snapshot(self, contract: Contract, timeout: float) -> Quote:
+        """One quote without a lasting line (TWS: up to 11 s)."""
+        ...
+
+    # writes: no await inside; raise NotConnected when it is certain that nothing was written
+    def send_order(self, order: WireOrder) -> None:
+        """Write a new order or a change. Any exception but NotConnected means *maybe sent*."""
+        ...
+
+    def send_cancel(self, order_id: int) -> None:
+        """Write a cancel."""
+        ...
+
+    def send_global_cancel(self) -> None:
+        """Write a cancel of every order of the login, other programs' too."""
+        ...

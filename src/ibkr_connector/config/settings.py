@@ -1,0 +1,391 @@
+"""The settings, one frozen section per room: what exists, its type, bounds, unit and default.
+
+A room is given its own section, never the whole configuration. How values are found (arguments, environment, file)
+is the business of `load`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field as dataclass_field, fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from .origin import DEFAULT, Origin
+
+APP_NAME = "ibkr-connector"
+MASK = "********"
+LIVE_PORT = 7496
+"""TWS's default API port for live trading; 7497 is the paper port (IB Gateway: 4001 and 4002)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a listing says about a field, and how the environment may touch it."""
+
+    help: str
+    unit: str = ""
+    env: str | None = None
+    """The environment variable's name where it is not IBKR_<SECTION>_<KEY>."""
+    looser: Literal["", "higher", "yes", "no"] = ""
+    """The direction that loosens a risk limit: the environment may not go there."""
+    file_only: bool = False
+    """Only the settings file may say it."""
+    endpoint: bool = False
+    """Written in [paper_trading] or [live_trading], whichever the mode selects."""
+
+
+def _endpoint(text: str, env: str, *, unit: str = "") -> Setting:
+    return Setting(text, unit=unit, env=env, endpoint=True)
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Limit = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Tiers = tuple[Seconds, Seconds, Seconds]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, no unknown fields, no values in error texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ConnectionSettings(Section):
+    """Which gateway, which account, and how patiently to connect."""
+
+    mode: Annotated[
+        Literal["paper", "live"],
+        Setting("paper or live; live also needs account_id here and allow_live=True in code", env="IBKR_MODE"),
+    ] = "paper"
+    backend: Annotated[Literal["tws"], Setting("how to reach IBKR: tws (TWS or IB Gateway)", env="IBKR_BACKEND")] = (
+        "tws"
+    )
+    tws_library: Annotated[
+        Literal["auto", "ib_insync", "ib_async"],
+        Setting("client library of the tws backend; auto takes the one installed", env="IBKR_TWS_LIBRARY"),
+    ] = "auto"
+    read_only: Annotated[bool, Setting("refuse every order, whatever the gateway allows", env="IBKR_READ_ONLY")] = False
+    host: Annotated[str, Field(min_length=1, max_length=253), _endpoint("host of TWS or IB Gateway", "IBKR_HOST")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[
+        int,
+        Field(ge=1, le=65_535),
+        _endpoint("API port: TWS 7497 paper, 7496 live; IB Gateway 4002 paper, 4001 live", "IBKR_PORT"),
+    ] = 7497
+    client_id: Annotated[
+        int,
+        Field(ge=0, le=2**31 - 1),
+        _endpoint("API client id, fixed: orders belong to it; one per program on a gateway", "IBKR_CLIENT_ID"),
+    ] = 2
+    account_id: Annotated[
+        str,
+        Field(pattern=r"^[A-Z0-9]{0,20}$", validate_default=True),
+        _endpoint("account to trade; empty: the gateway's only account (paper)", "IBKR_ACCOUNT_ID"),
+    ] = ""
+    account_currency: Annotated[
+        str, Field(pattern=r"^[A-Z]{3}$"), _endpoint("base currency of the account", "IBKR_ACCOUNT_CURRENCY")
+    ] = "USD"
+    username: Annotated[
+        str, Setting("IBKR user name; TWS and IB Gateway hold the login themselves", env="IBKR_USERNAME")
+    ] = ""
+    password: Annotated[SecretStr, Setting("IBKR password; better in the environment", env="IBKR_PASSWORD")] = (
+        SecretStr("")
+    )
+    handshake_timeouts: Annotated[
+        Tiers,
+        Setting(
+            "time for one connection attempt: normally, after 2 failures, after 5 failures",
+            unit="seconds",
+            env="IBKR_HANDSHAKE_TIMEOUTS",
+        ),
+    ] = (8.0, 5.0, 3.0)
+    connect_attempts: Annotated[
+        tuple[
+            Annotated[int, Field(ge=1, le=100)],
+            Annotated[int, Field(ge=1, le=100)],
+            Annotated[int, Field(ge=1, le=100)],
+        ],
+        Setting("attempts of one connect(): normally, after 2, after 5 failures", env="IBKR_CONNECT_ATTEMPTS"),
+    ] = (3, 2, 1)
+    connect_delays: Annotated[
+        Tiers,
+        Setting(
+            "pause between attempts: normally, after 2, after 5 failures", unit="seconds", env="IBKR_CONNECT_DELAYS"
+        ),
+    ] = (3.0, 2.0, 1.0)
+    sync_timeout: Annotated[
+        Seconds,
+        Setting("time for the start-up sync of account and orders", unit="seconds", env="IBKR_SYNC_TIMEOUT"),
+    ] = 30.0
+    request_timeout: Annotated[
+        Seconds, Setting("time for a read to be answered", unit="seconds", env="IBKR_REQUEST_TIMEOUT")
+    ] = 30.0
+
+    @field_validator("handshake_timeouts", "connect_attempts", "connect_delays", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("host")
+    @classmethod
+    def _plain_host(cls, value: str) -> str:
+        if any(mark in value for mark in "\"'/ \t@"):
+            raise ValueError("should be a bare host name or address: no quotes, scheme, path or spaces")
+        return value
+
+    @field_validator("account_id", "account_currency", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("account_id")
+    @classmethod
+    def _account_fits_mode(cls, value: str, info: Any) -> str:
+        mode = info.data.get("mode")
+        if mode == "live" and not value:
+            raise ValueError("is needed when mode is live: no live account is touched unless it is named")
+        if mode == "paper" and value and not value.startswith("D"):
+            raise ValueError("should start with D (DU1234567): mode is paper and this names a live account")
+        return value
+
+
+class PathSettings(Section):
+    """Where files live. Relative paths in a settings file start at that file's folder."""
+
+    state_dir: Annotated[
+        Path,
+        Setting("order journal, id marks and audit trail; ~ and $VARIABLES are expanded", env="IBKR_STATE_DIR"),
+    ] = Field(default_factory=lambda: _default_state_dir())
+
+
+class OrderSettings(Section):
+    """Patience with orders."""
+
+    order_deadline: Annotated[
+        Seconds, Setting("an order not written by then is given up, and not sent", unit="seconds")
+    ] = 10.0
+    ack_timeout: Annotated[Seconds, Setting("a written order not answered by then is in doubt", unit="seconds")] = 5.0
+    settle_interval: Annotated[
+        Seconds, Setting("pause between the two rounds that prove an order absent", unit="seconds")
+    ] = 10.0
+    settle_link_up: Annotated[
+        Seconds, Setting("the broker link must be up this long before absence counts", unit="seconds")
+    ] = 30.0
+
+
+class RiskLimits(Section):
+    """Pre-trade limits. `none` switches one off; the environment may tighten but not loosen them."""
+
+    max_position_size: Annotated[
+        Limit | None,
+        Setting("largest position in one contract, either side", unit="shares or contracts", looser="higher"),
+    ] = Decimal(10_000)
+    max_position_value: Annotated[
+        Limit | None, Setting("largest position in one contract by value", unit="base currency", looser="higher")
+    ] = None
+    max_order_size: Annotated[Limit | None, Setting("largest order", unit="shares or contracts", looser="higher")] = (
+        Decimal(10_000)
+    )
+    max_order_value: Annotated[
+        Limit | None, Setting("largest order by value", unit="base currency", looser="higher")
+    ] = Decimal(500_000)
+    daily_loss_limit: Annotated[
+        Limit | None, Setting("loss of the day that stops trading", unit="base currency", looser="higher")
+    ] = Decimal(500)
+    check_market_hours: Annotated[bool, Setting("refuse orders outside the contract's trading hours", looser="no")] = (
+        True
+    )
+    allow_outside_rth: Annotated[
+        bool, Setting("accept orders marked for execution outside regular trading hours", looser="yes")
+    ] = True
+    env_may_loosen: Annotated[bool, Setting("let IBKR_RISK_LIMITS_* variables raise limits too", file_only=True)] = (
+        False
+    )
+
+
+class PacingSettings(Section):
+    """How fast messages may go out."""
+
+    messages_per_second: Annotated[
+        int,
+        Field(ge=1, le=500),
+        Setting("IBKR's limit: market data lines / 2, so 50 with the usual 100 lines", unit="messages per second"),
+    ] = 50
+    cancel_reserve: Annotated[
+        int, Field(ge=1, le=100), Setting("kept free of them for cancels and the kill", unit="messages per second")
+    ] = 10
+
+    @model_validator(mode="after")
+    def _reserve_fits(self) -> PacingSettings:
+        if self.cancel_reserve >= self.messages_per_second:
+            raise ValueError("cancel_reserve should be smaller than messages_per_second")
+        return self
+
+
+class BreakerSettings(Section):
+    """When to stop trying, and for how long."""
+
+    failures: Annotated[int, Field(ge=1, le=1_000), Setting("failures in a row that open the breaker")] = 3
+    cooldown: Annotated[Seconds, Setting("how long it stays open the first time", unit="seconds")] = 30.0
+    max_cooldown: Annotated[Seconds, Setting("what the growing cool-down never exceeds", unit="seconds")] = 300.0
+    half_open_trials: Annotated[int, Field(ge=1, le=100), Setting("trial calls let through afterwards")] = 1
+    failure_rate: Annotated[
+        float, Field(gt=0, le=1, allow_inf_nan=False), Setting("share of failures that opens it as well")
+    ] = 0.5
+    minimum_sample: Annotated[int, Field(ge=1, le=100_000), Setting("calls needed before that share counts")] = 20
+
+    @model_validator(mode="after")
+    def _cooldowns_ordered(self) -> BreakerSettings:
+        if self.max_cooldown < self.cooldown:
+            raise ValueError("max_cooldown should not be smaller than cooldown")
+        return self
+
+
+class TimeSettings(Section):
+    """Time of the market, where a paper gateway runs it faster than the wall clock."""
+
+    time_scale: Annotated[
+        float,
+        Field(gt=0, le=100_000, allow_inf_nan=False),
+        Setting("speed of market time; paper only", unit="market seconds per second"),
+    ] = 1.0
+
+
+def _default_state_dir() -> Path:
+    from platformdirs import user_state_path
+
+    return user_state_path(APP_NAME, appauthor=False)
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "connection": ConnectionSettings,
+    "paths": PathSettings,
+    "orders": OrderSettings,
+    "risk_limits": RiskLimits,
+    "pacing": PacingSettings,
+    "breaker": BreakerSettings,
+    "time": TimeSettings,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One setting as the loader and the listing see it."""
+
+    section: str
+    key: str
+    info: Setting
+    secret: bool
+    optional: bool
+
+    @property
+    def path(self) -> str:
+        """`section.key`, the name used in errors and listings."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def env(self) -> str:
+        """The environment variable that sets it; empty where only the file may."""
+        return "" if self.info.file_only else self.info.env or f"IBKR_{self.section}_{self.key}".upper()
+
+
+def field_specs() -> Iterator[FieldSpec]:
+    """Every setting there is, in the order of the template."""
+    for section, model in SECTIONS.items():
+        for key, field in model.model_fields.items():
+            yield FieldSpec(
+                section,
+                key,
+                next(item for item in field.metadata if isinstance(item, Setting)),
+                secret=field.annotation is SecretStr,
+                optional=type(None) in get_args(field.annotation),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One line of `ibkr-connector config show`; secrets are masked already."""
+
+    section: str
+    key: str
+    value: str
+    origin: str
+    unit: str
+    env: str
+    help: str
+
+    def to_dict(self) -> dict[str, str]:
+        """The row as plain values."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration with the origin of every value. Rooms are handed one section each."""
+
+    connection: ConnectionSettings = dataclass_field(default_factory=ConnectionSettings)
+    paths: PathSettings = dataclass_field(default_factory=PathSettings)
+    orders: OrderSettings = dataclass_field(default_factory=OrderSettings)
+    risk_limits: RiskLimits = dataclass_field(default_factory=RiskLimits)
+    pacing: PacingSettings = dataclass_field(default_factory=PacingSettings)
+    breaker: BreakerSettings = dataclass_field(default_factory=BreakerSettings)
+    time: TimeSettings = dataclass_field(default_factory=TimeSettings)
+    origins: Mapping[str, Origin] = dataclass_field(default_factory=dict, repr=False, compare=False)
+    """`section.key` -> where its value came from; what is missing here is a default."""
+    notes: tuple[str, ...] = dataclass_field(default=(), compare=False)
+    """What the user should know and the loader could not refuse: deprecated keys, likely typing errors."""
+    source: Path | None = dataclass_field(default=None, compare=False)
+    """The settings file that was read, if any."""
+
+    @property
+    def mode(self) -> Literal["paper", "live"]:
+        """`paper` unless the configuration says `live`."""
+        return self.connection.mode
+
+    def value(self, spec: FieldSpec) -> object:
+        """The value of one setting, secrets still wrapped."""
+        return getattr(getattr(self, spec.section), spec.key)
+
+    def origin_of(self, path: str) -> Origin:
+        """Where the value of `section.key` came from."""
+        return self.origins.get(path, DEFAULT)
+
+    def describe(self) -> list[SettingRow]:
+        """Every setting with its value and origin, secrets masked."""
+        return [
+            SettingRow(
+                section=f"{self.mode}_trading" if spec.info.endpoint else spec.section,
+                key=spec.key,
+                value=show(self.value(spec)),
+                origin=str(self.origin_of(spec.path)),
+                unit=spec.info.unit,
+                env=spec.env,
+                help=spec.info.help,
+            )
+            for spec in field_specs()
+        ]
+
+    def differences(self, other: Settings) -> tuple[str, ...]:
+        """The `section.key` names whose values differ: what a second connector of one profile may not change."""
+        return tuple(spec.path for spec in field_specs() if self.value(spec) != other.value(spec))
+
+
+def show(value: object) -> str:
+    """A value as the settings file would write it; a secret as a mask."""
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(show(part) for part in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return str(value)

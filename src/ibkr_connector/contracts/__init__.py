@@ -1,0 +1,1 @@
+"""From names to qualified contracts and their rules."""

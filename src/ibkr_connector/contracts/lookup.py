@@ -1,0 +1,89 @@
+"""Qualify contracts: ask IBKR once per name, let concurrent callers share the answer, refuse ambiguity."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from ibkr_connector.contracts.cache import DetailsCache
+from ibkr_connector.errors import AmbiguousContract, ContractNotFound
+from ibkr_connector.models.contract import Contract, ContractDetails
+from ibkr_connector.session.session import Session
+from ibkr_connector.symbols import format_symbol, parse_symbol
+
+_SHOWN_CANDIDATES = 5
+
+
+class ContractBook:
+    """Contract details of this session, by name and by con_id. Used on the session loop."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._cache = DetailsCache()
+        self._flights: dict[Contract, asyncio.Task[ContractDetails]] = {}
+
+    def known(self, contract: Contract) -> ContractDetails | None:
+        """What is cached of `contract`, without asking."""
+        return self._cache.get(contract, self._session.clock.monotonic())
+
+    async def details(self, name: str | Contract, timeout: float) -> ContractDetails:
+        """The one contract that `name` means, with its rules.
+
+        Raises:
+            InvalidRequest: the name cannot be read.
+            ContractNotFound: IBKR knows no such contract (200).
+            AmbiguousContract: several fit; `context['candidates']` lists them.
+        """
+        contract = parse_symbol(name)
+        cached = self.known(contract)
+        if cached is not None:
+            return cached
+        flight = self._flights.get(contract)
+        if flight is None:
+            flight = asyncio.create_task(self._fetch(contract, timeout), name=f"details {contract.key}")
+            self._flights[contract] = flight
+            flight.add_done_callback(lambda _task: self._flights.pop(contract, None))
+        return await asyncio.shield(flight)
+
+    async def _fetch(self, contract: Contract, timeout: float) -> ContractDetails:
+        found = await self.candidates(contract, timeout)
+        best = _choose(contract, found)
+        self._cache.put(contract, best, self._session.clock.monotonic())
+        return best
+
+    async def candidates(self, contract: Contract, timeout: float) -> list[ContractDetails]:
+        """Every contract that fits, as IBKR lists them."""
+        return await self._session.read(
+            f"contract details of {format_symbol(contract)}",
+            lambda left: self._session.backend.contract_details(contract, left),
+            timeout=timeout,
+        )
+
+    async def search(self, pattern: str, timeout: float) -> list[Contract]:
+        """Contracts whose symbol or name starts with `pattern` (at most 16)."""
+        return await self._session.read(
+            f"contracts like {pattern!r}",
+            lambda left: self._session.backend.search_contracts(pattern, left),
+            timeout=timeout,
+        )
+
+
+def _choose(asked: Contract, found: list[ContractDetails]) -> ContractDetails:
+    name = format_symbol(asked)
+    if not found:
+        raise ContractNotFound(f"IBKR knows no contract {name}.", code=200, symbol=asked.symbol)
+    by_id = {details.contract.con_id: details for details in found}
+    if len(by_id) > 1:
+        shown = [
+            f"{d.contract.local_symbol or d.contract.symbol} {d.contract.sec_type} "
+            f"{d.contract.primary_exchange or d.contract.exchange} {d.contract.currency} "
+            f"{d.contract.expiry} (con_id {d.contract.con_id})"
+            for d in list(by_id.values())[:_SHOWN_CANDIDATES]
+        ]
+        raise AmbiguousContract(
+            f"{len(by_id)} contracts fit {name}: {'; '.join(shown)}.", symbol=asked.symbol, candidates=shown
+        )
+    only = found[0]
+    if asked.exchange and only.contract.exchange != asked.exchange:
+        return replace(only, contract=replace(only.contract, exchange=asked.exchange))
+    return only

@@ -1,0 +1,172 @@
+"""What happens inside, told to whoever listens: typed events and the bus that carries them.
+
+Listeners run on a dispatcher thread of their own, in order, one event at a time: a slow, raising or blocking listener
+delays other listeners at most, never an order. Each listener has a bounded queue; what does not fit is counted and told
+with the next event that does (`EventBus.dropped`).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+_log = logging.getLogger("ibkr_connector.events")
+
+
+class Severity(StrEnum):
+    """How much an event matters to a person."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events. `at` is when it was published (UTC)."""
+
+    at: datetime
+    severity: Severity = Severity.INFO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkChanged(Event):
+    """The connection's state machine moved."""
+
+    previous: str
+    state: str
+    reason: str = ""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerLinkChanged(Event):
+    """The gateway lost or regained IBKR (1100, 1101, 1102, 2110), or a data farm changed."""
+
+    what: str
+    up: bool
+    code: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderUpdated(Event):
+    """An order moved: its snapshot as a plain dict (`OrderSnapshot.to_dict`), and what happened."""
+
+    order_ref: str
+    what: str
+    order: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskDecided(Event):
+    """The gates decided about an order."""
+
+    order_ref: str
+    allowed: bool
+    decision: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident(Event):
+    """Something a person should look at: in doubt, fork, echo drift, journal trouble, kill."""
+
+    kind: str
+    text: str
+    context: dict[str, Any] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]
+
+
+class _Worker:
+    """One listener with its queue and thread."""
+
+    def __init__(self, listener: Listener, name: str, capacity: int) -> None:
+        self.listener = listener
+        self.dropped = 0
+        self._queue: queue.Queue[Event | None] = queue.Queue(maxsize=capacity)
+        self._thread = threading.Thread(target=self._run, name=f"ibkr-listener-{name}", daemon=True)
+        self._thread.start()
+
+    def offer(self, event: Event) -> None:
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            self.dropped += 1
+
+    @property
+    def lag(self) -> int:
+        return self._queue.qsize()
+
+    def stop(self, timeout: float) -> bool:
+        """Ask the thread to end after what is queued; whether it ended in time."""
+        try:
+            self._queue.put(None, timeout=timeout)
+        except queue.Full:
+            return False
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (event := self._queue.get()) is not None:
+            try:
+                self.listener(event)
+            except Exception:
+                _log.exception("a listener raised on %s; it stays subscribed", type(event).__name__)
+
+
+class EventBus:
+    """Publish from any thread; never blocks, never raises for a listener's sake."""
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        self._capacity = capacity
+        self._workers: dict[int, _Worker] = {}
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def subscribe(self, listener: Listener, *, name: str = "") -> Callable[[], None]:
+        """Call `listener` for every event from now on, on its own thread; returns a function that ends it."""
+        with self._lock:
+            key = self._next
+            self._next += 1
+            worker = _Worker(listener, name or str(key), self._capacity)
+            self._workers = {**self._workers, key: worker}
+
+        def unsubscribe() -> None:
+            with self._lock:
+                found = self._workers.get(key)
+                self._workers = {k: w for k, w in self._workers.items() if k != key}
+            if found is not None:
+                found.stop(1.0)
+
+        return unsubscribe
+
+    def publish(self, event: Event) -> None:
+        """Hand `event` to every listener's queue."""
+        for worker in self._workers.values():
+            worker.offer(event)
+
+    @property
+    def dropped(self) -> int:
+        """Events that did not fit into a listener's queue since the start."""
+        return sum(worker.dropped for worker in self._workers.values())
+
+    @property
+    def lag(self) -> int:
+        """Events waiting in the fullest queue."""
+        return max((worker.lag for worker in self._workers.values()), default=0)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """End all listeners after what they have queued, waiting at most `timeout` seconds for each."""
+        with self._lock:
+            workers, self._workers = self._workers, {}
+        for worker in workers.values():
+            if not worker.stop(timeout):
+                _log.warning("a listener did not end in %.1f s; its thread is a daemon and is left behind", timeout)

@@ -1,0 +1,1 @@
+"""Historical bars: what may be asked, and the asking."""

@@ -1,0 +1,119 @@
+"""What IBKR accepts in a history request, checked before anything is sent. Pure.
+
+Source: IBKR, "TWS API: Historical Bar Data" (bar sizes, duration units, step sizes), and the texts of errors 162 and
+321 when one is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from ibkr_connector.backends.base import HistoryRequest
+from ibkr_connector.errors import InvalidRequest
+from ibkr_connector.models.contract import Contract
+
+BAR_SECONDS: dict[str, int] = {
+    "1 secs": 1,
+    "5 secs": 5,
+    "10 secs": 10,
+    "15 secs": 15,
+    "30 secs": 30,
+    "1 min": 60,
+    "2 mins": 120,
+    "3 mins": 180,
+    "5 mins": 300,
+    "10 mins": 600,
+    "15 mins": 900,
+    "20 mins": 1200,
+    "30 mins": 1800,
+    "1 hour": 3600,
+    "2 hours": 7200,
+    "3 hours": 10800,
+    "4 hours": 14400,
+    "8 hours": 28800,
+    "1 day": 86400,
+    "1 week": 7 * 86400,
+    "1 month": 30 * 86400,
+}
+"""IBKR's bar sizes, in its own spelling, and their length in seconds (a month counts 30 days)."""
+
+WHAT_TO_SHOW = (
+    "TRADES",
+    "MIDPOINT",
+    "BID",
+    "ASK",
+    "BID_ASK",
+    "ADJUSTED_LAST",
+    "HISTORICAL_VOLATILITY",
+    "OPTION_IMPLIED_VOLATILITY",
+)
+_DURATION = re.compile(r"(\d{1,5}) ([SDWMY])")
+_UNIT_SECONDS = {"S": 1, "D": 86400, "W": 7 * 86400, "M": 31 * 86400, "Y": 366 * 86400}
+_MOST_SECONDS_UNIT = 86400
+_SPELLINGS = {"s": "secs", "sec": "secs", "m": "min", "minute": "min", "minutes": "mins", "h": "hour", "d": "day"}
+
+
+def history_request(
+    contract: Contract,
+    *,
+    duration: str,
+    bar_size: str,
+    end: datetime | None = None,
+    what_to_show: str = "",
+    use_rth: bool = True,
+) -> HistoryRequest:
+    """A checked request. `what_to_show` empty means TRADES, or MIDPOINT for what does not trade (currency pairs).
+
+    Raises:
+        InvalidRequest: duration, bar size, kind of data or end is not what IBKR accepts; nothing was sent.
+    """
+    size = _bar_size(bar_size)
+    kind = (what_to_show or ("MIDPOINT" if contract.sec_type == "CASH" else "TRADES")).upper()
+    if kind not in WHAT_TO_SHOW:
+        raise _invalid("what_to_show", what_to_show, ", ".join(WHAT_TO_SHOW))
+    if contract.sec_type == "CASH" and kind == "TRADES":
+        raise _invalid("what_to_show", what_to_show, "MIDPOINT, BID or ASK: currency pairs have no trades")
+    if end is not None and end.tzinfo is None:
+        raise _invalid("end", end, "an aware datetime (with a time zone), or None for now")
+    if end is not None and kind == "ADJUSTED_LAST":
+        raise _invalid("end", end, "None: ADJUSTED_LAST always ends now")
+    return HistoryRequest(
+        contract=contract,
+        end=end,
+        duration=_duration(duration, BAR_SECONDS[size]),
+        bar_size=size,
+        what_to_show=kind,
+        use_rth=use_rth,
+    )
+
+
+def _bar_size(text: str) -> str:
+    if not isinstance(text, str):
+        raise _invalid("bar_size", text, ", ".join(BAR_SECONDS))
+    words = text.strip().lower().split()
+    if len(words) == 2:  # noqa: PLR2004 - "1 min"
+        unit = _SPELLINGS.get(words[1], words[1])
+        for candidate in (f"{words[0]} {unit}", f"{words[0]} {unit}s", f"{words[0]} {unit.removesuffix('s')}"):
+            if candidate in BAR_SECONDS:
+                return candidate
+    raise _invalid("bar_size", text, ", ".join(BAR_SECONDS))
+
+
+def _duration(text: str, bar_seconds: int) -> str:
+    legal = "a number and a unit, e.g. '1800 S', '5 D', '2 W', '6 M', '1 Y' (S at most 86400)"
+    match = _DURATION.fullmatch(text.strip().upper()) if isinstance(text, str) else None
+    if match is None or int(match[1]) == 0:
+        raise _invalid("duration", text, legal)
+    count, unit = int(match[1]), match[2]
+    if unit == "S" and count > _MOST_SECONDS_UNIT:
+        raise _invalid("duration", text, legal)
+    if count * _UNIT_SECONDS[unit] < bar_seconds and unit == "S":
+        raise _invalid("duration", text, f"at least one bar: {bar_seconds} S or more")
+    return f"{count} {unit}"
+
+
+def _invalid(field: str, value: object, legal: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{field}={value!r} is not possible. Legal: {legal}.", field=field, value=repr(value), legal=legal
+    )

@@ -1,0 +1,72 @@
+"""A stream of one order's snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+from ibkr_connector.models.order import OrderSnapshot
+from ibkr_connector.orders.live import LiveOrder
+from ibkr_connector.session.mailbox import Mailbox
+
+_CAPACITY = 10_000
+
+
+class OrderUpdates:
+    """An async context manager and iterator of `OrderSnapshot`s: the present one first, the last one is the order's end."""
+
+    def __init__(
+        self,
+        attach: Callable[[OrderUpdates, asyncio.AbstractEventLoop], Awaitable[None]],
+        detach: Callable[[OrderUpdates], Awaitable[None]],
+    ) -> None:
+        self._attach = attach
+        self._detach = detach
+        self._box: Mailbox[OrderSnapshot] | None = None
+        self._stop: Callable[[], None] | None = None
+
+    async def attach_to(self, live: LiveOrder, loop: asyncio.AbstractEventLoop) -> None:
+        """On the session loop: start with what is known now."""
+        box: Mailbox[OrderSnapshot] = Mailbox(loop, _CAPACITY)
+        self._box = box
+
+        def tell(snapshot: OrderSnapshot) -> None:
+            box.push(snapshot)
+            if snapshot.state.is_done:
+                box.close()
+
+        tell(live.snapshot)
+        self._stop = live.listen(tell)
+
+    async def detach_now(self) -> None:
+        """On the session loop: listen no more."""
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+
+    async def aclose(self) -> None:
+        """End the stream. Idempotent."""
+        box = self._box
+        if box is not None:
+            box.close()
+            await self._detach(self)
+
+    async def __aenter__(self) -> Self:
+        if self._box is None:
+            await self._attach(self, asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> OrderSnapshot:
+        await self.__aenter__()
+        assert self._box is not None  # noqa: S101 - entering made it
+        return await self._box.get()

@@ -1,0 +1,82 @@
+"""What all sessions of the TWS front share: the exchange, the market, the clock, options and the list of sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..instruments import ContractQuery, Instrument
+from . import texts
+from .contracts import WireContract
+from .options import TwsOptions
+from .pacing import HistoryPacing
+from .routes import Refusal
+
+if TYPE_CHECKING:
+    from ..clock import MarketClock
+    from ..exchange.book import Exchange
+    from ..instruments import InstrumentBook
+    from ..market.base import MarketSource
+    from ..truth import TruthLog
+    from .session import Session
+    from .ticks import TickFeed
+
+
+@dataclass(slots=True, eq=False)
+class Hub:
+    """Shared by every session. Everything here is used on the gateway's event loop only."""
+
+    clock: MarketClock
+    exchange: Exchange
+    market: MarketSource
+    instruments: InstrumentBook
+    truth: TruthLog
+    options: TwsOptions
+    loop: asyncio.AbstractEventLoop
+    wake: Callable[[], None]
+    """Call after anything that may have given the exchange something earlier to do."""
+    sessions: dict[int, Session] = field(default_factory=dict)
+    """Clients that have started, by client id."""
+    feeds: dict[int, set[TickFeed]] = field(default_factory=dict)
+    """Streaming market data requests by conId."""
+    history: HistoryPacing = field(default_factory=HistoryPacing)
+
+    @property
+    def lines(self) -> int:
+        """Market data lines in use."""
+        return sum(len(feeds) for feeds in self.feeds.values())
+
+    def resolve(self, contract: WireContract) -> list[Instrument]:
+        """Every instrument a client's contract can mean; combinations of contracts mean none."""
+        if contract.is_combo:
+            return []
+        return self.instruments.resolve(
+            ContractQuery(
+                con_id=contract.con_id,
+                symbol=contract.symbol,
+                sec_type=contract.sec_type,
+                expiry=contract.expiry,
+                strike=contract.strike,
+                right="" if contract.right in {"0", "?"} else contract.right,
+                multiplier=contract.multiplier,
+                exchange=contract.exchange,
+                primary_exchange=contract.primary_exchange,
+                currency=contract.currency,
+                local_symbol=contract.local_symbol,
+                trading_class=contract.trading_class,
+                include_expired=contract.include_expired,
+                sec_id_type=contract.sec_id_type,
+                sec_id=contract.sec_id,
+            )
+        )
+
+    def instrument(self, contract: WireContract, request_id: int) -> Instrument:
+        """The one instrument a client's contract means; else a Refusal with error 200."""
+        found = self.resolve(contract)
+        if not found:
+            raise Refusal(request_id, texts.NO_DEFINITION)
+        if len(found) > 1:
+            raise Refusal(request_id, texts.ambiguous(contract.symbol))
+        return found[0]

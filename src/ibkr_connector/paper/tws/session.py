@@ -1,0 +1,109 @@
+"""One client that has started: its desks, and the way of a request to the one that answers it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Final, Protocol
+
+from . import layouts_system, texts
+from .fields import Cursor, FieldError
+from .framing import encode_frame
+from .hub import Hub
+from .requests_account import AccountDesk
+from .requests_bars import BarDesk
+from .requests_contracts import ContractDesk
+from .requests_misc import MiscDesk
+from .requests_orders import OrderDesk
+from .requests_ticks import TickDesk
+from .routes import Refusal, Route
+from .texts import Error
+
+UNREADABLE_LIMIT: Final = 20
+"""Unreadable requests in a row after which the peer evidently speaks something else and is dropped."""
+
+_ID = re.compile(r"-?\d{1,10}")
+
+
+class Link(Protocol):
+    """The connection a session writes to."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; a peer that does not read them is dropped."""
+
+    def drop(self, reason: str) -> None:
+        """Close the connection."""
+
+
+class Session:
+    """A started client: everything the gateway knows about it dies with the connection, except its orders."""
+
+    def __init__(self, hub: Hub, link: Link, client_id: int, version: int) -> None:
+        self.hub = hub
+        self.link = link
+        self.client_id = client_id
+        self.version = version
+        self.messages = 0
+        self._unreadable = 0
+        self.accounts = AccountDesk(self)
+        self.orders = OrderDesk(self)
+        self.contracts = ContractDesk(self)
+        self.ticks = TickDesk(self)
+        self.bars = BarDesk(self)
+        self.misc = MiscDesk(self)
+        self._desks = (self.accounts, self.orders, self.contracts, self.ticks, self.bars, self.misc)
+        self._routes: dict[int, Route] = dict(
+            chain.from_iterable(desk.routes().items() for desk in self._desks)
+        )
+
+    def greet(self) -> None:
+        """What a gateway says once a client has started: accounts, the next order id, the state of the farms."""
+        self.send(layouts_system.managed_accounts(self.hub.exchange.accounts))
+        self.send(layouts_system.next_valid_id(self.hub.exchange.next_order_id(self.client_id)))
+        for notice in texts.FARM_NOTICES:
+            self.error(layouts_system.SYSTEM, notice)
+
+    def send(self, fields: Iterable[str]) -> None:
+        """Send one message."""
+        self.link.write(encode_frame(fields))
+
+    def error(self, request_id: int, error: Error, advanced_json: str = "") -> None:
+        """Send an error or a notice."""
+        code, text = error
+        self.send(layouts_system.error(self.version, request_id, code, text, advanced_json))
+
+    def handle(self, fields: Sequence[str]) -> None:
+        """Answer one request. Every request is answered as IBKR documents it, at least with an error."""
+        self.messages += 1
+        kind = fields[0]
+        route = self._routes.get(int(kind)) if _ID.fullmatch(kind) else None
+        if route is None:
+            self._unreadable_request(-1, f"there is no request {kind[:16]!r}")
+            return
+        try:
+            route.handle(Cursor(fields, 1))
+        except FieldError as error:
+            self._unreadable_request(_id_at(fields, route.id_at), str(error))
+        except Refusal as refusal:
+            self._unreadable = 0
+            self.error(refusal.request_id, refusal.error)
+        else:
+            self._unreadable = 0
+
+    def close(self) -> None:
+        """End every subscription. Orders live on."""
+        for desk in self._desks:
+            desk.close()
+
+    def _unreadable_request(self, request_id: int, cause: str) -> None:
+        self.error(request_id, texts.unreadable(cause))
+        self._unreadable += 1
+        if self._unreadable >= UNREADABLE_LIMIT:
+            self.link.drop(f"{UNREADABLE_LIMIT} unreadable requests in a row, the last because {cause}")
+
+
+def _id_at(fields: Sequence[str], index: int | None) -> int:
+    if index is None or index >= len(fields) or not _ID.fullmatch(fields[index]):
+        return layouts_system.SYSTEM
+    return int(fields[index])

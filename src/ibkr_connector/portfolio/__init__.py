@@ -1,0 +1,1 @@
+"""What the account holds: immutable snapshots, swapped whole."""

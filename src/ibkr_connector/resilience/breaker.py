@@ -1,0 +1,495 @@
+"""An adaptive circuit breaker as a pure state machine: time is passed in, nothing waits, nothing is called under its lock.
+
+Most breakers judge a call by the state they find when the call ends, and let everybody in once the cool-down is over.
+This one hands out numbered permits instead. A permit belongs to a *generation*; every change of state starts a new one,
+and a result that comes back from an older generation is only counted. After the cool-down a bounded number of trials
+goes through, each with a deadline of its own, so that a lost trial cannot hold the door shut for ever.
+
+    CLOSED ──(failures in a row | failure rate | slow rate)──▶ OPEN ──(cool-down over)──▶ HALF_OPEN
+       ▲                                                        ▲                            │
+       └───────────────(enough trials succeeded)────────────────┼────────────────────────────┤
+                                                                └──(a trial failed or hung)──┘
+
+    operator: FORCED_OPEN (refuses all, survives a restart) · METRICS_ONLY (counts, refuses nothing) · DISABLED
+
+Retry belongs outside the breaker, the deadline of one attempt inside. Cancels and the kill never ask it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from random import Random
+from typing import Any
+
+from ibkr_connector.errors import CircuitOpen
+from ibkr_connector.resilience.outcomes import CallOutcome
+
+_log = logging.getLogger("ibkr_connector.resilience.breaker")
+
+STATE_VERSION = 1
+"""Version of what `Breaker.export` writes."""
+
+
+class BreakerState(StrEnum):
+    """Where the breaker stands."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    FORCED_OPEN = "forced_open"
+    """Opened by an operator: refuses everything until `reset`, across restarts."""
+    METRICS_ONLY = "metrics_only"
+    """Lets everything through and counts: for watching what the limits would do."""
+    DISABLED = "disabled"
+    """Lets everything through and counts nothing."""
+
+
+_BYPASS = frozenset({BreakerState.METRICS_ONLY, BreakerState.DISABLED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerPolicy:
+    """When to open, and for how long. Times in seconds, rates as shares of 1.
+
+    The first cool-down is exactly `cooldown`; each further trip without a healthy spell between doubles it, with
+    jitter, within `cooldown` and `max_cooldown`. Only a broker's own hint may go beyond, up to `max_hint`.
+    """
+
+    failures: int = 3
+    cooldown: float = 30.0
+    max_cooldown: float = 300.0
+    growth: float = 2.0
+    healthy_after: float = 300.0
+    """Seconds closed that take one step of growth back."""
+    half_open_trials: int = 1
+    """Trials under way at the same time."""
+    successes_to_close: int = 1
+    trial_deadline: float = 60.0
+    """A trial not answered by then counts as failed."""
+    failure_rate: float = 0.5
+    minimum_sample: int = 20
+    window: float = 60.0
+    """Length of the window over which rates are taken."""
+    slow_after: float = math.inf
+    """An answer later than this is slow."""
+    slow_rate: float = 1.0
+    max_hint: float = 3_600.0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "failures": self.failures >= 1,
+            "cooldown": 0 < self.cooldown < math.inf,
+            "max_cooldown": self.cooldown <= self.max_cooldown < math.inf,
+            "growth": 1 <= self.growth < math.inf,
+            "healthy_after": self.healthy_after > 0,
+            "half_open_trials": self.half_open_trials >= 1,
+            "successes_to_close": self.successes_to_close >= 1,
+            "trial_deadline": self.trial_deadline > 0,
+            "failure_rate": 0 < self.failure_rate <= 1,
+            "minimum_sample": self.minimum_sample >= 1,
+            "window": self.window > 0,
+            "slow_after": self.slow_after > 0,
+            "slow_rate": 0 < self.slow_rate <= 1,
+            "max_hint": self.max_hint >= 0,
+        }
+        for name, fine in checks.items():
+            if not fine:
+                raise ValueError(f"BreakerPolicy.{name}={getattr(self, name)!r} is out of range")
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to make one call. Give it back exactly once with `Breaker.record`."""
+
+    number: int
+    generation: int
+    trial: bool
+    issued_at: float
+    """Monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """No call now. `retry_after` is in seconds: a promise while OPEN, the latest moment while trials are under way."""
+
+    retry_after: float
+    state: BreakerState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerChange:
+    """One change of state, as listeners get it."""
+
+    name: str
+    previous: BreakerState
+    state: BreakerState
+    at: float
+    """Monotonic seconds."""
+    generation: int
+    reason: str
+    cooldown: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSnapshot:
+    """The breaker at one moment. Times in monotonic seconds, durations in seconds."""
+
+    name: str
+    state: BreakerState
+    generation: int
+    failures_in_a_row: int
+    trips: int
+    retry_after: float
+    cooldown: float
+    last_attempt: float | None
+    now: float
+    admitted: int
+    refused: int
+    successes: int
+    failures: int
+    ignored: int
+    late: int
+    outstanding: int
+    trials: int
+    reason: str
+
+    def to_dict(self, wall: datetime | None = None) -> dict[str, Any]:
+        """The keys of `get_connection_status`, and ours. `wall` (aware, the same moment) gives `last_attempt` a stamp."""
+        ago = None if self.last_attempt is None else self.now - self.last_attempt
+        stamp = None if ago is None or wall is None else (wall - timedelta(seconds=ago)).isoformat()
+        return {
+            "connection_failures": self.failures_in_a_row,
+            "circuit_breaker_active": self.state in {BreakerState.OPEN, BreakerState.FORCED_OPEN},
+            "circuit_breaker_remaining": None if math.isinf(self.retry_after) else round(self.retry_after, 3),
+            "last_attempt": stamp,
+            "seconds_since_last_attempt": None if ago is None else round(ago, 3),
+            "cooldown_period": round(self.cooldown, 3),
+            "circuit_breaker_state": self.state.value,
+            "circuit_breaker_trips": self.trips,
+            "circuit_breaker_reason": self.reason,
+        }
+
+
+Listener = Callable[[BreakerChange], None]
+
+
+class Breaker:
+    """One plane's breaker (`connect`, `orders`, `reads`). Safe from any thread; `now` is monotonic seconds everywhere."""
+
+    def __init__(self, name: str, policy: BreakerPolicy | None = None, *, rng: Random) -> None:
+        self.name = name
+        self.policy = policy or BreakerPolicy()
+        self._rng = rng
+        self._lock = threading.Lock()
+        self._state = BreakerState.CLOSED
+        self._generation = 0
+        self._reason = ""
+        self._open_until = 0.0
+        self._cooldown = self.policy.cooldown
+        self._level = 0
+        self._closed_at = 0.0
+        self._hint_until = -math.inf
+        self._in_a_row = 0
+        self._numbers = 0
+        self._outstanding: dict[int, Permit] = {}
+        self._trials: dict[int, float] = {}
+        self._trial_successes = 0
+        self._window: deque[tuple[float, bool, bool]] = deque()
+        self._window_failures = 0
+        self._window_slow = 0
+        self._last_attempt: float | None = None
+        self._counts = dict.fromkeys(("admitted", "refused", "successes", "failures", "ignored", "late", "trips"), 0)
+        self._listeners: tuple[Listener, ...] = ()
+        self._changes: deque[BreakerChange] = deque()
+        self._telling = threading.Lock()
+
+    # --- asking and answering ---------------------------------------------------------------------------------------
+
+    def try_acquire(self, now: float) -> Permit | Rejected:
+        """A permit, or when to ask again. Never waits."""
+        with self._lock:
+            answer = self._admit(now)
+            if isinstance(answer, Permit):
+                self._counts["admitted"] += 1
+                self._last_attempt = now
+                self._outstanding[answer.number] = answer
+            else:
+                self._counts["refused"] += 1
+        self._tell()
+        return answer
+
+    def acquire(self, now: float) -> Permit:
+        """A permit, or `CircuitOpen` with `retry_after`."""
+        answer = self.try_acquire(now)
+        if isinstance(answer, Permit):
+            return answer
+        forced = answer.state is BreakerState.FORCED_OPEN
+        when = "until an operator resets it" if forced else f"for {answer.retry_after:.1f} s"
+        raise CircuitOpen(
+            f"The circuit breaker for {self.name} refuses calls {when}: {answer.reason}.",
+            remedy="Reset the breaker when the cause is gone." if forced else None,
+            retry_after=answer.retry_after,
+            state=answer.state.value,
+            plane=self.name,
+        )
+
+    def record(self, permit: Permit, outcome: CallOutcome, now: float, *, hint: float | None = None) -> None:
+        """Give `permit` back with what became of the call.
+
+        `hint`: the other side asked for that many seconds of silence (counts with a failure only).
+        Raises RuntimeError when the permit was given back before: each is recorded exactly once.
+        """
+        with self._lock:
+            if self._outstanding.pop(permit.number, None) is None:
+                raise RuntimeError(f"permit {permit.number} of breaker {self.name} was given back before")
+            self._settle(permit, outcome, now, hint)
+        self._tell()
+
+    def hold(self, now: float, seconds: float, reason: str) -> None:
+        """Open for `seconds` because the other side is known to be away (nightly reset, penalty): no failure counts.
+
+        A longer cool-down that runs already stays. Does nothing while forced open, disabled or watching only.
+        """
+        with self._lock:
+            until = now + min(max(seconds, 0.0), self.policy.max_hint)
+            if self._state in {BreakerState.CLOSED, BreakerState.HALF_OPEN}:
+                self._open_until = until
+                self._cooldown = until - now
+                self._move(BreakerState.OPEN, now, reason)
+            elif self._state is BreakerState.OPEN and until > self._open_until:
+                self._open_until = until
+                self._cooldown = until - now
+                self._reason = reason
+        self._tell()
+
+    # --- the operator -----------------------------------------------------------------------------------------------
+
+    def force_open(self, now: float, reason: str) -> None:
+        """Refuse everything until `reset`, also after a restart (`export`)."""
+        self._set(BreakerState.FORCED_OPEN, now, reason)
+
+    def disable(self, now: float, reason: str) -> None:
+        """Let everything through and count nothing."""
+        self._set(BreakerState.DISABLED, now, reason)
+
+    def watch_only(self, now: float, reason: str) -> None:
+        """Let everything through and count."""
+        self._set(BreakerState.METRICS_ONLY, now, reason)
+
+    def reset(self, now: float, reason: str = "reset by operator") -> None:
+        """Close, and forget failures and growth."""
+        with self._lock:
+            self._level = 0
+            self._in_a_row = 0
+            self._hint_until = -math.inf
+            self._cooldown = self.policy.cooldown
+            if self._state is not BreakerState.CLOSED:
+                self._move(BreakerState.CLOSED, now, reason)
+            else:
+                self._clear_window()
+        self._tell()
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> BreakerState:
+        """The state as last moved; an elapsed cool-down shows only when somebody asks for a permit."""
+        return self._state
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """Failures since the last success, trips included: what `AttemptPolicy.plan` takes."""
+        return self._in_a_row
+
+    def snapshot(self, now: float) -> BreakerSnapshot:
+        """Everything a status page wants, consistent."""
+        with self._lock:
+            return BreakerSnapshot(
+                name=self.name,
+                state=self._state,
+                generation=self._generation,
+                failures_in_a_row=self._in_a_row,
+                trips=self._counts["trips"],
+                retry_after=self._retry_after(now),
+                cooldown=self._cooldown,
+                last_attempt=self._last_attempt,
+                now=now,
+                admitted=self._counts["admitted"],
+                refused=self._counts["refused"],
+                successes=self._counts["successes"],
+                failures=self._counts["failures"],
+                ignored=self._counts["ignored"],
+                late=self._counts["late"],
+                outstanding=len(self._outstanding),
+                trials=len(self._trials),
+                reason=self._reason,
+            )
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` for every change from now on: in order, outside the lock, on whichever thread caused it."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    # --- what survives a restart ------------------------------------------------------------------------------------
+
+    def export(self, wall: datetime) -> dict[str, Any]:
+        """The state worth keeping: whether an operator forced it open, why, and the stamp `wall` (aware UTC)."""
+        with self._lock:
+            forced = self._state is BreakerState.FORCED_OPEN
+            reason = self._reason if forced else ""
+        return {"version": STATE_VERSION, "forced_open": forced, "reason": reason, "at": wall.isoformat()}
+
+    def restore(self, state: Mapping[str, Any], now: float) -> None:
+        """Take over what `export` wrote. Raises ValueError for a newer version or an unknown shape."""
+        version, forced, reason = state.get("version"), state.get("forced_open"), state.get("reason", "")
+        if version != STATE_VERSION or not isinstance(forced, bool) or not isinstance(reason, str):
+            raise ValueError(
+                f"the stored state of breaker {self.name} has version {version!r}, this program knows {STATE_VERSION}: "
+                "use the version that wrote it, or remove the entry"
+            )
+        if forced:
+            self.force_open(now, reason or "forced open before the restart")
+
+    # --- inside the lock --------------------------------------------------------------------------------------------
+
+    def _admit(self, now: float) -> Permit | Rejected:
+        if self._state is BreakerState.OPEN and now >= self._open_until:
+            self._move(BreakerState.HALF_OPEN, now, "cool-down over")
+        if self._state is BreakerState.HALF_OPEN and any(now >= deadline for deadline in self._trials.values()):
+            self._in_a_row += 1
+            self._trip(now, "a trial was not answered in time")
+        if self._state is BreakerState.CLOSED or self._state in _BYPASS:
+            return self._permit(now, trial=False)
+        if self._state is BreakerState.HALF_OPEN and len(self._trials) < self.policy.half_open_trials:
+            permit = self._permit(now, trial=True)
+            self._trials[permit.number] = now + self.policy.trial_deadline
+            return permit
+        reason = "a trial is under way" if self._state is BreakerState.HALF_OPEN else self._reason
+        return Rejected(self._retry_after(now), self._state, reason)
+
+    def _permit(self, now: float, *, trial: bool) -> Permit:
+        self._numbers += 1
+        return Permit(self._numbers, self._generation, trial, now)
+
+    def _settle(self, permit: Permit, outcome: CallOutcome, now: float, hint: float | None) -> None:
+        counted = outcome in {CallOutcome.SUCCESS, CallOutcome.FAILURE}
+        failed = outcome is CallOutcome.FAILURE
+        if self._state is not BreakerState.DISABLED:
+            self._counts["ignored" if not counted else "failures" if failed else "successes"] += 1
+        if permit.generation != self._generation:
+            self._counts["late"] += 1
+            return
+        self._trials.pop(permit.number, None)
+        if not counted or self._state is BreakerState.DISABLED:
+            return
+        self._in_a_row = self._in_a_row + 1 if failed else 0
+        if failed and hint is not None and hint > 0:
+            self._hint_until = max(self._hint_until, now + min(hint, self.policy.max_hint))
+        if self._state is BreakerState.HALF_OPEN:
+            self._settle_trial(failed=failed, now=now)
+        elif self._state is BreakerState.CLOSED:
+            self._count_in_window(now, failed=failed, slow=now - permit.issued_at > self.policy.slow_after)
+            if why := self._why_trip():
+                self._trip(now, why)
+
+    def _settle_trial(self, *, failed: bool, now: float) -> None:
+        if failed:
+            self._trip(now, "a trial failed")
+            return
+        self._trial_successes += 1
+        if self._trial_successes >= self.policy.successes_to_close:
+            self._move(BreakerState.CLOSED, now, "trials succeeded")
+
+    def _why_trip(self) -> str:
+        policy, sample = self.policy, len(self._window)
+        if self._in_a_row >= policy.failures:
+            return f"{self._in_a_row} failures in a row"
+        if sample >= policy.minimum_sample:
+            if self._window_failures >= policy.failure_rate * sample:
+                return f"{self._window_failures} of {sample} calls failed"
+            if math.isfinite(policy.slow_after) and self._window_slow >= policy.slow_rate * sample:
+                return f"{self._window_slow} of {sample} calls were slow"
+        return ""
+
+    def _count_in_window(self, now: float, *, failed: bool, slow: bool) -> None:
+        self._window.append((now, failed, slow))
+        self._window_failures += failed
+        self._window_slow += slow
+        # Bounded twice: by time, and by number so that a burst cannot grow it.
+        limit = max(self.policy.minimum_sample, 1_000)
+        while self._window[0][0] <= now - self.policy.window or len(self._window) > limit:
+            _, old_failed, old_slow = self._window.popleft()
+            self._window_failures -= old_failed
+            self._window_slow -= old_slow
+
+    def _clear_window(self) -> None:
+        self._window.clear()
+        self._window_failures = self._window_slow = 0
+
+    def _trip(self, now: float, reason: str) -> None:
+        policy = self.policy
+        closed = self._state is BreakerState.CLOSED and self._level > 0
+        forgiven = int((now - self._closed_at) / policy.healthy_after) if closed else 0
+        self._level = max(0, self._level - forgiven) + 1
+        # The exponent is bounded: the cap is reached long before, and floats end at 2**1023.
+        grown = min(policy.max_cooldown, policy.cooldown * policy.growth ** min(self._level - 1, 64))
+        # Half of the growth is jitter, so that many programs on one gateway do not come back together.
+        cooldown = policy.cooldown + (grown - policy.cooldown) * (0.5 + 0.5 * self._rng.random())
+        self._open_until = max(now + cooldown, self._hint_until)
+        self._cooldown = self._open_until - now
+        self._counts["trips"] += 1
+        self._move(BreakerState.OPEN, now, reason)
+
+    def _set(self, state: BreakerState, now: float, reason: str) -> None:
+        with self._lock:
+            if self._state is not state:
+                self._move(state, now, reason)
+            else:
+                self._reason = reason
+        self._tell()
+
+    def _move(self, state: BreakerState, now: float, reason: str) -> None:
+        previous, self._state = self._state, state
+        self._generation += 1
+        self._reason = reason
+        self._trials.clear()
+        self._trial_successes = 0
+        self._clear_window()
+        if state is BreakerState.CLOSED:
+            self._hint_until = -math.inf
+            self._closed_at = now
+        cooldown = self._cooldown if state is BreakerState.OPEN else 0.0
+        self._changes.append(BreakerChange(self.name, previous, state, now, self._generation, reason, cooldown))
+
+    def _retry_after(self, now: float) -> float:
+        if self._state is BreakerState.FORCED_OPEN:
+            return math.inf
+        if self._state is BreakerState.OPEN:
+            return max(0.0, self._open_until - now)
+        if self._state is BreakerState.HALF_OPEN and len(self._trials) >= self.policy.half_open_trials:
+            return max(0.0, min(self._trials.values()) - now)
+        return 0.0
+
+    # --- outside the lock -------------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        # One teller at a time keeps the order. Whoever finds it busy may go: the busy one looks again after letting go.
+        while self._changes and self._telling.acquire(blocking=False):
+            try:
+                while self._changes:
+                    change = self._changes.popleft()
+                    for listener in self._listeners:
+                        try:
+                            listener(change)
+                        except Exception:
+                            _log.exception("a listener of breaker %s raised; it stays subscribed", self.name)
+            finally:
+                self._telling.release()

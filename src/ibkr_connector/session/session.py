@@ -1,0 +1,429 @@
+"""One connection to the broker, kept: connect, synchronise, watch, reconnect, and read through pace and breaker.
+
+Upper rooms register what must happen after every (re)connect with `on_ready`, in order; the session is READY when all
+of it is done. Everything here runs on the session loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ibkr_connector.backends.base import (
+    Backend,
+    BrokerFact,
+    ConnectInfo,
+    FactSink,
+    HistoryRequest,
+    SocketClosed,
+    SystemNotice,
+)
+from ibkr_connector.clock import Clock
+from ibkr_connector.config.settings import ConnectionSettings
+from ibkr_connector.errors import (
+    BrokerLinkLost,
+    ConnectionLost,
+    ConnectorClosed,
+    IBKRConnectionError,
+    IBKRError,
+    NotConnected,
+    RequestTimeout,
+    TradingError,
+)
+from ibkr_connector.events import BrokerLinkChanged, EventBus, Incident, LinkChanged, Severity
+from ibkr_connector.logs import get_logger
+from ibkr_connector.models.market import Bar
+from ibkr_connector.resilience.pacing import Lane
+from ibkr_connector.session.brokertime import BrokerTime
+from ibkr_connector.session.guard import Guard
+from ibkr_connector.session.link import Link, LinkNews, LinkState
+
+_T = TypeVar("_T")
+_log = get_logger(__name__)
+
+_HEARTBEAT_S = 20.0
+_HEARTBEAT_ANSWER_S = 10.0
+_BROKER_TIME_EVERY_S = 60.0
+_BACKOFF_FIRST_S = 1.0
+_BACKOFF_MOST_S = 60.0
+
+Step = Callable[[ConnectInfo], Awaitable[None]]
+
+
+class Session:
+    """The link, and everything that keeps it."""
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        settings: ConnectionSettings,
+        guard: Guard,
+        clock: Clock,
+        bus: EventBus,
+        time_scale: float = 1.0,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.backend = backend
+        self.settings = settings
+        self.clock = clock
+        self.link = Link()
+        self.broker_time = BrokerTime(time_scale)
+        self.info: ConnectInfo | None = None
+        self._guard = guard
+        self._bus = bus
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
+        self._steps: list[tuple[str, Step]] = []
+        self._sinks: list[FactSink] = []
+        self._news: list[Callable[[LinkNews], None]] = []
+        self._connecting: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._heartbeat: asyncio.Task[None] | None = None
+        self._changed = asyncio.Condition()
+        self._last_fact = 0.0
+        backend.on_fact(self._on_fact)
+
+    # --- what upper rooms register --------------------------------------------------------------------------------
+
+    def on_ready(self, name: str, step: Step) -> None:
+        """Do `step` after every (re)connect, in the order of registration, before the session counts as ready."""
+        self._steps.append((name, step))
+
+    def on_fact(self, sink: FactSink) -> None:
+        """Give every broker fact to `sink`, in wire order."""
+        self._sinks.append(sink)
+
+    def on_link_news(self, listener: Callable[[LinkNews], None]) -> None:
+        """Tell `listener` when the broker link or a farm goes down or comes back."""
+        self._news.append(listener)
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Connect and synchronise; concurrent callers share one attempt. Returns at once when ready.
+
+        Raises:
+            IBKRConnectionError: (a subclass) after the tries of the adaptive plan, or CircuitOpen at once.
+            ConnectorClosed: the session was closed.
+        """
+        if self.link.state is LinkState.CLOSED:
+            raise ConnectorClosed("the connector was closed.")
+        if self.link.state is LinkState.READY:
+            return
+        if self._keeper is not None and not self._keeper.done():
+            await self.ready(self.settings.sync_timeout)
+            return
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect_by_plan(), name="ibkr-connect")
+        await asyncio.shield(self._connecting)
+
+    async def disconnect(self) -> None:
+        """End the connection and stop reconnecting; `connect` may follow. Idempotent."""
+        await self._end(LinkState.DISCONNECTED, "disconnect() was called")
+
+    async def close(self) -> None:
+        """End the session for good. Idempotent."""
+        if self.link.state is not LinkState.CLOSED:
+            await self._end(LinkState.CLOSED, "close() was called")
+
+    async def ready(self, timeout: float) -> None:
+        """Wait until the session is READY and reconciled. Raises `NotConnected` at the deadline, saying why."""
+
+        def is_ready() -> bool:
+            return self.link.state in (LinkState.READY, LinkState.CLOSED)
+
+        try:
+            async with self._changed:
+                await self.clock.wait_for(self._changed.wait_for(is_ready), timeout)
+        except TimeoutError:
+            raise NotConnected(f"not ready after {timeout:g} s: {self.link.why_no_orders}.") from None
+        if self.link.state is LinkState.CLOSED:
+            raise ConnectorClosed("the connector was closed.")
+
+    async def drop(self, reason: str) -> None:
+        """Cut a connection that is of no use any more (half-open, flooded); the keeper reconnects."""
+        _log.warning("dropping the connection", reason=reason)
+        await self.backend.disconnect()
+        self._on_socket_closed(SocketClosed(reason=reason, expected=False))
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def pace(self, lane: Lane, *, timeout: float, key: str = "") -> None:
+        """Wait for a slot under the pacing rules. Raises `PacingTimeout` when none comes within `timeout` seconds."""
+        await self._guard.slot(lane, timeout=timeout, key=key)
+
+    async def read(
+        self,
+        what: str,
+        call: Callable[[float], Awaitable[_T]],
+        *,
+        timeout: float,
+        lane: Lane = Lane.ACCOUNT,
+        retry: bool = True,
+    ) -> _T:
+        """Make an idempotent request: paced, through the reads breaker, retried on transport errors, within `timeout`.
+
+        `call` gets the seconds left. Raises what it raises, `RequestTimeout`, `PacingTimeout`, `CircuitOpen`,
+        `NotConnected`.
+        """
+        return await self._guard.read(what, call, timeout=timeout, lane=lane, retry=retry, usable=self._check_readable)
+
+    async def read_history(self, request: HistoryRequest, *, timeout: float, caller: str = "") -> list[Bar]:
+        """Historical bars, under IBKR's history rules as well. Raises what `read` raises, and `PacingError`."""
+        return await self._guard.read_history(
+            request, self.backend.historical_bars, timeout=timeout, caller=caller, usable=self._check_readable
+        )
+
+    def _check_readable(self) -> None:
+        if self.link.state is LinkState.CLOSED:
+            raise ConnectorClosed("the connector was closed.")
+        if not self.backend.connected:
+            if self.link.state in (LinkState.RECONNECTING, LinkState.CONNECTING):
+                raise ConnectionLost(f"the connection is {self.link.state.value}: {self.link.last_reason}.")
+            raise NotConnected("there is no connection to IBKR.")
+
+    def broker_now_monotonic(self) -> tuple[float, float]:
+        """(monotonic now, monotonic moment since when the broker link is up)."""
+        return self.clock.monotonic(), self.link.broker_link_since
+
+    # --- connecting -----------------------------------------------------------------------------------------------
+
+    async def _connect_by_plan(self) -> None:
+        tries, delay, _ = self._guard.plan()
+        for attempt in range(1, tries + 1):
+            try:
+                await self._attempt()
+            except IBKRConnectionError as error:
+                if attempt == tries or not error.retryable or self.link.state is LinkState.CIRCUIT_OPEN:
+                    raise
+                _log.warning("connection attempt failed", attempt=attempt, of=tries, error=error.message)
+                await self.clock.sleep(delay)
+            else:
+                return
+
+    async def _attempt(self) -> None:
+        """One attempt through the breaker, synchronisation included."""
+        try:
+            permit = self._guard.connect_permit()
+        except IBKRConnectionError as error:
+            self._move(LinkState.CIRCUIT_OPEN, error.message)
+            raise
+        resting = LinkState.DISCONNECTED if self._keeper is None else LinkState.RECONNECTING
+        self._move(LinkState.CONNECTING, f"{self.settings.host}:{self.settings.port}")
+        try:
+            _, _, timeout = self._guard.plan()
+            info = await self.backend.connect(
+                host=self.settings.host, port=self.settings.port, client_id=self.settings.client_id, timeout=timeout
+            )
+        except BaseException as error:
+            permit.done(error)
+            self._move(resting, str(error) or type(error).__name__)
+            raise
+        permit.done(None)
+        self.info = info
+        self.link.socket_up(self.clock.monotonic())
+        self._last_fact = self.clock.monotonic()
+        self._move(LinkState.SYNCING, f"server version {info.server_version}")
+        try:
+            await self._synchronise(info)
+        except BaseException as error:
+            await self.backend.disconnect()
+            self.link.socket_down()
+            if self.link.state is not LinkState.CLOSED:
+                self._move(resting, f"start-up sync failed: {error}")
+            raise
+        self._start_keeping()
+
+    async def _synchronise(self, info: ConnectInfo) -> None:
+        """Run the registered steps within the sync budget; then the session is READY."""
+        deadline = self.clock.monotonic() + self.settings.sync_timeout
+        for name, step in self._steps:
+            left = deadline - self.clock.monotonic()
+            try:
+                await self.clock.wait_for(step(info), max(left, 0.001))
+            except TimeoutError as error:
+                if isinstance(error, TradingError):
+                    raise
+                raise RequestTimeout(
+                    f"the start-up sync did not finish in {self.settings.sync_timeout:g} s; it was at: {name}."
+                ) from None
+            if not self.backend.connected:
+                raise ConnectionLost(f"the connection ended during the start-up sync, at: {name}.")
+        self._move(LinkState.READY, "synchronised")
+        self.link.reconciled = True
+        await self._notify()
+
+    # --- keeping --------------------------------------------------------------------------------------------------
+
+    def _start_keeping(self) -> None:
+        if self._heartbeat is None or self._heartbeat.done():
+            self._heartbeat = asyncio.create_task(self._beat(), name="ibkr-heartbeat")
+
+    async def _beat(self) -> None:
+        """Ask the time when the line is silent, and once a minute; two misses in a row mean a dead connection."""
+        misses = 0
+        asked = self.clock.monotonic()
+        while True:
+            await self.clock.sleep(_HEARTBEAT_S)
+            now = self.clock.monotonic()
+            if now - self._last_fact < _HEARTBEAT_S and now - asked < _BROKER_TIME_EVERY_S:
+                continue
+            try:
+                await self.ask_time(_HEARTBEAT_ANSWER_S)
+                misses = 0
+                asked = now
+            except RequestTimeout:
+                misses += 1
+                if misses > 1:
+                    await self.drop("two heartbeats went unanswered")
+                    return
+            except TradingError:
+                continue
+
+    async def ask_time(self, timeout: float) -> None:
+        """Ask the broker's clock and remember the answer."""
+        await self._guard.slot(Lane.ACCOUNT, timeout=timeout, key="")
+        told = await self.backend.server_time(timeout)
+        self.broker_time.told(told, self.clock.monotonic())
+
+    async def _reconnect(self) -> None:
+        """Try until the session is ready again: jittered back-off, breaker honoured."""
+        failures = 0
+        while self.link.state is not LinkState.READY:
+            wait = self._guard.connect_wait()
+            if wait > 0:
+                self._move(LinkState.CIRCUIT_OPEN, f"next try in {wait:.0f} s")
+            else:
+                wait = min(_BACKOFF_MOST_S, _BACKOFF_FIRST_S * 2**failures) * self._rng.uniform(0.5, 1.0)
+            await self.clock.sleep(wait)
+            try:
+                await self._attempt()
+            except (IBKRError, TimeoutError, OSError) as error:
+                failures = min(failures + 1, 10)
+                _log.warning("reconnect failed", failures=failures, error=str(error))
+                if isinstance(error, TradingError) and not error.retryable:
+                    self._bus.publish(
+                        Incident(
+                            at=self.clock.now(),
+                            severity=Severity.CRITICAL,
+                            kind="reconnect_refused",
+                            text=str(error),
+                            context=error.to_dict(),
+                        )
+                    )
+
+    def _on_fact(self, fact: BrokerFact) -> None:
+        self._last_fact = self.clock.monotonic()
+        if isinstance(fact, SystemNotice):
+            self._on_notice(fact)
+        for sink in self._sinks:
+            sink(fact)
+        if isinstance(fact, SocketClosed):
+            self._on_socket_closed(fact)
+
+    def _on_notice(self, notice: SystemNotice) -> None:
+        news = self.link.on_notice(notice.code, notice.text, self.clock.monotonic())
+        if news is None:
+            return
+        important = news.what == "broker"
+        self._bus.publish(
+            BrokerLinkChanged(
+                at=self.clock.now(),
+                severity=Severity.WARNING if important and not news.up else Severity.INFO,
+                what=news.what,
+                up=news.up,
+                code=notice.code,
+                text=notice.text,
+            )
+        )
+        for listener in self._news:
+            listener(news)
+        if important and news.up and self.link.state is LinkState.READY:
+            self._keep(self._resync())
+
+    def _on_socket_closed(self, fact: SocketClosed) -> None:
+        self.link.socket_down()
+        if fact.expected or self.link.state not in (LinkState.READY, LinkState.SYNCING):
+            return
+        if self.link.state is LinkState.SYNCING:
+            return  # the attempt that is synchronising sees the loss itself
+        self._move(LinkState.RECONNECTING, fact.reason)
+        if self._heartbeat is not None and self._heartbeat is not asyncio.current_task():
+            self._heartbeat.cancel()
+        self._heartbeat = None
+        self._keep(self._reconnect())
+
+    async def _resync(self) -> None:
+        """After 1101 or 1102: know again what the broker knows, on the same socket."""
+        if self.info is None:
+            return
+        self._move(LinkState.SYNCING, "the broker link is back")
+        try:
+            await self._synchronise(self.info)
+        except TradingError as error:
+            _log.warning("resync failed; reconnecting", error=str(error))
+            await self.backend.disconnect()
+            self.link.socket_down()
+            if self.link.state is LinkState.SYNCING:
+                self._move(LinkState.RECONNECTING, f"resync failed: {error}")
+            await self._reconnect()
+
+    def _keep(self, work: Awaitable[None]) -> None:
+        previous = self._keeper
+
+        async def keep() -> None:
+            if previous is not None and not previous.done():
+                previous.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await previous
+            await work
+
+        self._keeper = asyncio.create_task(keep(), name="ibkr-keeper")
+        self._keeper.add_done_callback(_log_failure)
+
+    async def _end(self, state: LinkState, reason: str) -> None:
+        for task in (self._connecting, self._keeper, self._heartbeat):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+        self._connecting = self._keeper = self._heartbeat = None
+        was_connected = self.backend.connected
+        self._move(state, reason)
+        await self.backend.disconnect()
+        self.link.socket_down()
+        if was_connected:
+            _log.info("disconnected", reason=reason)
+        await self._notify()
+
+    def _move(self, state: LinkState, reason: str) -> None:
+        previous = self.link.move(state, reason)
+        if previous is state:
+            return
+        _log.info("link", previous=previous.value, state=state.value, reason=reason)
+        self._bus.publish(
+            LinkChanged(
+                at=self.clock.now(), previous=previous.value, state=state.value, reason=reason, epoch=self.link.epoch
+            )
+        )
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def require_orders(self) -> None:
+        """Raise unless an order that adds risk may be written now."""
+        why = self.link.why_no_orders
+        if not why:
+            return
+        if self.link.state is LinkState.READY and not self.link.broker_link:
+            raise BrokerLinkLost(why)
+        raise NotConnected(why)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("the link keeper failed", error=repr(error))

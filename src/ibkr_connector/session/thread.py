@@ -1,0 +1,129 @@
+"""The session's event loop, in one daemon thread of its own.
+
+A daemon thread, because an event loop inside an executor's worker would keep the interpreter alive for ever; a program
+that ends without `close()` just ends. Work comes in from any thread and any number of event loops through `run` (a
+coroutine's hop) and `run_sync` (a blocking caller), and stays on this one loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from ibkr_connector.errors import ConnectorClosed, SyncCallFromSession
+from ibkr_connector.logs import get_logger
+
+_T = TypeVar("_T")
+_log = get_logger(__name__)
+
+
+class SessionThread:
+    """Owns the loop. `start` before use; `stop` ends it and joins."""
+
+    def __init__(self, name: str = "ibkr-session") -> None:
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._pid = os.getpid()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The session's loop. Raises `ConnectorClosed` when there is none."""
+        loop = self._loop
+        if loop is None or self._closed or self._pid != os.getpid():
+            raise ConnectorClosed("the connector's session is not running.")
+        return loop
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is on the session thread."""
+        thread = self._thread
+        return thread is not None and thread.ident == threading.get_ident()
+
+    def start(self) -> None:
+        """Start the thread (once); returns when its loop runs."""
+        with self._lock:
+            if self._closed:
+                raise ConnectorClosed("the connector was closed.")
+            if self._thread is not None:
+                return
+            ready = threading.Event()
+            self._thread = threading.Thread(target=self._main, args=(ready,), name=self._name, daemon=True)
+            self._thread.start()
+            ready.wait()
+
+    def _main(self, ready: threading.Event) -> None:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        self._loop = loop
+        loop.call_soon(ready.set)
+        try:
+            loop.run_forever()
+        finally:
+            with contextlib.suppress(RuntimeError):
+                loop.run_until_complete(_cancel_leftovers())
+                loop.run_until_complete(loop.shutdown_asyncgens())
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    def submit(self, coroutine: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
+        """Schedule `coroutine` on the session loop from any thread."""
+        try:
+            loop = self.loop
+        except ConnectorClosed:
+            coroutine.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+    async def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Await `coroutine` on the session loop from any loop. Cancelling the caller cancels it."""
+        if self.is_current:
+            return await coroutine
+        return await asyncio.wrap_future(self.submit(coroutine))
+
+    def run_sync(self, coroutine: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
+        """Block until `coroutine` is done on the session loop; Ctrl-C interrupts the wait and cancels it.
+
+        Raises:
+            SyncCallFromSession: called on the session thread, where it would wait for itself.
+        """
+        if self.is_current:
+            coroutine.close()
+            raise SyncCallFromSession("a blocking call on the session thread would wait for itself.")
+        future = self.submit(coroutine)
+        try:
+            return future.result(timeout)
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """End the loop and join the thread; False if it did not end in `timeout` seconds. Idempotent."""
+        with self._lock:
+            self._closed = True
+            loop, thread = self._loop, self._thread
+        if loop is None or thread is None or self._pid != os.getpid():
+            return True
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(loop.stop)
+        if self.is_current:
+            return True
+        thread.join(timeout)
+        if thread.is_alive():
+            _log.warning("session thread did not end", seconds=timeout)
+        return not thread.is_alive()
+
+
+async def _cancel_leftovers() -> None:
+    me = asyncio.current_task()
+    tasks = [task for task in asyncio.all_tasks() if task is not me]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

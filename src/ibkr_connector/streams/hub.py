@@ -1,0 +1,234 @@
+"""One market-data line per contract, shared by all who want it, made again after an outage.
+
+A line that nobody reads lingers for a while, so that the next order in the same contract finds a quote at once; when
+lines run short the longest lingering one goes first. Everything here runs on the session loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from ibkr_connector.backends.base import LineHandle
+from ibkr_connector.errors import MarketDataLost, NoMarketData, NotConnected, TooManyMarketDataLines, TradingError
+from ibkr_connector.logs import get_logger
+from ibkr_connector.models.contract import Contract
+from ibkr_connector.models.market import Quote
+from ibkr_connector.resilience.pacing import Lane
+from ibkr_connector.session.lines import LineLeases
+from ibkr_connector.session.session import Session
+from ibkr_connector.session.mailbox import Mailbox
+
+_LINGER_S = 60.0
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Line:
+    contract: Contract
+    handle: LineHandle | None = None
+    latest: Quote | None = None
+    latest_at: float = 0.0
+    readers: set[Mailbox[Quote]] = field(default_factory=set)
+    waiters: set[asyncio.Future[Quote]] = field(default_factory=set)
+    opening: asyncio.Task[None] | None = None
+    idle_since: float = 0.0
+    linger: asyncio.TimerHandle | None = None
+
+
+class QuoteHub:
+    """Lines by con_id."""
+
+    def __init__(self, session: Session, leases: LineLeases, linger_s: float = _LINGER_S) -> None:
+        self._session = session
+        self._leases = leases
+        self._linger_s = linger_s
+        self._lines: dict[int, _Line] = {}
+
+    def latest(self, con_id: int) -> tuple[Quote, float] | None:
+        """The newest quote of an open line and its age in seconds, without waiting."""
+        line = self._lines.get(con_id)
+        if line is None or line.latest is None or line.handle is None:
+            return None
+        return line.latest, self._session.clock.monotonic() - line.latest_at
+
+    async def attach(self, contract: Contract, box: Mailbox[Quote], timeout: float) -> None:
+        """Start feeding `box` with quotes of `contract` (qualified). The newest quote known comes first."""
+        line = await self._open(contract, timeout)
+        line.readers.add(box)
+        self._stop_linger(line)
+        if line.latest is not None:
+            box.push(line.latest)
+
+    def detach(self, contract: Contract, box: Mailbox[Quote]) -> None:
+        """Stop feeding `box`; the line lingers when it was the last. Idempotent."""
+        line = self._lines.get(contract.con_id)
+        if line is None or box not in line.readers:
+            return
+        line.readers.discard(box)
+        self._maybe_linger(line)
+
+    async def quote(self, contract: Contract, *, max_age: float, timeout: float) -> Quote:
+        """A quote at most `max_age` seconds old with both sides, or, at the deadline, the best there is.
+
+        Raises:
+            NoMarketData: nothing at all came within `timeout` seconds.
+        """
+        clock = self._session.clock
+        deadline = clock.monotonic() + timeout
+        line = await self._open(contract, timeout)
+        try:
+            while True:
+                quote = line.latest
+                age = clock.monotonic() - line.latest_at
+                if quote is not None and age <= max_age and _is_usable(quote):
+                    return quote
+                waiter: asyncio.Future[Quote] = asyncio.get_running_loop().create_future()
+                line.waiters.add(waiter)
+                try:
+                    await clock.wait_for(waiter, max(deadline - clock.monotonic(), 0.0))
+                except TimeoutError:
+                    if line.latest is not None and clock.monotonic() - line.latest_at <= max(max_age, timeout):
+                        return line.latest
+                    raise NoMarketData(
+                        f"no quote of {contract.symbol} in {timeout:g} s.", symbol=contract.symbol, con_id=contract.con_id
+                    ) from None
+                finally:
+                    line.waiters.discard(waiter)
+        finally:
+            self._maybe_linger(line)
+
+    async def resubscribe(self) -> None:
+        """Make every line again that somebody reads (after a reconnect or 1101); drop the others."""
+        for con_id, line in list(self._lines.items()):
+            if line.handle is not None:
+                self._session.backend.close_line(line.handle)
+                line.handle = None
+            if not line.readers and not line.waiters:
+                self._forget(con_id)
+                continue
+            try:
+                await self._subscribe(line, timeout=self._session.settings.request_timeout)
+            except TradingError as error:
+                self._fail(line, error)
+
+    def lost(self) -> None:
+        """The connection ended: handles mean nothing any more; readers wait for `resubscribe`."""
+        for line in self._lines.values():
+            line.handle = None
+
+    def close(self) -> None:
+        """End every stream."""
+        for con_id, line in list(self._lines.items()):
+            for box in line.readers:
+                box.close()
+            line.readers.clear()
+            self._drop(con_id)
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    async def _open(self, contract: Contract, timeout: float) -> _Line:
+        line = self._lines.get(contract.con_id)
+        if line is None:
+            self._make_room()
+            self._leases.take(contract.con_id)
+            line = self._lines[contract.con_id] = _Line(contract)
+        if line.handle is None:
+            if line.opening is None:
+                line.opening = asyncio.create_task(self._subscribe(line, timeout), name=f"line {contract.symbol}")
+            opening = line.opening
+            try:
+                await asyncio.shield(opening)
+            except TradingError:
+                if self._lines.get(contract.con_id) is line and not line.readers:
+                    self._forget(contract.con_id)
+                raise
+            finally:
+                if opening.done() and line.opening is opening:
+                    line.opening = None
+        return line
+
+    async def _subscribe(self, line: _Line, timeout: float) -> None:
+        await self._session.pace(Lane.MARKET, timeout=timeout)
+        if not self._session.backend.connected:
+            raise NotConnected("there is no connection to stream quotes over.")
+        con_id = line.contract.con_id
+        line.handle = self._session.backend.open_line(
+            line.contract, lambda quote: self._on_quote(con_id, quote), lambda error: self._on_error(con_id, error)
+        )
+
+    def _on_quote(self, con_id: int, quote: Quote) -> None:
+        line = self._lines.get(con_id)
+        if line is None:
+            return
+        line.latest = quote
+        line.latest_at = self._session.clock.monotonic()
+        for box in line.readers:
+            box.push(quote)
+        if line.waiters:
+            for waiter in line.waiters:
+                if not waiter.done():
+                    waiter.set_result(quote)
+
+    def _on_error(self, con_id: int, error: Exception) -> None:
+        line = self._lines.get(con_id)
+        if line is None:
+            return
+        if isinstance(error, MarketDataLost):
+            _log.warning("market data line lost; it is made again when the farm is back", con_id=con_id)
+            line.handle = None
+            return
+        self._fail(line, error)
+
+    def _fail(self, line: _Line, error: Exception) -> None:
+        for box in line.readers:
+            box.close(error)
+        line.readers.clear()
+        for waiter in line.waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._forget(line.contract.con_id)
+
+    def _make_room(self) -> None:
+        if self._leases.free > 0:
+            return
+        idle = [line for line in self._lines.values() if not line.readers and not line.waiters]
+        if not idle:
+            raise TooManyMarketDataLines(
+                f"all {self._leases.limit} market data lines are being read.", code=101, limit=self._leases.limit
+            )
+        self._drop(min(idle, key=lambda line: line.idle_since).contract.con_id)
+
+    def _maybe_linger(self, line: _Line) -> None:
+        if line.readers or line.waiters or line.linger is not None:
+            return
+        line.idle_since = self._session.clock.monotonic()
+        loop = asyncio.get_running_loop()
+        line.linger = loop.call_later(self._linger_s, self._drop, line.contract.con_id)
+
+    def _stop_linger(self, line: _Line) -> None:
+        if line.linger is not None:
+            line.linger.cancel()
+            line.linger = None
+
+    def _drop(self, con_id: int) -> None:
+        line = self._lines.get(con_id)
+        if line is None:
+            return
+        self._stop_linger(line)
+        if line.readers or line.waiters:
+            return
+        if line.handle is not None:
+            self._session.backend.close_line(line.handle)
+        self._forget(con_id)
+
+    def _forget(self, con_id: int) -> None:
+        line = self._lines.pop(con_id, None)
+        if line is not None:
+            self._stop_linger(line)
+        self._leases.give_back(con_id)
+
+
+def _is_usable(quote: Quote) -> bool:
+    """Both sides, or, for what has no sides (an index), a last price."""
+    return (quote.bid is not None and quote.ask is not None) or (quote.last is not None and quote.bid is None)
