@@ -11,7 +11,7 @@ import threading
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ibkr_connector.api.orders import Number, OrderLike
 from ibkr_connector.assembly import House
@@ -38,7 +38,7 @@ class _OnePerProfile(type):
     """Calling the class gives the profile's one instance; `__init__` runs once."""
 
     _lock = threading.RLock()
-    _instances: dict[str, IBKRConnector] = {}
+    _instances: ClassVar[dict[str, IBKRConnector]] = {}
     _pid = os.getpid()
 
     def __call__(
@@ -192,7 +192,9 @@ class IBKRConnector(metaclass=_OnePerProfile):
 
     def __repr__(self) -> str:
         c = self.settings.connection
-        return f"IBKRConnector(profile={self.profile!r}, {c.host}:{c.port}, client_id={c.client_id}, {self._house.state})"
+        return (
+            f"IBKRConnector(profile={self.profile!r}, {c.host}:{c.port}, client_id={c.client_id}, {self._house.state})"
+        )
 
     # --- orders ----------------------------------------------------------------------------------------------------
 
@@ -402,7 +404,6 @@ class IBKRConnector(metaclass=_OnePerProfile):
         """Stop all orders that add risk, at once, from any thread; cancels still work. Persists until `resume`."""
         self.risk.kill(reason)
 
-    def resume(self, reason: str) -> None:
-        """End a kill. `reason` is kept in the audit trail."""
-        self.risk.resume(reason)
-
+    def resume(self, reason: str) -> bool:
+        """End a kill. False when somebody killed again meanwhile."""
+        return self.risk.resume(reason)

@@ -176,7 +176,7 @@ class JournalUnwritable(JournalError):
 
 
 class JournalCorrupt(JournalError):
-    """The journal's content cannot be trusted. Keep the file, restore a copy, or start anew after checking the account."""
+    """The journal's content cannot be trusted. Keep the file; start anew only after checking the account."""
 
     default_remedy = "Keep the file for inspection; move it aside only after comparing open orders with the broker."
 
@@ -230,7 +230,7 @@ class ConnectionLost(IBKRConnectionError):
 
 
 class ClientIdInUse(IBKRConnectionError):
-    """Another connection holds this client id. End it, wait if it is our own that just broke, or configure another id."""
+    """Another connection holds this client id. End it, wait if it is our own that broke, or configure another id."""
 
     default_remedy = "End the other connection or set another client_id; our own half-open connection frees itself."
 

@@ -118,7 +118,7 @@ class _Worker:
         while (event := self._queue.get()) is not None:
             try:
                 self.listener(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a listener is not ours; nothing it does may reach an order
                 _log.exception("a listener raised on %s; it stays subscribed", type(event).__name__)
 
 
@@ -152,6 +152,11 @@ class EventBus:
         """Hand `event` to every listener's queue."""
         for worker in self._workers.values():
             worker.offer(event)
+
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody listens: what is dear to build need not be built for nobody."""
+        return bool(self._workers)
 
     @property
     def dropped(self) -> int:

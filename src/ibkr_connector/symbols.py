@@ -33,7 +33,8 @@ def parse_symbol(name: str | Contract) -> Contract:
     """The contract that `name` means. Raises `InvalidRequest` naming what is wrong with it."""
     if isinstance(name, Contract):
         return name
-    if not isinstance(name, str) or not name.strip():
+    given: object = name
+    if not isinstance(given, str) or not given.strip():
         raise InvalidRequest(
             f"symbol={name!r} is not a symbol.", field="symbol", value=repr(name), legal="e.g. AAPL or EUR.USD"
         )
@@ -75,10 +76,10 @@ def _typed(name: str, symbol: str, rest: list[str]) -> Contract:
     exchange = _exchange(rest[1]) if len(rest) > 1 else ("IDEALPRO" if sec_type == "CASH" else "SMART")
     if sec_type == "CASH":
         pair = _PAIR.fullmatch(symbol)
-        currency = rest[2].upper() if len(rest) > 2 else "USD"  # noqa: PLR2004 - the grammar's positions
+        currency = rest[2].upper() if len(rest) > 2 else "USD"
         base, quote = (pair[1], pair[2]) if pair else (symbol, currency)
         return Contract(symbol=base, sec_type="CASH", exchange=exchange, currency=quote)
-    currency = rest[2].upper() if len(rest) > 2 else "USD"  # noqa: PLR2004
+    currency = rest[2].upper() if len(rest) > 2 else "USD"
     base = Contract(symbol=symbol, sec_type=sec_type, exchange=exchange, currency=currency)
     tail = rest[3:]
     if sec_type == "FUT":

@@ -209,6 +209,18 @@ def test_a_short_secret_is_masked_as_a_word_and_leaves_the_text_alone() -> None:
     assert redact("zqx=zqx azqxb") == f"{MASK}={MASK} azqxb"
 
 
+def test_a_secret_that_begins_with_another_is_masked_whole() -> None:
+    register_secret("base-0091")
+    register_secret("base-0091-and-more")
+    assert redact("x base-0091-and-more y base-0091") == f"x {MASK} y {MASK}"
+
+
+def test_a_stack_shows_no_secret(secret: str) -> None:
+    record = logging.makeLogRecord({"msg": "m", "stack_info": f'  File "x.py"\n    login("{secret}")'})
+    assert RedactionFilter().filter(record)
+    assert not [part for part in fragments(secret) if part in str(record.stack_info)]
+
+
 def test_masking_twice_changes_nothing(secret: str) -> None:
     once = redact(f"password={secret} token: abc Bearer abcdefghijk {secret}")
     assert redact(once) == once

@@ -10,7 +10,7 @@ from ibkr_connector.session.thread import SessionThread
 
 
 class AccountApi:
-    """The account of this connector. Figures are live snapshots kept current by the broker; `refresh=True` asks again."""
+    """The account of this connector. Figures are live snapshots the broker keeps current; `refresh=True` asks again."""
 
     def __init__(self, thread: SessionThread, portfolio: Portfolio, timeout: float) -> None:
         self._thread = thread

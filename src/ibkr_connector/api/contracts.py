@@ -30,6 +30,7 @@ class ContractsApi:
 
     async def search(self, pattern: str, *, timeout: float | None = None) -> list[Contract]:
         """At most 16 contracts whose symbol or name starts with `pattern`."""
-        if not isinstance(pattern, str) or not pattern.strip():
+        given: object = pattern
+        if not isinstance(given, str) or not given.strip():
             raise InvalidRequest("pattern must not be empty.", field="pattern", value=repr(pattern), legal="some text")
         return await self._thread.run(self._book.search(pattern.strip(), timeout or self._timeout))

@@ -6,9 +6,9 @@ from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
+from ibkr_connector.session.mailbox import Mailbox
 from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.streams.hub import QuoteHub
-from ibkr_connector.session.mailbox import Mailbox
 from ibkr_connector.streams.quotes import QuoteStream
 from ibkr_connector.symbols import parse_symbol
 

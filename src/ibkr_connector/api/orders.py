@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -24,7 +23,7 @@ from ibkr_connector.orders.manager import OrderManager
 from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.symbols import parse_symbol
 
-Number: TypeAlias = float | int | str | Decimal
+Number: TypeAlias = float | Decimal
 OrderLike: TypeAlias = Order | str | int
 """An `Order`, an order ref, or an order id of this connector's client id."""
 
@@ -187,7 +186,13 @@ class OrdersApi:
                 **options,
             ),
             take_profit=self.request(
-                contract, quantity, side.opposite.value, OrderType.LIMIT, limit_price=target, order_ref=f"{ref}.tp", **exits
+                contract,
+                quantity,
+                side.opposite.value,
+                OrderType.LIMIT,
+                limit_price=target,
+                order_ref=f"{ref}.tp",
+                **exits,
             ),
             stop_loss=self.request(
                 contract, quantity, side.opposite.value, OrderType.STOP, stop_price=stop, order_ref=f"{ref}.sl", **exits
@@ -244,11 +249,11 @@ class OrdersApi:
         return await self.modify(order, quantity=quantity, limit_price=limit_price, stop_price=stop_price)
 
     async def cancel(self, order: OrderLike, *, timeout: float | None = None) -> OrderSnapshot:
-        """Cancel and wait for the end: Cancelled (with the filled part) or Filled. Raises CancelInDoubt, OrderNotFound."""
+        """Cancel and wait for the end: Cancelled (partly filled, perhaps) or Filled. Raises CancelInDoubt."""
         return await self._thread.run(self._manager.cancel(self._manager.resolve_order(_key(order)), timeout))
 
     async def cancel_all(self, scope: str = "own", *, timeout: float | None = None) -> list[OrderSnapshot]:
-        """Cancel `own` orders, all of this `client` id, or of the whole `account` (other programs' and manual ones too)."""
+        """Cancel `own` orders, all of this `client` id, or the whole `account`'s (others' and manual ones too)."""
         if scope not in _SCOPES:
             raise InvalidRequest(
                 f"scope={scope!r} is not known. Legal: {', '.join(_SCOPES)}.", field="scope", legal=", ".join(_SCOPES)
@@ -277,23 +282,31 @@ class OrdersApi:
         return self._manager.in_doubt()
 
     async def resolve(self, order: OrderLike, state: OrderState | str, evidence: str) -> OrderSnapshot:
-        """An operator's word on an order in doubt (`filled`, `cancelled`, `rejected`, `not_sent`), kept in the audit."""
-        if not evidence.strip():
-            raise InvalidRequest("evidence must say what was checked.", field="evidence", legal="a sentence")
+        """An operator's word on an order in doubt (`filled`, `cancelled`, `not_sent` …); the audit keeps it."""
+        try:
+            end = OrderState(state)
+        except ValueError:
+            legal = ", ".join(one.value for one in OrderState if one.is_done)
+            raise InvalidRequest(
+                f"as_={state!r} is no state. Legal: {legal}.", field="as_", value=repr(state), legal=legal
+            ) from None
         return await self._thread.run(
-            self._manager.resolve_doubt(self._manager.resolve_order(_key(order)), OrderState(state), evidence)
+            self._manager.resolve_doubt(self._manager.resolve_order(_key(order)), end, evidence)
         )
 
 
 def _order_type(value: OrderType | str) -> OrderType:
-    text = value.strip().upper().replace("_", " ") if isinstance(value, str) else value
+    text = str(value).strip().upper().replace("_", " ")
     names = {"MARKET": "MKT", "LIMIT": "LMT", "STOP": "STP", "STOP LIMIT": "STP LMT", "TRAILING STOP": "TRAIL"}
     try:
-        return OrderType(names.get(str(text), str(text)))
+        return OrderType(names.get(text, text))
     except ValueError:
         legal = ", ".join(kind.value for kind in OrderType)
         raise OrderValidationError(
-            f"order_type={value!r} is not supported. Legal: {legal}.", field="order_type", value=repr(value), legal=legal
+            f"order_type={value!r} is not supported. Legal: {legal}.",
+            field="order_type",
+            value=repr(value),
+            legal=legal,
         ) from None
 
 
@@ -309,7 +322,8 @@ def _action(value: str) -> Action:
 def _key(order: OrderLike) -> str | int:
     if isinstance(order, Order):
         return order.ref
-    if isinstance(order, bool) or not isinstance(order, str | int) or order in ("", 0):
+    given: object = order
+    if isinstance(given, bool) or not isinstance(given, str | int) or given in ("", 0):
         raise InvalidRequest(
             f"order={order!r} does not name an order.", field="order", legal="an Order, an order ref, or an order id"
         )

@@ -152,7 +152,7 @@ class OrderCompleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderNotice:
-    """An error or warning message whose id is one of our order ids. What it means depends on the operation outstanding."""
+    """An error or warning whose id is one of our order ids. What it means depends on the operation outstanding."""
 
     order_id: int
     code: int
@@ -254,7 +254,7 @@ class OrderRecords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionRecords:
-    """The answer to an executions request; `complete` is False when the end marker did not come (it happens for real)."""
+    """The answer to an executions request; `complete` is False when the end marker did not come (it happens)."""
 
     executions: tuple[Execution, ...] = ()
     complete: bool = True
@@ -379,7 +379,7 @@ class Backend(Protocol):
     def open_line(
         self, contract: Contract, sink: QuoteSink, on_error: Callable[[Exception], None], generic_ticks: str = ""
     ) -> LineHandle:
-        """Open a streaming market-data line; `sink` is called on the loop with a whole `Quote` per packet of changes."""
+        """Open a streaming market-data line; `sink` gets, on the loop, a whole `Quote` per packet of changes."""
         ...
 
     def close_line(self, line: LineHandle) -> None:

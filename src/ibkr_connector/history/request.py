@@ -12,31 +12,7 @@ from datetime import datetime
 from ibkr_connector.backends.base import HistoryRequest
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.models.contract import Contract
-
-BAR_SECONDS: dict[str, int] = {
-    "1 secs": 1,
-    "5 secs": 5,
-    "10 secs": 10,
-    "15 secs": 15,
-    "30 secs": 30,
-    "1 min": 60,
-    "2 mins": 120,
-    "3 mins": 180,
-    "5 mins": 300,
-    "10 mins": 600,
-    "15 mins": 900,
-    "20 mins": 1200,
-    "30 mins": 1800,
-    "1 hour": 3600,
-    "2 hours": 7200,
-    "3 hours": 10800,
-    "4 hours": 14400,
-    "8 hours": 28800,
-    "1 day": 86400,
-    "1 week": 7 * 86400,
-    "1 month": 30 * 86400,
-}
-"""IBKR's bar sizes, in its own spelling, and their length in seconds (a month counts 30 days)."""
+from ibkr_connector.session.barsizes import BAR_SECONDS
 
 WHAT_TO_SHOW = (
     "TRADES",
@@ -89,10 +65,9 @@ def history_request(
 
 
 def _bar_size(text: str) -> str:
-    if not isinstance(text, str):
-        raise _invalid("bar_size", text, ", ".join(BAR_SECONDS))
-    words = text.strip().lower().split()
-    if len(words) == 2:  # noqa: PLR2004 - "1 min"
+    given: object = text
+    words = given.strip().lower().split() if isinstance(given, str) else []
+    if len(words) == 2:
         unit = _SPELLINGS.get(words[1], words[1])
         for candidate in (f"{words[0]} {unit}", f"{words[0]} {unit}s", f"{words[0]} {unit.removesuffix('s')}"):
             if candidate in BAR_SECONDS:
@@ -102,7 +77,7 @@ def _bar_size(text: str) -> str:
 
 def _duration(text: str, bar_seconds: int) -> str:
     legal = "a number and a unit, e.g. '1800 S', '5 D', '2 W', '6 M', '1 Y' (S at most 86400)"
-    match = _DURATION.fullmatch(text.strip().upper()) if isinstance(text, str) else None
+    match = _DURATION.fullmatch(str(text).strip().upper())
     if match is None or int(match[1]) == 0:
         raise _invalid("duration", text, legal)
     count, unit = int(match[1]), match[2]

@@ -1,4 +1,7 @@
-"""Market data: what arrives by the thousand, as frozen `msgspec` structs. Prices are floats, sizes in shares or contracts."""
+"""Market data: what arrives by the thousand, as frozen `msgspec` structs.
+
+Prices are floats in the contract's currency, sizes in shares or contracts, times aware UTC.
+"""
 
 from __future__ import annotations
 

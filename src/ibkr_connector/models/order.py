@@ -124,7 +124,7 @@ def to_decimal(value: object, field: str) -> Decimal:
 
 
 class OrderRequest(BaseModel):
-    """One order, validated. Raises `OrderValidationError` (through `OrderRequest.make`) naming field and legal values."""
+    """One order, validated. `OrderRequest.make` raises `OrderValidationError` naming field and legal values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -178,8 +178,10 @@ class OrderRequest(BaseModel):
             if field in needed and value is None:
                 msg = f"{field} is needed for a {self.order_type.value} order"
                 raise ValueError(msg)
-            if field not in needed and value is not None and not (
-                field == "stop_price" and self.order_type is OrderType.TRAILING_STOP
+            if (
+                field not in needed
+                and value is not None
+                and not (field == "stop_price" and self.order_type is OrderType.TRAILING_STOP)
             ):
                 msg = f"{field} has no meaning for a {self.order_type.value} order"
                 raise ValueError(msg)
@@ -201,7 +203,7 @@ class OrderRequest(BaseModel):
             if len(given) != 1:
                 msg = "a TRAIL order takes exactly one of trail_amount and trail_percent"
                 raise ValueError(msg)
-            if given[0] <= 0 or (self.trail_percent is not None and self.trail_percent >= 100):  # noqa: PLR2004
+            if given[0] <= 0 or (self.trail_percent is not None and self.trail_percent >= 100):
                 msg = "trail_amount must be positive, trail_percent between 0 and 100"
                 raise ValueError(msg)
         elif given:

@@ -121,6 +121,7 @@ class CancelSent(ChangeBase):
     """A cancel was written (or may have been)."""
 
     kind: ClassVar[str] = "cancel_sent"
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,7 @@ class ModifySent(ChangeBase):
 
     kind: ClassVar[str] = "modify_sent"
     terms: OrderTerms
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

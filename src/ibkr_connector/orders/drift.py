@@ -16,21 +16,27 @@ from ibkr_connector.orders.changes import Drift, OrderTerms
 SEVERE = frozenset({"action", "quantity", "account", "con_id", "symbol"})
 """Differences that ask for a cancel of the order at once."""
 
-_PRICES: dict[str, tuple[str, ...]] = {
+PRICES_OF_TYPE: dict[str, tuple[str, ...]] = {
     "MKT": (),
     "LMT": ("limit_price",),
     "STP": ("stop_price",),
     "STP LMT": ("limit_price", "stop_price"),
     "TRAIL": ("trail_amount", "trail_percent"),
 }
+"""The prices that mean something, by order type."""
 _ALL_PRICES = ("limit_price", "stop_price", "trail_amount", "trail_percent")
+
+
+def action_of(text: str) -> Action:
+    """BUY, BOT -> buy; SELL, SLD, SSHORT -> sell."""
+    return Action.BUY if text.upper().startswith("B") else Action.SELL
 
 
 def terms_of_echo(fact: OrderEchoed) -> OrderTerms:
     """The echo in the words of an intent."""
     return OrderTerms(
         contract=fact.contract,
-        action=Action.BUY if fact.action.upper().startswith("B") else Action.SELL,
+        action=action_of(fact.action),
         quantity=fact.quantity,
         order_type=fact.order_type,
         limit_price=fact.limit_price,
@@ -59,7 +65,7 @@ def compare(intent: OrderTerms, echo: OrderTerms) -> tuple[Drift, ...]:
     differ("quantity", intent.quantity, echo.quantity)
     differ("order_type", intent.order_type, echo.order_type)
     if intent.order_type == echo.order_type:
-        for field in _PRICES.get(intent.order_type, _ALL_PRICES):
+        for field in PRICES_OF_TYPE.get(intent.order_type, _ALL_PRICES):
             differ(field, _price(getattr(intent, field)), _price(getattr(echo, field)))
     differ("tif", intent.tif, echo.tif)
     differ("outside_rth", intent.outside_rth, echo.outside_rth)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.changes import (
     Acknowledged,
     CancelRejected,
@@ -37,7 +38,6 @@ from ibkr_connector.orders.changes import (
     SettledHow,
     StatusChanged,
 )
-from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.record import Branch, Doubt, Ended, OrderRecord
 
 LIVE_STATUSES = frozenset({"PreSubmitted", "Submitted"})
@@ -52,17 +52,19 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
     match change:
         case Committed():
             record.committed, record.acknowledged, record.ended = True, False, None
-            record.order_id, record.client_id, record.sent_epoch = change.order_id, change.client_id, change.epoch
+            record.outstanding.clear()
+            record.order_id, record.client_id = change.order_id, change.client_id
+            record.sent_epochs, record.sent_at = {}, change.at
+            _sent(record, Operation.NEW, change.epoch)
             record.branches = {0: Branch(perm_id=0, order_id=change.order_id, client_id=change.client_id)}
-            record.outstanding = {Operation.NEW}
             record.why = ""
         case NotSent():
             _close(record, Ended(OrderState.NOT_SENT, change.at, None, change.why, reusable=True))
         case CancelSent():
-            record.outstanding.add(Operation.CANCEL)
+            _sent(record, Operation.CANCEL, change.epoch)
             record.doubts.pop(Operation.CANCEL, None)
         case ModifySent():
-            record.outstanding.add(Operation.MODIFY)
+            _sent(record, Operation.MODIFY, change.epoch)
             record.proposed = change.terms
         case ModifyNotSent():
             _drop(record, Operation.MODIFY)
@@ -99,6 +101,8 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             branch.final, branch.final_code, branch.final_why = change.state, change.code, change.why
         case FillAdded():
             record.fills[change.execution.base_id] = change.execution
+            if not record.ours and record.echo is None and record.filled > record.terms.quantity:
+                record.terms = replace(record.terms, quantity=record.filled)
         case FillCorrected():
             _correct(record, change)
         case CommissionAdded():
@@ -135,6 +139,14 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             _drop(record, Operation.CANCEL)
         case End():  # pragma: no branch - the last of the kinds
             _close(record, Ended(change.state, change.at, change.code, change.why))
+
+
+def _sent(record: OrderRecord, operation: Operation, epoch: int | None) -> None:
+    record.outstanding.add(operation)
+    if epoch is None:
+        record.sent_epochs.pop(operation, None)
+    else:
+        record.sent_epochs[operation] = epoch
 
 
 def _close(record: OrderRecord, ended: Ended) -> None:

@@ -170,7 +170,7 @@ class Order:
         limit_price: float | Decimal | None = None,
         stop_price: float | Decimal | None = None,
     ) -> OrderSnapshot:
-        """Change it and wait for the broker's word. Raises ModifyNotPossible, ModifyRejected, ModifyInDoubt, RiskRejected."""
+        """Change it and wait for the broker's word; see `OrdersApi.modify` for what is raised."""
         return await self._thread.run(
             self._manager.modify(self._live, quantity=quantity, limit_price=limit_price, stop_price=stop_price)
         )

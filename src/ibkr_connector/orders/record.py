@@ -95,8 +95,10 @@ class OrderRecord:
     committed: bool = False
     """SENDING is in the journal."""
     acknowledged: bool = False
-    sent_epoch: int | None = None
-    """The connection it was written to; None before that, and after a restart of the program."""
+    sent_epochs: dict[Operation, int] = field(default_factory=dict)
+    """The connection each operation was last written to; empty before that, and after a restart of the program."""
+    sent_at: datetime | None = None
+    """When SENDING was committed."""
 
     branches: dict[int, Branch] = field(default_factory=dict)
     """By permId; the key 0 holds what is told before the permId is known."""
@@ -125,7 +127,7 @@ class OrderRecord:
 
     @property
     def state(self) -> OrderState:
-        """Where the order stands. `Filled` and `Cancelled` by status alone do not end it while executions are missing."""
+        """Where the order stands. A status word alone does not end it while executions are missing."""
         if self.ended is not None:
             return self.ended.state
         if not self.committed:
@@ -282,7 +284,9 @@ class OrderRecord:
             commission=self.commission,
             why=self.why,
             warning=self.warning,
-            fills=tuple(sorted((_fill(fill) for fill in self.fills.values()), key=lambda fill: (fill.at, fill.exec_id))),
+            fills=tuple(
+                sorted((_fill(fill) for fill in self.fills.values()), key=lambda fill: (fill.at, fill.exec_id))
+            ),
             created_at=self.created_at,
             updated_at=self.updated_at,
             ours=self.ours,

@@ -15,7 +15,7 @@ _CAPACITY = 10_000
 
 
 class OrderUpdates:
-    """An async context manager and iterator of `OrderSnapshot`s: the present one first, the last one is the order's end."""
+    """An async context manager and iterator of `OrderSnapshot`s: first the present one, last the order's end."""
 
     def __init__(
         self,

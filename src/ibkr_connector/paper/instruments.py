@@ -329,7 +329,7 @@ def _stock(row: list[Any], stock_type: str) -> Instrument:
         annual_volatility=volatility,
         typical_spread_ticks=spread,
         average_daily_volume=volume,
-        market_correlation=0.85 if stock_type == "ETF" else 0.55,
+        market_correlation=_facts()["etf_market_correlation"].get(symbol, 0.55),
     )
 
 
@@ -422,7 +422,7 @@ def _es_future(month: int, con_id: int) -> Instrument:
         reference_price=Decimal(7000),
         annual_volatility=0.16,
         average_daily_volume=1_500_000,
-        market_correlation=0.97,
+        market_correlation=0.995,
     )
 
 

@@ -8,6 +8,7 @@ or close it. A session is named by the date it ends on; FX and CME sessions begi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -49,10 +50,13 @@ class Session:
 @cache
 def _nyse_closes() -> dict[date, time]:
     """Close of every NYSE session, New York time. One read of exchange_calendars (it imports pandas: lazily)."""
-    import exchange_calendars
+    with warnings.catch_warnings():
+        # Its quarrels with newer pandas are nothing a user of ours could act on.
+        warnings.simplefilter("ignore")
+        import exchange_calendars
 
-    calendar = exchange_calendars.get_calendar("XNYS", start=_CALENDAR_FIRST, end=_CALENDAR_LAST)
-    closes = calendar.closes.dt.tz_convert(NEW_YORK)
+        calendar = exchange_calendars.get_calendar("XNYS", start=_CALENDAR_FIRST, end=_CALENDAR_LAST)
+        closes = calendar.closes.dt.tz_convert(NEW_YORK)
     return {day.date(): close.time() for day, close in zip(closes.index, closes, strict=True)}
 
 

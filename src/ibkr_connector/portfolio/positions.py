@@ -88,7 +88,7 @@ class PositionBook:
         return position.quantity if position else _ZERO
 
     def worst(self, account: str, con_id: int, sign: int) -> Decimal:
-        """The quantity to assume before an order of this side (+1 buy, -1 sell): the one nearer to that side's limit."""
+        """The quantity to assume before an order of this side (+1 buy, -1 sell): the one nearer to its limit."""
         figures = (self.counted(account, con_id), self.told(account, con_id))
         return max(figures) if sign > 0 else min(figures)
 

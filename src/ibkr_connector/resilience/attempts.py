@@ -31,7 +31,9 @@ class AttemptPolicy:
     def from_tiers(cls, tries: Sequence[int], delays: Sequence[float], timeouts: Sequence[float]) -> AttemptPolicy:
         """From the three settings, each with a value per tier. Raises ValueError unless all have three."""
         if not len(tries) == len(delays) == len(timeouts) == 3:
-            raise ValueError("attempts, delays and timeouts take three values each: normally, after 2, after 5 failures")
+            raise ValueError(
+                "attempts, delays and timeouts take three values each: normally, after 2, after 5 failures"
+            )
         return cls(*(AttemptPlan(*tier) for tier in zip(tries, delays, timeouts, strict=True)))
 
     def plan(self, failures: int) -> AttemptPlan:

@@ -1,9 +1,9 @@
 """The pacer: a sliding log per rule and key, queues by lane, all-or-nothing grants. Pure: time is passed in.
 
-How work is chosen: lanes in their order; first come, first served inside a lane; in the history lane callers take turns.
-Work is passed over only while a rule it needs has no room, and then nothing behind it may take that rule's room before
-it. So a request that must wait 15 seconds for its own twin delays no other contract; and since IBKR's rules nest (what
-falls under a narrow one falls under the wide ones too) it cannot starve.
+How work is chosen: lanes in their order; first come, first served inside a lane; in the history lane callers take
+turns. Work is passed over only while a rule it needs has no room, and then nothing behind it may take that rule's room
+before it. So a request that must wait 15 seconds for its own twin delays no other contract; and since IBKR's rules nest
+(what falls under a narrow one falls under the wide ones too) it cannot starve.
 
 A grant is *held* until `sent` says when it was written, or `give_back` that it was not; `done` frees its open slot.
 Belongs to one thread (the session's loop). Times are monotonic seconds.
@@ -21,7 +21,7 @@ from ibkr_connector.resilience.queues import Grant, LaneQueue, PacerSnapshot, Ti
 from ibkr_connector.resilience.rules import Lane, Rule, WindowRule, Work, default_rules, rules_by_name
 from ibkr_connector.resilience.window import Log
 
-__all__ = ["Grant", "Pacer", "PacerSnapshot", "Ticket", "TicketState", "Wait"]
+__all__ = ["Grant", "Lane", "Pacer", "PacerSnapshot", "Ticket", "TicketState", "Wait", "Work"]
 
 STATE_VERSION = 1
 """Version of what `Pacer.export` writes."""
@@ -225,9 +225,9 @@ class Pacer:
                 if rule is None:
                     raise ValueError(f"there is no pacing rule {charge.rule!r}; known: {', '.join(self._rules)}")
                 log = self._logs[charge.rule, charge.key] = Log(rule)
-            if charge.units > log.capacity(work.lane):
+            if charge.units > (limit := log.capacity(work.lane)):
                 raise ValueError(
-                    f"{charge.units} units at once never fit under {charge.rule} ({log.capacity(work.lane)}): split the work"
+                    f"{charge.units} units at once never fit under {charge.rule} ({limit}): split the work"
                 )
             found.append((log, charge.units))
         return tuple(found)
@@ -262,7 +262,7 @@ class Pacer:
         return logs
 
     def _blocked(self, ticket: Ticket, now: float, blocked: set[Log]) -> tuple[float, float]:
-        """When `ticket` may be worth another look, and the earliest moment it could go on its own: (now, now) = it can go."""
+        """When to look at `ticket` again, and the earliest moment it could go on its own; (now, now) = it can go."""
         if ticket.seen == self._events and now < ticket.blocked_until:
             blocked.update(ticket.blockers)
             return ticket.blocked_until, -math.inf
@@ -270,6 +270,7 @@ class Pacer:
         rooms = [(log, log.room_at(now, units, lane)) for log, units in ticket.logs]
         lacking = [(log, at) for log, at in rooms if at > now]
         if not lacking:
+            ticket.blockers = ()
             if any(log in blocked for log, _ in ticket.logs):
                 return math.inf, now
             return now, now

@@ -3,9 +3,9 @@
 Sources: IBKR, "Historical Data Limitations" and "API message rate"; see docs of the TWS API. Numbers:
 
 * messages per second per connection = market data lines / 2, so 50 with the usual 100 lines;
-* bars of 30 seconds or less (and what IBKR paces like them: head timestamps, real-time bars): no identical request within
-  15 seconds; not *six or more* for the same contract, exchange and kind of data within 2 seconds, so at most five; at most
-  60 in ten minutes; BID_ASK counts twice. For longer bars IBKR lifted these and slows requests down by itself;
+* bars of 30 seconds or less (and what IBKR paces like them: head timestamps, real-time bars): no identical request
+  within 15 seconds; not *six or more* for the same contract, exchange and kind of data within 2 seconds, so at most
+  five; at most 60 in ten minutes; BID_ASK counts twice. For longer bars IBKR lifted these and slows down by itself;
 * at most 50 historical requests open at a time, whatever their bars.
 
 Windows are kept a little longer than IBKR counts them (`margin`): what leaves here evenly may arrive bunched.
@@ -54,7 +54,9 @@ class WindowRule:
 
     def __post_init__(self) -> None:
         if self.limit < 1 or not 0 < self.window < math.inf or not 0 <= self.margin < math.inf:
-            raise ValueError(f"{self.name}: limit={self.limit}, window={self.window}, margin={self.margin} out of range")
+            raise ValueError(
+                f"{self.name}: limit={self.limit}, window={self.window}, margin={self.margin} out of range"
+            )
         if not 0 <= self.reserve < self.limit:
             raise ValueError(f"{self.name}: reserve={self.reserve} should be smaller than limit={self.limit}")
 
@@ -94,7 +96,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Something to be sent: its lane, all it costs (granted together or not at all), and who asked (for the round robin)."""
+    """Something to be sent: its lane, all it costs (granted together or not at all), and who asked."""
 
     lane: Lane
     charges: tuple[Charge, ...]
@@ -136,7 +138,7 @@ def history(
         units = 2 if kind == "BID_ASK" else 1
         charges += [
             Charge(HISTORY_IDENTICAL, identity),
-            Charge(HISTORY_BURST, "|".join((contract, exchange, kind)), units),
+            Charge(HISTORY_BURST, f"{contract}|{exchange}|{kind}", units),
             Charge(HISTORY_LONG, units=units),
         ]
     return Work(Lane.HISTORY, tuple(charges), caller)

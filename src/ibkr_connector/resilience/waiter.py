@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 from ibkr_connector.clock import Clock
-from ibkr_connector.errors import OrderNotSent
+from ibkr_connector.errors import ConnectorClosed
 from ibkr_connector.resilience.pacing import Pacer
-from ibkr_connector.resilience.queues import Grant, Ticket, TicketState, Wait
+from ibkr_connector.resilience.queues import Grant, Ticket
 from ibkr_connector.resilience.rules import Work
 
 
 class AsyncPacer:
-    """`core` on the loop that creates this object. All methods are called on that loop.
+    """`core` on the event loop this object is made on; every method is called there.
 
-        async with pacer.slot(message(Lane.ACCOUNT), timeout=5.0):
-            client.reqCurrentTime()          # counted as written when the block ends
+    async with pacer.slot(message(Lane.ACCOUNT), timeout=5.0):
+        client.reqCurrentTime()  # counted as written when the block ends
     """
 
     def __init__(self, core: Pacer, clock: Clock) -> None:
@@ -32,3 +34,153 @@ class AsyncPacer:
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = math.inf
         self._closed = False
+
+    async def acquire(self, work: Work, timeout: float = math.inf) -> Grant:
+        """Wait for a grant, at most `timeout` seconds. Follow it with `sent` or `give_back`, then `done`.
+
+        Raises PacingTimeout, at once where it is certain that no slot comes in time; ConnectorClosed after `close`.
+        Cancelled, it leaves nothing behind.
+        """
+        if self._closed:
+            raise _closed(work)
+        now = self._clock.monotonic()
+        ticket = self.core.submit(now, work, now + timeout)
+        if ticket.grant is not None:
+            return ticket.grant
+        future: asyncio.Future[Grant] = self._loop.create_future()
+        self._waiters[ticket.number] = (ticket, future)
+        self._pump()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._abandon(ticket)
+            raise
+        finally:
+            self._waiters.pop(ticket.number, None)
+
+    def slot(self, work: Work, timeout: float = math.inf) -> Slot:
+        """`acquire` as a block: what it costs is settled when the block ends."""
+        return Slot(self, work, timeout)
+
+    def sent(self, grant: Grant) -> None:
+        """See `Pacer.sent`."""
+        self.core.sent(grant, self._clock.monotonic())
+        self._pump()
+
+    def give_back(self, grant: Grant) -> None:
+        """See `Pacer.give_back`."""
+        self.core.give_back(grant, self._clock.monotonic())
+        self._pump()
+
+    def done(self, grant: Grant) -> None:
+        """See `Pacer.done`."""
+        self.core.done(grant, self._clock.monotonic())
+        self._pump()
+
+    def fail_pending(self, error: Callable[[Work], Exception]) -> int:
+        """Fail everything that waits (the link is gone) with `error(work)`; returns how many."""
+        waiters = list(self._waiters.values())
+        now = self._clock.monotonic()
+        count = 0
+        for ticket, future in waiters:
+            if self.core.cancel(ticket, now):
+                count += 1
+                if not future.done():
+                    future.set_exception(error(ticket.work))
+        self._pump()
+        return count
+
+    async def close(self) -> None:
+        """Fail what waits with ConnectorClosed and end the alarm. Idempotent."""
+        self._closed = True
+        self.fail_pending(_closed)
+        alarm, self._alarm, self._alarm_at = self._alarm, None, math.inf
+        if alarm is not None:
+            alarm.cancel()
+            await asyncio.wait([alarm])
+
+    def _pump(self) -> None:
+        now = self._clock.monotonic()
+        if self.core.next_wake(now) <= now:
+            for ticket in self.core.poll(now):
+                self._deliver(ticket)
+        self._arm(self.core.next_wake(now))
+
+    def _abandon(self, ticket: Ticket) -> None:
+        now = self._clock.monotonic()
+        # The grant may have come in the very iteration in which the caller was cancelled.
+        if not self.core.cancel(ticket, now) and ticket.grant is not None:
+            self.core.give_back(ticket.grant, now)
+        self._pump()
+
+    def _deliver(self, ticket: Ticket) -> None:
+        _, future = self._waiters[ticket.number]
+        if future.done():
+            return  # cancelled: its own handler gives the grant back
+        if ticket.grant is not None:
+            future.set_result(ticket.grant)
+        elif ticket.error is not None:
+            future.set_exception(ticket.error)
+
+    def _arm(self, at: float) -> None:
+        if at == self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm_at = at
+        if at < math.inf:
+            self._alarm = self._loop.create_task(self._ring(at), name="ibkr-pacer-alarm")
+
+    async def _ring(self, at: float) -> None:
+        await self._clock.sleep(max(0.0, at - self._clock.monotonic()))
+        self._alarm = None
+        self._alarm_at = math.inf
+        self._pump()
+
+
+class Slot:
+    """A grant for the length of a block.
+
+    Leaving the block counts the work as written (also with an exception: it may have been) and done. Inside, `sent`
+    says earlier when it was written, `unused` that it was not.
+    """
+
+    def __init__(self, pacer: AsyncPacer, work: Work, timeout: float) -> None:
+        self._pacer = pacer
+        self._work = work
+        self._timeout = timeout
+        self._grant: Grant | None = None
+        self._settled = False
+
+    async def __aenter__(self) -> Self:
+        self._grant = await self._pacer.acquire(self._work, self._timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._settled:
+            self.sent()
+        self._pacer.done(self.grant)
+
+    @property
+    def grant(self) -> Grant:
+        """The grant; RuntimeError outside the block."""
+        if self._grant is None:
+            raise RuntimeError("the slot is not entered: use `async with pacer.slot(...) as slot`")
+        return self._grant
+
+    def sent(self) -> None:
+        """It was written now: its windows start here and not at the block's end."""
+        self._pacer.sent(self.grant)
+        self._settled = True
+
+    def unused(self) -> None:
+        """Nothing was written and nothing will be in this block."""
+        self._pacer.give_back(self.grant)
+        self._settled = True
+
+
+def _closed(work: Work) -> Exception:
+    return ConnectorClosed(f"Nothing more is sent ({work.lane.name.lower()}): the connector is closed.")

@@ -48,7 +48,7 @@ class Log:
         return self.used(now) + units <= self.capacity(lane)
 
     def room_at(self, now: float, units: int, lane: Lane) -> float:
-        """The earliest moment at which `units` fit if nothing else is added; inf when only a held unit's end makes room."""
+        """The earliest moment at which `units` fit if nothing is added; inf when only a held unit's end makes room."""
         missing = self.used(now) + units - self.capacity(lane)
         if missing <= 0:
             return now

@@ -108,7 +108,7 @@ class Link:
             if not self.broker_link:
                 self.broker_link_since = now
             self.broker_link = True
-            return LinkNews("broker", up=True, data_lost=code == 1101)  # noqa: PLR2004 - IBKR's code
+            return LinkNews("broker", up=True, data_lost=code == 1101)
         if code in _FARM_DOWN or code in _FARM_UP or code in _FARM_IDLE:
             up = code not in _FARM_DOWN
             farm = _farm_name(text)

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 
 from ibkr_connector.backends.base import (
     Backend,
@@ -24,12 +25,12 @@ from ibkr_connector.backends.base import (
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import ConnectionSettings
 from ibkr_connector.errors import (
-    BrokerLinkLost,
     ConnectionLost,
     ConnectorClosed,
     IBKRConnectionError,
     IBKRError,
     NotConnected,
+    OrderNotSent,
     RequestTimeout,
     TradingError,
 )
@@ -151,9 +152,9 @@ class Session:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    async def pace(self, lane: Lane, *, timeout: float, key: str = "") -> None:
+    async def pace(self, lane: Lane, *, timeout: float) -> None:
         """Wait for a slot under the pacing rules. Raises `PacingTimeout` when none comes within `timeout` seconds."""
-        await self._guard.slot(lane, timeout=timeout, key=key)
+        await self._guard.slot(lane, timeout=timeout)
 
     async def read(
         self,
@@ -185,14 +186,15 @@ class Session:
                 raise ConnectionLost(f"the connection is {self.link.state.value}: {self.link.last_reason}.")
             raise NotConnected("there is no connection to IBKR.")
 
-    def broker_now_monotonic(self) -> tuple[float, float]:
-        """(monotonic now, monotonic moment since when the broker link is up)."""
-        return self.clock.monotonic(), self.link.broker_link_since
+    def broker_now(self) -> datetime:
+        """The time at the broker (UTC), carried on from its last answer."""
+        return self.broker_time.now(self.clock.monotonic(), self.clock.now())
 
     # --- connecting -----------------------------------------------------------------------------------------------
 
     async def _connect_by_plan(self) -> None:
-        tries, delay, _ = self._guard.plan()
+        plan = self._guard.plan()
+        tries, delay = plan.tries, plan.delay
         for attempt in range(1, tries + 1):
             try:
                 await self._attempt()
@@ -214,7 +216,7 @@ class Session:
         resting = LinkState.DISCONNECTED if self._keeper is None else LinkState.RECONNECTING
         self._move(LinkState.CONNECTING, f"{self.settings.host}:{self.settings.port}")
         try:
-            _, _, timeout = self._guard.plan()
+            timeout = self._guard.plan().timeout
             info = await self.backend.connect(
                 host=self.settings.host, port=self.settings.port, client_id=self.settings.client_id, timeout=timeout
             )
@@ -285,7 +287,7 @@ class Session:
 
     async def ask_time(self, timeout: float) -> None:
         """Ask the broker's clock and remember the answer."""
-        await self._guard.slot(Lane.ACCOUNT, timeout=timeout, key="")
+        await self._guard.slot(Lane.ACCOUNT, timeout=timeout)
         told = await self.backend.server_time(timeout)
         self.broker_time.told(told, self.clock.monotonic())
 
@@ -414,14 +416,37 @@ class Session:
         async with self._changed:
             self._changed.notify_all()
 
+    # --- orders ----------------------------------------------------------------------------------------------------
+
     def require_orders(self) -> None:
-        """Raise unless an order that adds risk may be written now."""
+        """Raise `OrderNotSent` unless an order that adds risk may be written now."""
         why = self.link.why_no_orders
-        if not why:
-            return
-        if self.link.state is LinkState.READY and not self.link.broker_link:
-            raise BrokerLinkLost(why)
-        raise NotConnected(why)
+        if why:
+            raise OrderNotSent(f"not sent: {why}.", remedy="Wait with `await connector.ready()`; nothing was sent.")
+
+    async def order_slot(self, *, units: int, timeout: float) -> None:
+        """Leave to write `units` order messages. Raises `OrderNotSent`."""
+
+        async def probe() -> None:
+            await self.ask_time(min(timeout, self.settings.request_timeout))
+
+        await self._guard.order_slot(units=units, timeout=timeout, probe=probe)
+
+    async def cancel_slot(self, timeout: float) -> None:
+        """Leave to write a cancel: its lane has a reserve of its own and passes every breaker."""
+        await self._guard.slot(Lane.CANCEL, timeout=timeout)
+
+    def order_answered(self, *, in_doubt: bool) -> None:
+        """Tell the orders breaker whether the broker answered an order at all."""
+        self._guard.order_answered(in_doubt=in_doubt)
+
+    def connect_wait(self) -> float:
+        """Seconds until the connect breaker lets a try through; 0 = now."""
+        return self._guard.connect_wait()
+
+    def guard_status(self) -> dict[str, Any]:
+        """Breakers, with the guide's keys."""
+        return self._guard.status()
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -47,6 +47,11 @@ class SessionThread:
         thread = self._thread
         return thread is not None and thread.ident == threading.get_ident()
 
+    @property
+    def started(self) -> bool:
+        """Whether the thread was started (in this process)."""
+        return self._thread is not None and self._pid == os.getpid()
+
     def start(self) -> None:
         """Start the thread (once); returns when its loop runs."""
         with self._lock:

@@ -16,8 +16,8 @@ from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
 from ibkr_connector.resilience.pacing import Lane
 from ibkr_connector.session.lines import LineLeases
-from ibkr_connector.session.session import Session
 from ibkr_connector.session.mailbox import Mailbox
+from ibkr_connector.session.session import Session
 
 _LINGER_S = 60.0
 _log = get_logger(__name__)
@@ -91,7 +91,9 @@ class QuoteHub:
                     if line.latest is not None and clock.monotonic() - line.latest_at <= max(max_age, timeout):
                         return line.latest
                     raise NoMarketData(
-                        f"no quote of {contract.symbol} in {timeout:g} s.", symbol=contract.symbol, con_id=contract.con_id
+                        f"no quote of {contract.symbol} in {timeout:g} s.",
+                        symbol=contract.symbol,
+                        con_id=contract.con_id,
                     ) from None
                 finally:
                     line.waiters.discard(waiter)
@@ -116,6 +118,21 @@ class QuoteHub:
         """The connection ended: handles mean nothing any more; readers wait for `resubscribe`."""
         for line in self._lines.values():
             line.handle = None
+
+    def retry_lost(self) -> None:
+        """A data farm is back: make the lines again that were lost with it."""
+        lost = [line for line in self._lines.values() if line.handle is None and (line.readers or line.waiters)]
+        for line in lost:
+            if line.opening is None:
+                line.opening = asyncio.create_task(self._again(line), name=f"line {line.contract.symbol}")
+
+    async def _again(self, line: _Line) -> None:
+        try:
+            await self._subscribe(line, timeout=self._session.settings.request_timeout)
+        except TradingError as error:
+            self._fail(line, error)
+        finally:
+            line.opening = None
 
     def close(self) -> None:
         """End every stream."""

@@ -74,3 +74,11 @@ class QuoteStream:
             await self.start()
         assert self._box is not None  # noqa: S101 - start() made it
         return await self._box.get()
+
+    async def batch(self) -> list[Quote]:
+        """All quotes at hand, waiting for the first one; empty when the stream has ended."""
+        try:
+            first = await self.__anext__()
+        except StopAsyncIteration:
+            return []
+        return [first, *(self._box.drain() if self._box is not None else ())]

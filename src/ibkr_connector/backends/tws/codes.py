@@ -1,4 +1,4 @@
-"""Every message code of the TWS protocol that is known, in one table: what it is about, what it ends, which error it is.
+"""Every message code of the TWS protocol that is known, in one table: what it is about, what it ends, which error.
 
 A code alone never decides about an order. `ends` names the operations (new, modify, cancel) that are over when the code
 arrives for an order id on which that operation is outstanding *while the link was up*; anything else is a note and a
@@ -183,7 +183,7 @@ _ROWS: tuple[CodeInfo, ...] = (
     _row(10148, _O, OrderNotCancellable, "the order cannot be cancelled in its state", "log", _C),
     _row(10167, _W, MarketDataNotSubscribed, "not subscribed: delayed data is shown", "log, clients"),
     _row(10168, _R, MarketDataNotSubscribed, "not subscribed, and delayed data is not enabled", "log"),
-    _row(10182, _R, MarketDataLost, "live updates ended (farm lost); they do not come back by themselves", "log", lives=True),
+    _row(10182, _R, MarketDataLost, "live updates ended and do not come back by themselves", "log", lives=True),
     _row(10187, _R, HistoricalDataError, "historical ticks refused", "log"),
     _row(10189, _R, MarketDataError, "tick-by-tick data refused", "log"),
     _row(10190, _R, TooManyMarketDataLines, "too many tick-by-tick requests", "log"),
@@ -232,8 +232,11 @@ _SPLITS: dict[int, tuple[tuple[str, type[TradingError], str], ...]] = {
 
 
 def classify(code: int, text: str = "") -> CodeInfo:
-    """The row of `code`, refined by what `text` says. An unknown code ends a request, and nothing about an order;
-    unknown codes from 2100 to 2199 are warnings (IBKR's own range for them)."""
+    """The row of `code`, refined by what `text` says.
+
+    An unknown code ends a request, and nothing about an order; unknown codes from 2100 to 2199 are warnings (IBKR's
+    own range for them).
+    """
     row = TABLE.get(code)
     if row is None:
         kind = Kind.WARNING if 2100 <= code < 2200 else Kind.REQUEST

@@ -11,11 +11,11 @@ import asyncio
 import base64
 import hashlib
 import importlib
-import importlib.metadata as metadata
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any, Literal
 
 from ibkr_connector.errors import ConfigurationError
@@ -168,14 +168,21 @@ def choose_library(choice: Choice, found: Installation) -> LibraryName:
     raise ConfigurationError(f"{found.problem}.", remedy=found.remedy, field="tws_library")
 
 
+def announce_loop() -> None:
+    """Tell asyncio's policy of the running loop.
+
+    The libraries ask the policy for it, and a loop made by hand may not be known there.
+    """
+    asyncio.set_event_loop(asyncio.get_running_loop())
+
+
 def load_library(choice: Choice = "auto") -> TwsLibrary:
     """Import the client library. Call it inside the running loop.
 
     Raises:
         ConfigurationError: see `choose_library`; or the import itself fails (the cause is named).
     """
-    # The libraries ask the loop *policy* for the loop; a loop started by hand may not be set there.
-    asyncio.set_event_loop(asyncio.get_running_loop())
+    announce_loop()
     name = choose_library(choice, describe_installation())
     try:
         with warnings.catch_warnings():

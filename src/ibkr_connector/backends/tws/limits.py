@@ -1,7 +1,6 @@
 """IBKR's limits for one TWS connection, as data for the pacer, and what each call of this backend costs in messages.
 
-Sources: IBKR, "TWS API: Pacing Limitations", "Market Data Lines", "Historical Data Limitations"; where only users report
-a number, it says so.
+Sources: IBKR, "TWS API: Pacing Limitations", "Market Data Lines", "Historical Data Limitations".
 """
 
 from __future__ import annotations

@@ -28,6 +28,12 @@ LATE_MARKER_S = 60.0
 """How long an end marker may be late before it counts as lost, seconds. Ours: no gateway was seen later than 10 s."""
 
 
+def forget(future: asyncio.Future[None]) -> None:
+    """Nobody looks at `future` any more: cancel it, or mark its error as seen so that asyncio does not log it."""
+    if not future.cancel() and not future.cancelled():
+        future.exception()
+
+
 @dataclass(eq=False, slots=True)
 class Request:
     """One numbered request that awaits its answer."""
@@ -80,6 +86,12 @@ class RequestTable:
         if request is not None:
             request.items.append(item)
 
+    def add_to_partial(self, item: object) -> None:
+        """A part arrived that does not say to which answer it belongs (commissions): all that collect parts get it."""
+        for request in self._open.values():
+            if request.partial:
+                request.items.append(item)
+
     def finish(self, req_id: int) -> None:
         """The end of an answer arrived."""
         request = self._open.get(req_id)
@@ -89,7 +101,7 @@ class RequestTable:
     def close(self, request: Request) -> None:
         """Stop waiting."""
         self._open.pop(request.req_id, None)
-        request.future.cancel()
+        forget(request.future)
 
     def damage(self, req_id: int, error: TradingError) -> bool:
         """A part of the answer could not be read; whether such a request is open."""
@@ -102,7 +114,7 @@ class RequestTable:
         return True
 
     def damage_partial(self) -> None:
-        """A part of some answer could not be read, and it does not say of which: all that collect parts are incomplete."""
+        """A part of some answer could not be read, not known of which: all that collect parts are incomplete."""
         for request in self._open.values():
             if request.partial:
                 request.complete = False
@@ -115,34 +127,41 @@ class RequestTable:
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[_T]):
-    """What a channel collected; `complete` is False without an end marker, or with a part that could not be read."""
+    """What a channel collected."""
 
     items: tuple[_T, ...]
-    complete: bool
+    ended: bool
+    """Whether the end marker came."""
+    damaged: bool
+    """Whether a part could not be read."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is the whole answer."""
+        return self.ended and not self.damaged
 
 
 class _Flight(Generic[_T]):
     """One question on its way, and those who wait for it."""
 
-    __slots__ = ("complete", "items", "skip", "variant", "waiters", "write", "written")
+    __slots__ = ("damaged", "items", "skip", "variant", "waiters", "write")
 
     def __init__(self, variant: str, write: Callable[[], None]) -> None:
         self.variant = variant
         self.write = write
         self.items: list[_T] = []
         self.waiters: set[asyncio.Future[None]] = set()
-        self.written = False
-        self.complete = True
+        self.damaged = False
         self.skip = 0
 
-    def settle(self, error: TradingError | None = None) -> None:
+    def settle(self, make: Callable[[], Exception] | None = None) -> None:
         for waiter in self.waiters:
             if waiter.done():
                 continue
-            if error is None:
+            if make is None:
                 waiter.set_result(None)
             else:
-                waiter.set_exception(error)
+                waiter.set_exception(make())
 
 
 class Channel(Generic[_T]):
@@ -161,7 +180,7 @@ class Channel(Generic[_T]):
     @property
     def busy(self) -> bool:
         """Whether a question is in flight."""
-        return self._current is not None and self._current.written
+        return self._current is not None
 
     @property
     def owed(self) -> int:
@@ -180,25 +199,26 @@ class Channel(Generic[_T]):
         flight.waiters.add(waiter)
         try:
             await self._clock.wait_for(waiter, timeout)
-            return Answer(tuple(flight.items), flight.complete)
+            return Answer(tuple(flight.items), ended=True, damaged=flight.damaged)
         except TimeoutError as error:
             if isinstance(error, TradingError):
                 raise
-            return Answer(tuple(flight.items), complete=False)
+            return Answer(tuple(flight.items), ended=False, damaged=flight.damaged)
         finally:
             flight.waiters.discard(waiter)
+            forget(waiter)
             if not flight.waiters:
                 self._give_up(flight)
 
     def add(self, item: _T) -> None:
         """A part of an answer arrived."""
-        if self._current is not None and self._current.written:
+        if self._current is not None:
             self._current.items.append(item)
 
     def end(self) -> None:
         """An end marker arrived."""
         flight = self._current
-        if flight is None or not flight.written:
+        if flight is None:
             self._owed = max(self._owed - 1, 0)
             return
         if not flight.skip:
@@ -210,31 +230,31 @@ class Channel(Generic[_T]):
         # for; whichever question the last of them answers was asked after this flight's callers came.
         flight.skip -= 1
         flight.items.clear()
-        flight.complete = True
+        flight.damaged = False
         try:
             flight.write()
         except TradingError as error:
             self._current = None
-            flight.settle(error)
+            failure = error
+            flight.settle(lambda: failure)
 
     def damage(self) -> None:
         """A part of the answer could not be read."""
         if self._current is not None:
-            self._current.complete = False
+            self._current.damaged = True
 
-    def fail(self, error: TradingError) -> None:
-        """End the question in flight, and those that wait, with `error`; the broker will not answer."""
+    def fail(self, make: Callable[[str], TradingError]) -> None:
+        """End the question in flight, and those that wait, with `make(what)`: no answer will come."""
         flights = [*([self._current] if self._current else []), *self._queue]
         self._current = None
         self._queue.clear()
         for flight in flights:
-            flight.settle(error)
+            flight.settle(lambda: make(self.what))
 
     def _join(self, variant: str, write: Callable[[], None]) -> _Flight[_T]:
-        waiting = [*([self._current] if self._current else []), *self._queue]
-        for flight in waiting:
-            if not flight.written and flight.variant == variant:
-                return flight
+        for waiting in self._queue:
+            if waiting.variant == variant:
+                return waiting
         flight = _Flight[_T](variant, write)
         self._queue.append(flight)
         self._launch_soon()
@@ -254,12 +274,10 @@ class Channel(Generic[_T]):
         try:
             flight.write()
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who asked
-            for waiter in flight.waiters:
-                if not waiter.done():
-                    waiter.set_exception(error)
+            failure = error
+            flight.settle(lambda: failure)
             self._launch_soon()
             return
-        flight.written = True
         self._current = flight
 
     def _give_up(self, flight: _Flight[_T]) -> None:

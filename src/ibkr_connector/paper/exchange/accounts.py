@@ -135,6 +135,11 @@ class Account:
             position = self.positions[instrument.con_id] = Position(instrument)
         return position
 
+    def held(self, instrument: Instrument) -> Decimal:
+        """The quantity held of an instrument."""
+        position = self.positions.get(instrument.con_id)
+        return ZERO if position is None else position.quantity
+
     def _move(self, currency: str, amount: Decimal) -> None:
         if amount:
             self.cash[currency] = self.cash.get(currency, ZERO) + amount
@@ -167,7 +172,13 @@ class Account:
         mark = self._prices.mark(position.instrument)
         if mark is not None:
             return mark
-        return position.value_at_cost / position.quantity / position.instrument.multiplier if position.quantity else ZERO
+        return (
+            position.value_at_cost / position.quantity / position.instrument.multiplier if position.quantity else ZERO
+        )
+
+    def price_of(self, instrument: Instrument) -> Decimal | None:
+        """The mark of any instrument, held or not."""
+        return self._prices.mark(instrument)
 
     def rate(self, currency: str) -> Decimal:
         """What one unit of a currency is worth in the base currency."""

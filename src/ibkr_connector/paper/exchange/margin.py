@@ -99,7 +99,9 @@ def requirement(rules: MarginRules, instrument: Instrument, quantity: Decimal, p
         return Requirement(*(value * rules.currency,) * 3)
     if quantity >= 0:
         return Requirement(
-            value * rules.long_initial, value * rules.long_maintenance, value * max(rules.intraday, rules.long_maintenance)
+            value * rules.long_initial,
+            value * rules.long_maintenance,
+            value * max(rules.intraday, rules.long_maintenance),
         )
     if price >= rules.short_per_share:
         maintenance = max(value * rules.short_maintenance, size * rules.short_per_share)
@@ -139,13 +141,20 @@ class Margin:
         return session is not None and session.rth_start <= now < session.rth_end
 
     def shortfall(
-        self, account: Account, instrument: Instrument, *, is_buy: bool, quantity: Decimal, price: Decimal, now: datetime
+        self,
+        account: Account,
+        instrument: Instrument,
+        *,
+        is_buy: bool,
+        quantity: Decimal,
+        price: Decimal,
+        now: datetime,
     ) -> Shortfall | None:
         """Whether an order fits beside the positions and all working orders. None = it does.
 
         An order that cannot increase the worst case of its instrument always fits: getting out is never refused.
         """
-        held = account.position(instrument).quantity
+        held = account.held(instrument)
         buys, sells = account.working(instrument)
         before = max(abs(held + buys), abs(held - sells))
         buys, sells = (buys + quantity, sells) if is_buy else (buys, sells + quantity)
@@ -155,9 +164,8 @@ class Margin:
         required = self._worst(account, instrument, held, buys, sells, price)
         for other in account.exposed():
             if other.con_id != instrument.con_id:
-                position = account.position(other)
-                mark = account.mark(position) or other.reference_price
-                required += self._worst(account, other, position.quantity, *account.working(other), mark)
+                mark = account.price_of(other) or other.reference_price
+                required += self._worst(account, other, account.held(other), *account.working(other), mark)
         needed = required.intraday if self.is_intraday(equity, now) else required.initial
         return Shortfall(equity, needed) if needed > equity else None
 
@@ -181,9 +189,8 @@ class Margin:
     ) -> tuple[Requirement, Requirement]:
         """Margin of the positions before and after a signed fill, base currency."""
         before = self.held(account)
-        position = account.position(instrument)
-        without = before
-        if position.quantity:
-            own = self._in_base(account, instrument, position.quantity, account.mark(position))
+        held, without = account.held(instrument), before
+        if held:
+            own = self._in_base(account, instrument, held, account.mark(account.position(instrument)))
             without = before + Requirement(-own.initial, -own.maintenance, -own.intraday)
-        return before, without + self._in_base(account, instrument, position.quantity + quantity, price)
+        return before, without + self._in_base(account, instrument, held + quantity, price)

@@ -95,8 +95,8 @@ class Book:
             return ZERO
         levels, limit = DEPTH_LEVELS, order.limit
         if limit is not None:
-            room = (limit - far if order.is_buy else far - limit) // tape.tick(far)
-            levels = int(min(max(room + 1, ZERO), DEPTH_LEVELS))
+            room = int((limit - far if order.is_buy else far - limit) // tape.tick(far))
+            levels = min(max(room + 1, 0), DEPTH_LEVELS)
         return max(ZERO, size * levels - taken)
 
     def remove(self, order: Order) -> None:
@@ -178,28 +178,30 @@ class Book:
 
     def _take(self, order: Order, quote: Quote) -> None:
         tape, buying, limit = self.tape, order.is_buy, order.limit
-        far, size, taken = self._far_side(order, quote)
+        far, size, _ = self._far_side(order, quote)
         if far is None or size <= 0:
             return
         want = order.workable
         if order.ticket.all_or_none and self.available(order, quote.at) < want:
             return
         tick = tape.tick(far)
-        level = int(taken // size)
-        while want > 0 and level < DEPTH_LEVELS:
+        while want > 0:
+            # Read again each time: a fill can wake an order that takes from the same quote.
+            taken = self._far_side(order, quote)[2]
+            level = int(taken // size)
+            if level >= DEPTH_LEVELS:
+                return
             price = far + tick * level if buying else far - tick * level
             if price <= 0:
                 return
             if limit is not None and (price > limit if buying else price < limit):
                 return
             quantity = min(size * (level + 1) - taken, want)
-            taken += quantity
             self._note_taken(order, quantity)
             self._fill(order, quantity, price, REMOVED)
             if order.stage is not Stage.WORKING:
                 return
             want = min(want - quantity, order.workable)
-            level += 1
 
     def _rest(self, order: Order, limit: Decimal, quote: Quote) -> None:
         key = (-limit, order.sequence) if order.is_buy else (limit, order.sequence)

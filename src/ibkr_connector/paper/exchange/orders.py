@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum, auto
@@ -25,6 +25,19 @@ AT_CLOSE = frozenset({"MOC", "LOC"})
 IMMEDIATE = frozenset({"IOC", "FOK"})
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way an order takes to its venues."""
+
+    session: int
+    """The first part of its execution ids."""
+    direct: bool
+    """Whether the first status of a market order is already Submitted, as captured for some routes."""
+
+
+DEFAULT_ROUTE = Route(0x0000E0D5, direct=False)
+
+
 class Stage(Enum):
     """Where an order is. Statuses are what clients are told; stages are what happens."""
 
@@ -36,6 +49,8 @@ class Stage(Enum):
     """Echoed, on its way to the venue."""
     WAITING_PARENT = auto()
     WAITING_OPEN = auto()
+    LOCATING = auto()
+    """A short sale whose shares nobody lends."""
     WORKING = auto()
     """At the venue: matching, resting, or waiting for its trigger."""
     DONE = auto()
@@ -59,12 +74,12 @@ class Order:
         "last_price",
         "limit_offset",
         "margin_quantity",
-        "open_timer",
         "parent",
         "pending_change",
         "perm_id",
         "reject_text",
         "rest_key",
+        "route",
         "sequence",
         "stage",
         "status",
@@ -72,7 +87,7 @@ class Order:
         "ticket",
         "trade_value",
         "triggered",
-        "venue_session",
+        "wake_timer",
         "warning_text",
         "why_held",
     )
@@ -112,10 +127,11 @@ class Order:
         self.cancelled_by: int | None = None
         self.pending_change: OrderTicket | None = None
         self.expiry: Timer | None = None
-        self.open_timer: Timer | None = None
+        self.wake_timer: Timer | None = None
+        """Set while waiting for the market's open or (MOC, LOC) its close."""
         self.margin_quantity = ZERO
         """How much of it counts as working in the account's exposure."""
-        self.venue_session = 0
+        self.route = DEFAULT_ROUTE
         self.completed_at: datetime | None = None
         self.completed_status = ""
 
@@ -173,8 +189,9 @@ class Order:
 
     def view(self, *, ticket: OrderTicket | None = None) -> OrderView:
         """A copy for an event; `ticket` shows a change that is on its way instead of what is in force."""
-        if self.stop_price != self.ticket.trail_stop_price and self.ticket.order_type in TRAILING:
-            self.amend(trail_stop_price=self.stop_price)
+        stop = self.stop_price
+        if stop is not None and stop != self.ticket.trail_stop_price and self.ticket.order_type in TRAILING:
+            self.amend(trail_stop_price=stop)
         shown = ticket or self.ticket
         return OrderView(
             ticket=shown,

@@ -1,4 +1,4 @@
-"""What the exchange needs from the rest of the gateway, as narrow protocols: a clock, prices, contracts, fees, a log."""
+"""What the exchange needs from the rest of the gateway, as narrow protocols: clock, prices, contracts, fees, log."""
 
 from __future__ import annotations
 

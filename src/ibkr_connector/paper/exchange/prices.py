@@ -66,5 +66,6 @@ class Marks:
                 self._pairs[currency, base] = (found[0], inverted)
                 return found[0], inverted
         raise NoExchangeRateError(
-            f"no exchange rate from {currency} to {base}: the gateway has neither {currency}.{base} nor {base}.{currency}"
+            f"no exchange rate from {currency} to {base}: "
+            f"the gateway has neither {currency}.{base} nor {base}.{currency}"
         )

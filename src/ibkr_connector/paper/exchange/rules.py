@@ -20,11 +20,12 @@ from .types import OrderTicket
 
 SUPPORTED = frozenset({"MKT", "LMT"}) | STOPS | AT_CLOSE
 KNOWN_TO_IBKR = frozenset(
-    (
-        "MTL,REL,MIDPRICE,VOL,LOO,MOO,AUC,RPI,QUOTE,TRAIL MIT,TRAIL LIT,PEG MKT,PEG MID,PEG STK,PEG BENCH,PEGBENCH,"
-        "PEG BEST,PEG PRIM,BOX TOP,SNAP MKT,SNAP MID,SNAP PRIM,PASSV REL,STP PRT,MKT PRT,REL + LMT,REL + MKT,LMT + MKT"
-    ).split(",")
-)
+    {
+        "AUC", "BOX TOP", "LMT + MKT", "LOO", "MIDPRICE", "MKT PRT", "MOO", "MTL", "PASSV REL", "PEG BENCH", "PEG BEST",
+        "PEG MID", "PEG MKT", "PEG PRIM", "PEG STK", "PEGBENCH", "QUOTE", "REL", "REL + LMT", "REL + MKT", "RPI",
+        "SNAP MID", "SNAP MKT", "SNAP PRIM", "STP PRT", "TRAIL LIT", "TRAIL MIT", "VOL",
+    }
+)  # fmt: skip
 """Order types a real gateway takes and this one cannot match: refused with 387. Everything else is 321."""
 TIFS = frozenset({"DAY", "GTC", "GTD"}) | IMMEDIATE
 STOCK_TYPES_OUTSIDE_RTH = frozenset({"LMT", "STP LMT", "TRAIL LIMIT", "LIT"})
@@ -33,8 +34,8 @@ STOCK_TYPES_OUTSIDE_RTH = frozenset({"LMT", "STP LMT", "TRAIL LIMIT", "LIT"})
 VALIDATION = "Error validating request.-'bF' : cause - "
 """The quoted word is an obfuscated class name that changes with each build of the real gateway."""
 IGNORED_OUTSIDE_RTH = (
-    "Order Event Warning: Attribute 'Outside Regular Trading Hours' is ignored based on the order type and destination. "
-    "PlaceOrder is now being processed."
+    "Order Event Warning: Attribute 'Outside Regular Trading Hours' is ignored based on the order type and "
+    "destination. PlaceOrder is now being processed."
 )
 _DATE = re.compile(r"(\d{8})(?:(-|\s+)(\d{2}:\d{2}:\d{2})(?:\s+(\S+))?)?")
 
@@ -103,6 +104,22 @@ def drops_outside_rth(ticket: OrderTicket) -> bool:
     return ticket.instrument.sec_type != "STK" or ticket.order_type not in STOCK_TYPES_OUTSIDE_RTH
 
 
+def held_until(ticket: OrderTicket, opens: datetime) -> str:
+    """The text of warning 399 for an order that came while its market was closed."""
+    instrument = ticket.instrument
+    if instrument.sec_type == "STK":
+        name = f"{instrument.symbol} {instrument.primary_exchange}.{instrument.trading_class}"
+    elif instrument.sec_type == "CASH":
+        name = f"{instrument.symbol}.{instrument.currency}"
+    else:
+        name = instrument.local_symbol
+    local = opens.astimezone(ZoneInfo(instrument.tz_id))
+    return (
+        f"Order Message:\n{ticket.action} {ticket.quantity:f} {name}\nWarning: Your order will not be placed at the "
+        f"exchange until {local:%Y-%m-%d %H:%M:%S} {instrument.tz_id}."
+    )
+
+
 def limit_offset(ticket: OrderTicket) -> Decimal | None:
     """TRAIL LIMIT's limit price offset: the wire's `lmtPriceOffset`, kept among the ticket's extras."""
     text = ticket.extras.get("limit_price_offset", "")
@@ -139,7 +156,9 @@ def _check_quantity(quantity: Decimal, instrument: Instrument) -> Refusal | None
     if quantity % instrument.size_increment:
         return Refusal(10318, "This order doesn't support fractional quantity trading")
     if quantity < instrument.min_size:
-        return Refusal(388, f"Order size {quantity} is smaller than the minimum required size of {instrument.min_size}.")
+        return Refusal(
+            388, f"Order size {quantity} is smaller than the minimum required size of {instrument.min_size}."
+        )
     return None
 
 

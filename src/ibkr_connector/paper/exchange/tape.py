@@ -7,17 +7,19 @@ when it comes, and shows nothing of it before its time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from heapq import heappop, heappush
 from itertools import count
 
 from .. import sessions
 from ..instruments import Instrument
-from ..market.base import MarketEvent, Quote, Trade
+from ..market.base import MarketEvent, Quote, Trade, What
 from ..sessions import Session
 from .ports import Contracts, MarketFeed
 from .types import ZERO, DayStats
+
+INSTANT = timedelta(microseconds=1)
 
 
 class Tape:
@@ -154,11 +156,12 @@ def _decimal(price: float) -> Decimal:
 
 
 def _read_stats(market: MarketFeed, instrument: Instrument, session: Session, at: datetime) -> DayStats:
-    what = "MIDPOINT" if instrument.sec_type == "CASH" else "TRADES"
+    what: What = "MIDPOINT" if instrument.sec_type == "CASH" else "TRADES"
     before = sessions.previous_session(instrument, session.day)
     days = market.bars(instrument, before.start, before.end, "day", what, use_rth=True)
     close = _decimal(days[-1].close) if days else None
-    bars = market.bars(instrument, session.start, min(at, session.end), 60, what, use_rth=False)
+    # Bars end before `end`; what was printed at this very moment belongs in.
+    bars = market.bars(instrument, session.start, min(at + INSTANT, session.end), 60, what, use_rth=False)
     if not bars:
         return DayStats(close=close)
     return DayStats(

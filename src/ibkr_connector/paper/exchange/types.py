@@ -54,7 +54,7 @@ class OrderTicket:
     """BUY or SELL (SSHORT is treated as SELL)."""
     quantity: Decimal
     order_type: str
-    """MKT, LMT, STP, STP LMT, TRAIL, TRAIL LIMIT, MOC, LOC, MIT, LIT, REL …; the exchange refuses what it cannot match."""
+    """MKT, LMT, STP, STP LMT, TRAIL, TRAIL LIMIT, MOC, LOC, MIT, LIT …; what cannot be matched is refused."""
     limit_price: Decimal | None = None
     aux_price: Decimal | None = None
     """The stop price of STP and STP LMT; the trailing amount of TRAIL."""
@@ -180,7 +180,7 @@ class DayStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionView:
-    """A position of one account in one instrument. `avg_cost` includes commissions and the multiplier, as IBKR's does."""
+    """An account's position in one instrument. `avg_cost` includes commissions and the multiplier, as IBKR's does."""
 
     account: str
     instrument: Instrument
@@ -245,7 +245,7 @@ class Charged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderMessage:
-    """An error or notice about an order id, addressed to the client that sent the request (IBKR's own code and text)."""
+    """An error or notice about an order id, for the client that sent the request (IBKR's own code and text)."""
 
     client_id: int
     order_id: int
@@ -284,6 +284,4 @@ class TradePrinted:
     size: Decimal
 
 
-ExchangeEvent: TypeAlias = (
-    OrderChanged | Filled | Charged | OrderMessage | AccountChanged | QuoteChanged | TradePrinted
-)
+ExchangeEvent: TypeAlias = OrderChanged | Filled | Charged | OrderMessage | AccountChanged | QuoteChanged | TradePrinted

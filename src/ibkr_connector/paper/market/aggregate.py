@@ -57,9 +57,7 @@ class Period(Struct, frozen=True):
     ranges: tuple[tuple[datetime, datetime], ...]
 
 
-def periods(
-    instrument: Instrument, start: datetime, end: datetime, size: BarSize, use_rth: bool
-) -> Iterator[Period]:
+def periods(instrument: Instrument, start: datetime, end: datetime, size: BarSize, use_rth: bool) -> Iterator[Period]:
     """The grid of bars over `[start, end)`, oldest first."""
     if isinstance(size, int):
         if not 0 < size <= MAX_INTRADAY_SECONDS:
@@ -81,9 +79,7 @@ def periods(
         yield _grouped(group, use_rth)
 
 
-def _intraday(
-    instrument: Instrument, start: datetime, end: datetime, size: int, use_rth: bool
-) -> Iterator[Period]:
+def _intraday(instrument: Instrument, start: datetime, end: datetime, size: int, use_rth: bool) -> Iterator[Period]:
     for session in sessions.sessions_between(instrument, start, end):
         low, high = session.bounds(use_rth)
         local = low.astimezone(sessions.NEW_YORK)
@@ -166,9 +162,7 @@ def _merged(parts: PartsOf, kind: What, period: Period, end: datetime) -> Part |
             break
         for part in parts(kind, low, min(high, end)):
             if whole is None:
-                whole = Part(
-                    part.open, part.high, part.low, part.close, part.weight, part.turnover, part.count
-                )
+                whole = Part(part.open, part.high, part.low, part.close, part.weight, part.turnover, part.count)
             else:
                 whole.absorb(part)
     return whole
@@ -212,7 +206,7 @@ def parts_of_events(
         for event in events:
             if isinstance(event, Trade):
                 price, size = float(event.price), float(event.size)
-                yield Part(price, price, price, price, size, price * size, 1)
+                yield Part(price, price, price, price, size, price * size, 1 if size else 0)
         return
     since, price_now = start, _side(in_force, kind)
     for event in events:

@@ -9,10 +9,12 @@ stand around the price by the instrument's usual spread. Everything is read and 
 from __future__ import annotations
 
 import csv
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from itertools import pairwise
 from pathlib import Path
 
 from .. import sessions
@@ -45,15 +47,15 @@ class _File:
                     continue
                 rows.append(self._row(number, fields, columns))
                 if len(rows) > 1 and rows[-1][0] <= rows[-2][0]:
-                    raise self._error(number, "is not later than the row before it: sort the file by time, no duplicates")
+                    raise self._error(
+                        number, "is not later than the row before it: sort the file by time, no duplicates"
+                    )
         if not rows:
             raise MarketDataFileError(f"{self.path}: no rows. Give bars with the columns {', '.join(COLUMNS)}")
         if all(start.time() == time(0) for start, _, _ in rows):
             self.daily = {start.date(): (ohlc, volume) for start, ohlc, volume in rows}
             return
-        self.intraday = [
-            (_as_utc(start), ohlc, volume) for start, ohlc, volume in rows
-        ]
+        self.intraday = [(_as_utc(start), ohlc, volume) for start, ohlc, volume in rows]
         self.duration = self._spacing()
 
     def _columns(self, header: list[str]) -> list[int]:
@@ -92,12 +94,12 @@ class _File:
     def _spacing(self) -> timedelta:
         """The bars' duration: the most common distance between rows, the shorter one on a tie."""
         starts = [start for start, _, _ in self.intraday]
-        steps = Counter(after - before for before, after in zip(starts, starts[1:], strict=False))
+        steps = Counter(after - before for before, after in pairwise(starts))
         if not steps:
             return timedelta(minutes=1)
         duration = min(steps, key=lambda step: (-steps[step], step))
         if min(steps) < duration:
-            at = next(a for b, a in zip(starts, starts[1:], strict=False) if a - b < duration)
+            at = next(a for b, a in pairwise(starts) if a - b < duration)
             raise MarketDataFileError(
                 f"{self.path}: the bar at {at.isoformat()} follows the one before sooner than the usual {duration}. "
                 "Keep bars of one size in a file"
@@ -118,7 +120,9 @@ class CsvMarket(RowMarket):
             raise MarketDataFileError(f"{directory} is not a folder. Give csv: a folder with files like SPY.csv")
         self._files = {path.stem.upper(): _File(path) for path in sorted(directory.glob("*.csv"))}
         if not self._files:
-            raise MarketDataFileError(f"{directory} has no .csv files. Name them after their symbol: SPY.csv, EURUSD.csv")
+            raise MarketDataFileError(
+                f"{directory} has no .csv files. Name them after their symbol: SPY.csv, EURUSD.csv"
+            )
         self._by_instrument: dict[int, tuple[list[Row], dict[date, Row], list[date]]] = {}
 
     @property
@@ -143,9 +147,10 @@ class CsvMarket(RowMarket):
     def load_rows(self, instrument: Instrument, session: sessions.Session) -> list[Row]:
         """The rows of a session; a daily row spans the regular hours."""
         intraday, daily, _ = self._data(instrument)
-        if intraday:
-            return [row for row in intraday if session.start <= row.start and row.end <= session.end]
-        return [daily[session.day]]
+        if not intraday:
+            return [daily[session.day]]
+        first = bisect_left(intraday, session.start, key=_start_of)
+        return intraday[first : bisect_left(intraday, session.end, key=_start_of)]
 
     def daily_row(self, instrument: Instrument, session: sessions.Session) -> Row | None:
         """The daily row of that date."""
@@ -200,6 +205,10 @@ class CsvMarket(RowMarket):
             if found:
                 return found
         return []
+
+
+def _start_of(row: Row) -> datetime:
+    return row.start
 
 
 def _as_utc(moment: datetime) -> datetime:

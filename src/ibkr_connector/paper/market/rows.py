@@ -250,9 +250,7 @@ class RowMarket(ABC):
                 continue
             first, last = max(low, row.start), min(high, row.end)
             if last > first and _records(row, kind):
-                yield from parts_of_events(
-                    tape.between(first, last), kind, first, last, tape.quote_at(first)
-                )
+                yield from parts_of_events(tape.between(first, last), kind, first, last, tape.quote_at(first))
 
 
 def default_size(instrument: Instrument) -> Decimal:
@@ -312,12 +310,10 @@ def _path(row: Row, previous: Row | None, default: Decimal) -> Iterator[MarketEv
         if quoted:
             bid, ask = bids[step], asks[step]
             bid_size, ask_size = after if step == 3 else before
-            yield Quote(
-                at, bid, ask, ZERO if bid is None else bid_size, ZERO if ask is None else ask_size
-            )
-        if prints[step] is not None:
-            price, size = prints[step]
-            yield Trade(at, price, size)
+            yield Quote(at, bid, ask, ZERO if bid is None else bid_size, ZERO if ask is None else ask_size)
+        printed = prints[step]
+        if printed is not None:
+            yield Trade(at, *printed)
 
 
 def _prints(row: Row, high_first: bool) -> list[tuple[Decimal, Decimal] | None]:
@@ -341,14 +337,14 @@ def _row_part(row: Row, previous: Row | None, kind: What) -> Part | None:
         prints = [p for p in _prints(row, high_first) if p is not None]
         opening, high, low, close = (float(price) for price in row.trade)
         turnover = float(sum((price * size for price, size in prints), ZERO))
-        return Part(opening, high, low, close, float(row.volume), turnover, len(prints))
+        counted = sum(1 for _, size in prints if size)
+        return Part(opening, high, low, close, float(row.volume), turnover, counted)
     path = _side_path(row, kind, high_first)
     if path is None:
         return None
     times = (*_steps(row), row.end)
     turnover = sum(
-        price * (until - since).total_seconds()
-        for price, since, until in zip(path, times[:-1], times[1:], strict=True)
+        price * (until - since).total_seconds() for price, since, until in zip(path, times[:-1], times[1:], strict=True)
     )
     weight = (row.end - row.start).total_seconds()
     return Part(path[0], max(path), min(path), path[3], weight, turnover, 0)
@@ -365,9 +361,7 @@ def _side_path(row: Row, kind: What, high_first: bool) -> tuple[float, float, fl
     if kind != "MIDPOINT":
         opening, first, second, close = (float(price) for price in sides[0])
         return opening, first, second, close
-    opening, first, second, close = (
-        midpoint(bid, ask) or 0.0 for bid, ask in zip(sides[0], sides[1], strict=True)
-    )
+    opening, first, second, close = (midpoint(bid, ask) or 0.0 for bid, ask in zip(sides[0], sides[1], strict=True))
     return opening, first, second, close
 
 

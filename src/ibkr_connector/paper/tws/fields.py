@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from .wire import INFINITE
 
-_INTEGER = re.compile(r"[+-]?\d{1,19}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
 _UNSET_FROM = Decimal("1e300")
 """Clients write an unset double as 1.7976931348623157e+308 (ibapi) or leave the field empty (the others)."""
 _UNSET_INTEGER = 2**31 - 1
@@ -77,12 +78,9 @@ class Cursor:
             return None
         if value == INFINITE:
             return Decimal("Infinity")
-        try:
-            result = Decimal(value)
-        except InvalidOperation:
-            raise FieldError(f"{name} is {value!r}, not a number") from None
-        if not result.is_finite():
+        if _NUMBER.fullmatch(value) is None:
             raise FieldError(f"{name} is {value!r}, not a number")
+        result = Decimal(value)
         return None if abs(result) >= _UNSET_FROM else result
 
     def flag(self, name: str, *, empty: bool = False) -> bool:
@@ -119,8 +117,4 @@ def is_unset(text: str) -> bool:
         return True
     if _INTEGER.fullmatch(text) is not None:
         return int(text) == _UNSET_INTEGER
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return False
-    return value.is_finite() and abs(value) >= _UNSET_FROM
+    return _NUMBER.fullmatch(text) is not None and abs(Decimal(text)) >= _UNSET_FROM

@@ -21,11 +21,12 @@ class FrameError(Exception):
 class FrameReader:
     """Cuts a byte stream into payloads. Holds at most one incomplete frame of `limit` bytes and what came with it."""
 
-    __slots__ = ("_buffer", "_limit")
+    __slots__ = ("_buffer", "limit")
 
     def __init__(self, limit: int = MAX_INBOUND) -> None:
         self._buffer = bytearray()
-        self._limit = limit
+        self.limit = limit
+        """Bytes of the longest payload; may be changed at any time."""
 
     @property
     def pending(self) -> int:
@@ -42,22 +43,31 @@ class FrameReader:
             yield payload
 
     def next_frame(self) -> bytes | None:
-        """Give the next complete payload, or None while it is incomplete. Raises FrameError.
+        """Give the next complete payload, or None while it is incomplete. Raises FrameError."""
+        payload = self.peek_frame()
+        if payload is not None:
+            self.drop_frame()
+        return payload
+
+    def peek_frame(self) -> bytes | None:
+        """The next complete payload, left in the buffer. Raises FrameError.
 
         The length is judged as soon as its four bytes are in, so a peer cannot make us hold a frame that is too long.
         """
-        buffer = self._buffer
-        if len(buffer) < _LENGTH.size:
+        if len(self._buffer) < _LENGTH.size:
             return None
-        (length,) = _LENGTH.unpack_from(buffer)
-        if length == 0 or length > self._limit:
-            raise FrameError(f"a frame of {length} bytes was announced; 1 to {self._limit} are possible")
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        if length == 0 or length > self.limit:
+            raise FrameError(f"a frame of {length} bytes was announced; 1 to {self.limit} are possible")
         end = _LENGTH.size + length
-        if len(buffer) < end:
+        if len(self._buffer) < end:
             return None
-        payload = bytes(buffer[_LENGTH.size : end])
-        del buffer[:end]
-        return payload
+        return bytes(self._buffer[_LENGTH.size : end])
+
+    def drop_frame(self) -> None:
+        """Remove the frame `peek_frame` has shown."""
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        del self._buffer[: _LENGTH.size + length]
 
 
 def frame(payload: bytes) -> bytes:

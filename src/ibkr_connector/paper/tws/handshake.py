@@ -11,7 +11,7 @@ from .framing import FrameReader
 
 PREFIX = b"API\0"
 _MAX_HELLO = 1024
-_VERSIONS = re.compile(r"v(\d{1,9})(?:\.\.(\d{1,9}))?(?: (.*))?", re.DOTALL)
+_VERSIONS = re.compile(r"v([0-9]{1,9})(?:\.\.([0-9]{1,9}))?(?: (.*))?", re.DOTALL)
 
 
 class HandshakeError(Exception):

@@ -128,7 +128,7 @@ def open_order(version: int, view: OrderView, preview: MarginPreview | None = No
 
 
 def order_status(view: OrderView, client_id: int | None = None) -> Fields:
-    """Message 3, orderStatus. Who cancelled another client's order is shown its own `client_id` instead of the owner's."""
+    """Message 3, orderStatus. Whoever cancelled another client's order is shown its own `client_id`."""
     ticket = view.ticket
     return [
         "3",

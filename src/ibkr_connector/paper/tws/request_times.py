@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from .wire import HOME_ZONE
 
-_UTC_FORM: Final = re.compile(r"(\d{8})-(\d{1,2}):(\d{2}):(\d{2})")
-_ZONED_FORM: Final = re.compile(r"(?:(\d{8})\s+)?(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?(?:\s+([^\d\s].*))?")
+_UTC_FORM: Final = re.compile(r"([0-9]{8})-([0-9]{1,2}):([0-9]{2}):([0-9]{2})")
+_ZONED_FORM: Final = re.compile(r"(?:([0-9]{8})\s+)?([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?(?:\s+([^0-9\s].*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,7 @@ def parse_request_time(text: str, now: datetime) -> RequestTime | None:
 
 def _combine(date_text: str, hour: str, minute: str, second: str, zone: tzinfo) -> datetime | None:
     try:
-        first = datetime(
-            int(date_text[:4]), int(date_text[4:6]), 1, int(hour), int(minute), int(second), tzinfo=zone
-        )
+        first = datetime(int(date_text[:4]), int(date_text[4:6]), 1, int(hour), int(minute), int(second), tzinfo=zone)
     except ValueError:
         return None
     day = int(date_text[6:])

@@ -7,11 +7,12 @@ gateway, profit and loss about once a second. All intervals are wire time.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from ..exchange.types import AccountValue, PnlView, PositionView
+from ..exchange.types import AccountValue, PositionView
 from ..instruments import Instrument
 from . import layouts_account, layouts_system, texts
 from .fields import Cursor
@@ -28,13 +29,17 @@ BASE: Final = "BASE"
 
 LEDGER_TAGS: Final = frozenset(
     {
-        "AccruedCash", "CashBalance", "CorporateBondValue", "ExchangeRate", "FundValue", "FutureOptionValue",
-        "FuturesPNL", "IssuerOptionValue", "MoneyMarketFundValue", "MutualFundValue", "NetDividend",
-        "NetLiquidationByCurrency", "OptionMarketValue", "RealCurrency", "RealizedPnL", "StockMarketValue",
-        "TBillValue", "TBondValue", "TotalCashBalance", "UnrealizedPnL", "WarrantValue",
+        "AccountOrGroup", "AccruedCash", "AccruedDividend", "CashBalance", "CorporateBondValue", "Cryptocurrency",
+        "ExchangeRate", "FundValue", "FutureOptionValue", "FuturesPNL", "FxCashBalance", "IssuerOptionValue",
+        "MoneyMarketFundValue", "MutualFundValue", "NetDividend", "NetLiquidationByCurrency", "OptionMarketValue",
+        "RealCurrency", "RealizedPnL", "StockMarketValue", "TBillValue", "TBondValue", "TotalCashBalance",
+        "UnrealizedPnL", "WarrantValue",
     }
 )  # fmt: skip
 """Account values that exist once per currency: what the tag $LEDGER asks for."""
+
+_SUMMARY_KEYS: Final = {"Leverage": "Leverage-S"}
+"""Summary tags that account values know under another name."""
 
 _ZERO: Final = Decimal(0)
 
@@ -156,9 +161,7 @@ class AccountDesk:
         if multi.ledger_only:
             rows = [row for row in rows if row.key in LEDGER_TAGS or row.key == "NetLiquidation"]
         for row in _changed(multi.sent, multi.account, rows):
-            self._session.send(
-                layouts_account.account_update_multi(request_id, row, multi.account, multi.model)
-            )
+            self._session.send(layouts_account.account_update_multi(request_id, row, multi.account, multi.model))
 
     def _cancel_updates_multi(self, cursor: Cursor) -> None:
         cursor.skip("version")
@@ -303,13 +306,10 @@ class AccountDesk:
         self._flush_handle = None
         session = self._session
         dirty, self._dirty = self._dirty, {}
-        views = {
-            (view.account, view.instrument.con_id): view for view in session.hub.exchange.positions(None)
-        }
+        views = {(view.account, view.instrument.con_id): view for view in session.hub.exchange.positions(None)}
         told_updates = False
-        for key, instrument in dirty.items():
-            account = key[0]
-            view = views.get(key) or _no_position(account, instrument)
+        for (account, con_id), instrument in dirty.items():
+            view = session.hub.exchange.pnl_single(account, con_id) or _no_position(account, instrument)
             if self._positions:
                 session.send(layouts_account.position(view))
             for request_id, multi in self._positions_multi.items():
@@ -367,14 +367,12 @@ class AccountDesk:
             raise Refusal(request_id, texts.invalid(f"Invalid account code '{account}'.", "b1"))
         return account
 
-    def _not_in(self, active: dict[int, _Multi] | dict[int, _Summary] | dict[int, object], request_id: int) -> None:
+    def _not_in(self, active: Container[int], request_id: int) -> None:
         if request_id in active:
             raise Refusal(request_id, texts.unprocessable("Duplicate request id", "b1"))
 
 
-def _changed(
-    sent: dict[tuple[str, str, str], str], account: str, rows: list[AccountValue]
-) -> list[AccountValue]:
+def _changed(sent: dict[tuple[str, str, str], str], account: str, rows: list[AccountValue]) -> list[AccountValue]:
     """The rows whose value is not the one sent last, which is noted as sent."""
     changed = []
     for row in rows:
@@ -387,14 +385,12 @@ def _changed(
 
 def _summary_rows(rows: list[AccountValue], tags: list[str]) -> list[AccountValue]:
     """The rows a summary with these tags shows, sorted by tag as captured ones are."""
-    plain = {tag for tag in tags if not tag.startswith("$LEDGER")}
+    plain = {_SUMMARY_KEYS.get(tag, tag) for tag in tags if not tag.startswith("$LEDGER")}
     ledgers = [tag.partition(":")[2] for tag in tags if tag.startswith("$LEDGER")]
     shown = [row for row in rows if row.key in plain and row.currency != BASE]
     for wanted in ledgers:
         shown += [
-            row
-            for row in rows
-            if row.key in LEDGER_TAGS and row.key not in plain and _in_ledger(row.currency, wanted)
+            row for row in rows if row.key in LEDGER_TAGS and row.key not in plain and _in_ledger(row.currency, wanted)
         ]
     return sorted(shown, key=lambda row: row.key)
 

@@ -58,9 +58,7 @@ class ContractDesk:
         now = session.hub.clock.now()
         for item in found:
             exchange = contract.exchange or item.exchange
-            session.send(
-                layouts_contracts.contract_details(session.version, request_id, item, exchange, now)
-            )
+            session.send(layouts_contracts.contract_details(session.version, request_id, item, exchange, now))
         session.send(layouts_contracts.contract_details_end(request_id))
 
     def _matching_symbols(self, cursor: Cursor) -> None:

@@ -69,9 +69,7 @@ class OrderDesk:
         if ticket.what_if:
             answer = hub.exchange.preview(ticket)
             if isinstance(answer, MarginPreview):
-                view = OrderView(
-                    ticket=ticket, perm_id=0, status=OrderStatus.PRE_SUBMITTED, remaining=ticket.quantity
-                )
+                view = OrderView(ticket=ticket, perm_id=0, status=OrderStatus.PRE_SUBMITTED, remaining=ticket.quantity)
                 self._session.send(layouts_orders.open_order(self._session.version, view, answer))
             else:
                 self.on_message(answer)
@@ -218,6 +216,4 @@ class OrderDesk:
 
     def on_message(self, message: OrderMessage) -> None:
         """An error or notice about an order."""
-        self._session.error(
-            message.order_id, (message.code, message.text), message.advanced_reject_json
-        )
+        self._session.error(message.order_id, (message.code, message.text), message.advanced_reject_json)

@@ -23,7 +23,7 @@ from .texts import Error
 UNREADABLE_LIMIT: Final = 20
 """Unreadable requests in a row after which the peer evidently speaks something else and is dropped."""
 
-_ID = re.compile(r"-?\d{1,10}")
+_ID = re.compile(r"-?[0-9]{1,10}")
 
 
 class Link(Protocol):
@@ -53,9 +53,7 @@ class Session:
         self.bars = BarDesk(self)
         self.misc = MiscDesk(self)
         self._desks = (self.accounts, self.orders, self.contracts, self.ticks, self.bars, self.misc)
-        self._routes: dict[int, Route] = dict(
-            chain.from_iterable(desk.routes().items() for desk in self._desks)
-        )
+        self._routes: dict[int, Route] = dict(chain.from_iterable(desk.routes().items() for desk in self._desks))
 
     def greet(self) -> None:
         """What a gateway says once a client has started: accounts, the next order id, the state of the farms."""
@@ -81,6 +79,8 @@ class Session:
         if route is None:
             self._unreadable_request(-1, f"there is no request {kind[:16]!r}")
             return
+        # What the market did until now happened before this request.
+        self.hub.exchange.advance()
         try:
             route.handle(Cursor(fields, 1))
         except FieldError as error:

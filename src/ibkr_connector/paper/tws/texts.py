@@ -42,24 +42,20 @@ NO_FUNDAMENTALS: Final = (
 )
 NO_ACCOUNT: Final = (435, "You must specify an account.")
 SIZE_ZERO: Final = (434, "The order size cannot be zero.")
-INVALID_DATE: Final = (
-    10314,
-    (
-        "End Date/Time: The date, time, or time-zone entered is invalid. The correct format is yyyymmdd hh:mm:ss xx/xxxx "
-        "where yyyymmdd and xx/xxxx are optional. E.g.: 20031126 15:59:00 US/Eastern  Note that there is a space between "
-        "the date and time, and between the time and time-zone.  If no date is specified, current date is assumed. If no "
-        "time-zone is specified, local time-zone is assumed(deprecated).  You can also provide yyyymmddd-hh:mm:ss time is "
-        "in UTC. Note that there is a dash between the date and time in UTC notation."
-    ),
+_DATE_FORMS: Final = (
+    "The date, time, or time-zone entered is invalid. The correct format is yyyymmdd hh:mm:ss xx/xxxx where yyyymmdd "
+    "and xx/xxxx are optional. E.g.: 20031126 15:59:00 US/Eastern  Note that there is a space between the date and "
+    "time, and between the time and time-zone.  If no date is specified, current date is assumed. If no time-zone is "
+    "specified, local time-zone is assumed(deprecated).  You can also provide yyyymmddd-hh:mm:ss time is in UTC. Note "
+    "that there is a dash between the date and time in UTC notation."
 )
-IMPLIED_ZONE: Final = (
-    2174,
-    (
-        "Warning: You submitted request with date-time attributes without explicit time zone. Please switch to use "
-        "yyyymmdd-hh:mm:ss in UTC or use instrument time zone, like US/Eastern. Implied time zone functionality will be "
-        "removed in the next API release"
-    ),
+INVALID_DATE: Final = (10314, f"End Date/Time: {_DATE_FORMS}")
+_IMPLIED_ZONE: Final = (
+    "Warning: You submitted request with date-time attributes without explicit time zone. Please switch to use "
+    "yyyymmdd-hh:mm:ss in UTC or use instrument time zone, like US/Eastern. Implied time zone functionality will be "
+    "removed in the next API release"
 )
+IMPLIED_ZONE: Final = (2174, _IMPLIED_ZONE)
 NO_TICK_BY_TICK: Final = (10189, "Failed to request tick-by-tick data:No market data permissions for this request")
 NO_HISTORICAL_TICKS: Final = (10187, "Failed to request historical ticks:No market data permissions for this request")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -92,7 +93,7 @@ def _action(text: str) -> str:
 
 
 def _nonzero(value: Decimal | None) -> Decimal | None:
-    return value if value else None
+    return value or None
 
 
 def _aux_price(order: PlaceOrder, kind: str) -> Decimal | None:
@@ -135,6 +136,6 @@ def _extras(order: PlaceOrder) -> dict[str, str]:
     return extras
 
 
-def _segment(rows: list[tuple[str, ...]] | list[tuple[str, str]] | list[list[str]]) -> str:
+def _segment(rows: Sequence[Sequence[str]]) -> str:
     """A counted list as its wire fields, joined by NUL."""
     return "\0".join([str(len(rows)), *(text for row in rows for text in row)])

@@ -1,0 +1,1 @@
+"""What `benchmarks/run.py` runs: the harness, the two kinds of sides, and one module per benchmark."""

@@ -1,0 +1,50 @@
+"""Medians, percentiles, and ratios with their spread over the rounds of an interleaved run. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+Rounds = Sequence[Sequence[float]]
+"""Samples of one side, round by round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """The ratio of two medians; `low` and `high` are the smallest and the largest of the rounds' own ratios."""
+
+    value: float
+    low: float
+    high: float
+
+
+def flat(rounds: Rounds) -> list[float]:
+    """All samples of all rounds."""
+    return [sample for samples in rounds for sample in samples]
+
+
+def median(rounds: Rounds) -> float:
+    """The median of all samples."""
+    return statistics.median(flat(rounds))
+
+
+def percentile(samples: Iterable[float], percent: float) -> float:
+    """The nearest-rank percentile: the smallest sample with at least `percent` % of all samples at or below it."""
+    ordered = sorted(samples)
+    return ordered[max(math.ceil(percent / 100 * len(ordered)) - 1, 0)]
+
+
+def ratio(side: Rounds, *floor: Rounds) -> Ratio:
+    """Median of `side` over the sum of the medians of the `floor` parts: over everything, and round by round.
+
+    Raises ValueError when the sides have different numbers of rounds.
+    """
+    if any(len(part) != len(side) for part in floor):
+        raise ValueError("all sides of a ratio need the same number of rounds: they are interleaved")
+    whole = median(side) / sum(median(part) for part in floor)
+    each = [
+        statistics.median(side[i]) / sum(statistics.median(part[i]) for part in floor) for i in range(len(side))
+    ]
+    return Ratio(whole, min(each), max(each))

@@ -1,0 +1,274 @@
+"""`TwsBackend`: the `Backend` protocol over TWS's socket API.
+
+Writes are plain calls into the library's encoder. Everything about orders leaves as facts (see `wrapper`); market data
+as quotes to the line's sink (see `market`). When the connection ends, every waiting read gets `ConnectionLost`, lines
+fall silent, and one `SocketClosed` tells the receiver of facts. An attempt to connect that fails raises, no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ibkr_connector.backends.base import (
+    Capabilities,
+    ConnectInfo,
+    FactSink,
+    LineHandle,
+    QuoteSink,
+    SocketClosed,
+    WireOrder,
+)
+from ibkr_connector.clock import Clock, system_clock
+from ibkr_connector.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    IBKRConnectionError,
+    InvalidRequest,
+    NotConnected,
+    TradingError,
+)
+from ibkr_connector.models.contract import Contract
+from ibkr_connector.models.market import Quote
+
+from .connection import Connection
+from .library import Choice, announce_loop, choose_library, describe_installation, load_library
+from .market import Line
+from .orders import library_contract, library_order
+from .outlet import Outlet
+from .reads import Reads, check_text, timed_out
+from .trouble import Unreadable
+from .wrapper import Callbacks
+
+_GENERIC_LEGAL = frozenset("0123456789,")
+
+
+class TwsBackend(Reads):
+    """One connection to TWS or IB Gateway at a time; may connect again after it ended. Used from one event loop.
+
+    Args:
+        tws_library: `auto` (ib_async where it can run, else ib_insync), `ib_insync` or `ib_async`.
+        clock: where time comes from.
+    """
+
+    def __init__(self, *, tws_library: Choice = "auto", clock: Clock = system_clock) -> None:
+        super().__init__(clock)
+        self._choice: Choice = tws_library
+        self._outlet = Outlet()
+        self._pnl: dict[str, int] = {}
+        self._connecting = False
+        self.decode_errors = 0
+        """Messages that the library could not read, over the backend's life."""
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return Capabilities(name="tws", library=self._label())
+
+    def _label(self) -> str:
+        if self._library is not None:
+            return self._library.label
+        found = describe_installation()
+        try:
+            name = choose_library(self._choice, found)
+        except ConfigurationError:
+            return "none"
+        return f"{name} {found.ib_insync if name == 'ib_insync' else found.ib_async}"
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that the operating system has not taken yet: more than a few mean that the peer does not read."""
+        return 0 if self._connection is None else self._connection.unsent_bytes
+
+    def on_fact(self, sink: FactSink) -> None:
+        """Name the one receiver of facts."""
+        self._outlet.to(sink)
+
+    def allow_ids_from(self, first: int) -> None:
+        """Numbers from now on are >= `first`."""
+        self._ids.allow_from(first)
+
+    def take_id(self) -> int:
+        """The next number of the sequence that orders and requests share."""
+        return self._ids.take()
+
+    async def connect(self, *, host: str, port: int, client_id: int, timeout: float) -> ConnectInfo:
+        """See `Backend.connect`. The library is imported here, on the running loop.
+
+        Facts of the handshake's last packet are told after the caller had its turn (see `outlet`).
+
+        Raises:
+            ConfigurationError: no usable client library.
+            IBKRConnectionError: and subclasses, as the protocol says.
+        """
+        if self._connecting or self.connected:
+            raise IBKRConnectionError("a connection exists or is being made; disconnect first.")
+        self._connecting = True
+        try:
+            if self._library is None:
+                self._library = load_library(self._choice)
+            announce_loop()
+            self._ids.new_connection()
+            self._pnl.clear()
+            callbacks = Callbacks(client_id=client_id, clock=self._clock, ids=self._ids, outlet=self._outlet)
+            callbacks.cancel_line = self._cancel_line
+            connection = Connection(
+                library=self._library,
+                callbacks=callbacks,
+                clock=self._clock,
+                unreadable=Unreadable(callbacks, self._outlet, self._count_unreadable),
+                on_lost=self._on_lost,
+            )
+            self._outlet.hold()
+            try:
+                await connection.open(host=host, port=port, client_id=client_id, timeout=timeout)
+            except BaseException:
+                self._outlet.drop()
+                raise
+            self._connection, self._callbacks = connection, callbacks
+            self._outlet.release_soon()
+            return ConnectInfo(
+                accounts=callbacks.accounts,
+                next_valid_id=self._ids.next,
+                server_version=connection.server_version,
+                connected_at=self._clock.now(),
+            )
+        finally:
+            self._connecting = False
+
+    async def disconnect(self) -> None:
+        """Close and wait until the transport is closed. Idempotent."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    def _on_lost(self, reason: str, expected: bool) -> None:
+        if self._callbacks is not None:
+            self._callbacks.fail_reads(
+                lambda what: ConnectionLost(f"{what}: the connection ended while waiting ({reason}).")
+            )
+        self._outlet.emit(SocketClosed(reason=reason, expected=expected))
+
+    def _count_unreadable(self) -> None:
+        self.decode_errors += 1
+
+    # --- subscriptions --------------------------------------------------------------------------------------------
+
+    def subscribe_account(self, account: str) -> None:
+        """Start account values, portfolio and P&L updates (facts). TWS feeds values of one account at a time."""
+        client, callbacks, _ = self._live()
+        check_text("account", account)
+        client.reqAccountUpdates(True, account)
+        if account not in self._pnl:
+            number = self._ids.take()
+            self._pnl[account] = number
+            callbacks.pnl_accounts[number] = account
+            client.reqPnL(number, account, "")
+
+    def unsubscribe_account(self, account: str) -> None:
+        """Stop them."""
+        client, callbacks, _ = self._live()
+        check_text("account", account)
+        client.reqAccountUpdates(False, account)
+        number = self._pnl.pop(account, None)
+        if number is not None:
+            callbacks.pnl_accounts.pop(number, None)
+            client.cancelPnL(number)
+
+    def set_market_data_type(self, kind: int) -> None:
+        """What lines opened from now on show: 1 live, 2 frozen (last before the close), 3 delayed, 4 delayed frozen."""
+        if kind not in (1, 2, 3, 4):
+            raise InvalidRequest(
+                f"market data type {kind} does not exist.", field="kind", value=kind, legal="1, 2, 3, 4"
+            )
+        client, _, _ = self._live()
+        client.reqMarketDataType(kind)
+
+    def open_line(
+        self, contract: Contract, sink: QuoteSink, on_error: Callable[[Exception], None], generic_ticks: str = ""
+    ) -> LineHandle:
+        """Open a streaming line; `sink` gets one whole quote per packet of changes, `on_error` the end of the line."""
+        number = self._request_line(contract, generic_ticks, snapshot=False, sink=sink, on_error=on_error)
+        return LineHandle(req_id=number.req_id, contract=contract)
+
+    def close_line(self, line: LineHandle) -> None:
+        """Close it. Idempotent; silent when disconnected."""
+        if self._callbacks is not None and self._callbacks.lines.close(line.req_id) is not None:
+            self._cancel_line(line.req_id)
+
+    async def snapshot(self, contract: Contract, timeout: float) -> Quote:
+        """One quote: as soon as bid, ask, last and close are there, else when the gateway ends it (at most 11 s)."""
+        line = self._request_line(contract, "", snapshot=True)
+        _, callbacks, _ = self._live()
+        line.done = asyncio.get_running_loop().create_future()
+        try:
+            await self._clock.wait_for(line.done, timeout)
+        except TimeoutError as error:
+            if isinstance(error, TradingError):
+                raise
+            self._release(self._cancel_line, line.req_id)
+            timed_out(f"a snapshot of {contract.symbol or contract.con_id}", timeout)
+        finally:
+            callbacks.lines.close(line.req_id)
+        return line.quote(self._clock.now())
+
+    def _request_line(
+        self,
+        contract: Contract,
+        generic_ticks: str,
+        *,
+        snapshot: bool,
+        sink: QuoteSink | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> Line:
+        client, callbacks, library = self._live()
+        if not _GENERIC_LEGAL.issuperset(generic_ticks):
+            raise InvalidRequest(
+                f"generic_ticks={generic_ticks!r} is no list of numbers.",
+                field="generic_ticks",
+                value=generic_ticks,
+                legal="numbers with commas, e.g. 233,236",
+            )
+        wanted = library_contract(library, contract)
+        line = Line(self._ids.take(), contract, sink, on_error)
+        callbacks.lines.open(line)
+        try:
+            client.reqMktData(line.req_id, wanted, generic_ticks, snapshot, False, [])
+        except BaseException:
+            callbacks.lines.close(line.req_id)
+            raise
+        return line
+
+    def _cancel_line(self, req_id: int) -> None:
+        if self.connected:
+            self._live()[0].cancelMktData(req_id)
+
+    # --- writes ---------------------------------------------------------------------------------------------------
+
+    def send_order(self, order: WireOrder) -> None:
+        """Write a new order or a change. Any exception but these means *maybe sent*.
+
+        Raises:
+            NotConnected: no connection, or a peer that has stopped reading: nothing was written.
+            OrderValidationError, InvalidRequest: the order cannot be encoded: nothing was written.
+        """
+        client, _, library = self._live()
+        connection = self._connection
+        if connection is not None and connection.stuck:
+            raise NotConnected(
+                f"the gateway has stopped reading ({connection.unsent_bytes} bytes wait); nothing was written.",
+                remedy="Look at the gateway: it hangs, or holds requests back for pacing.",
+            )
+        wanted = library_contract(library, order.contract)
+        made = library_order(library, order)
+        self._ids.saw_order(order.order_id)
+        client.placeOrder(order.order_id, wanted, made)
+
+    def send_cancel(self, order_id: int) -> None:
+        """Write a cancel. Raises `NotConnected` when nothing was written."""
+        self._live()[0].cancelOrder(order_id)
+
+    def send_global_cancel(self) -> None:
+        """Write a cancel of every order of the login, other programs' too. Raises `NotConnected`."""
+        self._live()[0].reqGlobalCancel()

@@ -1,0 +1,31 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from ibkr_connector.cli.commands import account, market, orders, setup, trade
+from ibkr_connector.cli.demo import command as demo
+from ibkr_connector.cli.doctor import command as doctor
+
+PROGRAM = "ibkr-connector"
+
+app = typer.Typer(
+    name=PROGRAM,
+    help=(
+        "A resilient connector to Interactive Brokers, with an embedded paper gateway. Start with `ibkr-connector demo`: "
+        "it needs no account."
+    ),
+    epilog=(
+        "Exit codes: 0 done, 1 error, 2 bad input, 3 no connection, 4 refused by a risk limit, 5 refused by the broker, "
+        "6 in doubt, 130 interrupted."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+for room in (demo, setup, doctor, account, orders, market, trade):
+    room.register(app)

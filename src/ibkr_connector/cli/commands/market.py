@@ -1,0 +1,223 @@
+"""`quote`, `history`: prices, now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import io
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ibkr_connector.cli.common import Cx, command
+from ibkr_connector.cli.output import shown, table
+from ibkr_connector.errors import InvalidRequest
+from ibkr_connector.models.market import Bar, BarSeries, Quote
+
+if TYPE_CHECKING:
+    from ibkr_connector.connector import IBKRConnector
+
+_COLUMNS = ("symbol", "bid", "ask", "last", "bid size", "ask size", "volume", "time")
+_NUMBERS = "bid, ask, last, bid size, ask size, volume"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    command(app, "quote")(quote)
+    command(app, "history")(history)
+
+
+# --- quotes ---------------------------------------------------------------------------------------------------------
+
+
+def quote(
+    cx: Cx,
+    symbols: Annotated[list[str], typer.Argument(help="AAPL, EUR.USD, ES-202612-CME …")],
+    stream: Annotated[bool, typer.Option("--stream", "-s", help="Go on until Ctrl-C.")] = False,
+    count: Annotated[int, typer.Option(min=0, help="End a stream after that many quotes (0 = never).")] = 0,
+    max_age: Annotated[float, typer.Option(help="Seconds a quote may be old.")] = 5.0,
+) -> None:
+    """Show quotes: once, or as a live view (`--stream`; JSON: one document per quote; no terminal: one line each)."""
+    if stream:
+        cx.run(lambda: _stream(cx, symbols, count))
+        return
+
+    async def work() -> list[Quote]:
+        async with cx.reading() as connector:
+            wait = cx.options.timeout or 11.0
+            return [await connector.get_live_quote(s, max_age=max_age, timeout=wait) for s in symbols]
+
+    found = cx.run(work)
+    cx.out.result([q.to_dict() for q in found], lambda: table(_COLUMNS, map(_row, found), right=_NUMBERS))
+
+
+async def _stream(cx: Cx, symbols: list[str], count: int) -> None:
+    seen = 0
+    newest: dict[str, Quote] = {}
+    async with cx.reading() as connector, _merged(connector, symbols) as quotes:
+        with _view(cx) as live:
+            while not count or seen < count:
+                item = await quotes.get()
+                if isinstance(item, Exception):
+                    raise item
+                if item is None:
+                    return
+                seen += 1
+                newest[item.symbol] = item
+                if cx.options.json:
+                    cx.out.document(item.to_dict())
+                elif live is None:
+                    cx.out.text(" ".join(shown(cell) for cell in _row(item)) + "\n")
+                else:
+                    live.update(_board(newest, seen))
+
+
+@contextlib.contextmanager
+def _view(cx: Cx) -> Iterator[Live | None]:
+    """A board that is drawn over and over, where there is a terminal."""
+    if cx.options.json or not cx.out.console.is_terminal:
+        yield None
+        return
+    with Live(console=cx.out.console, refresh_per_second=10) as live:
+        yield live
+
+
+def _board(newest: dict[str, Quote], seen: int) -> Table:
+    drawn = table(_COLUMNS, [_row(newest[name]) for name in sorted(newest)], right=_NUMBERS)
+    drawn.caption = f"{seen} quotes, Ctrl-C ends"
+    return drawn
+
+
+@contextlib.asynccontextmanager
+async def _merged(
+    connector: IBKRConnector, symbols: list[str]
+) -> AsyncIterator[asyncio.Queue[Quote | Exception | None]]:
+    """The quotes of several streams in one queue; an error, or None at the end of a stream."""
+    merged: asyncio.Queue[Quote | Exception | None] = asyncio.Queue(maxsize=1_000)
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(connector.stream_quotes(symbol)) for symbol in symbols]
+
+        async def pump(stream: AsyncIterator[Quote]) -> None:
+            try:
+                async for item in stream:
+                    await merged.put(item)
+                await merged.put(None)
+            except Exception as error:  # noqa: BLE001 - handed to the reader
+                await merged.put(error)
+
+        tasks = [asyncio.create_task(pump(stream)) for stream in streams]
+        try:
+            yield merged
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _row(item: Quote) -> tuple[object, ...]:
+    flags = " halted" * item.halted + " delayed" * item.delayed
+    at = "-" if item.at is None else f"{item.at:%H:%M:%S}"
+    return (
+        item.symbol + flags,
+        _price(item.bid),
+        _price(item.ask),
+        _price(item.last),
+        item.bid_size,
+        item.ask_size,
+        item.volume,
+        at,
+    )
+
+
+def _price(value: float | None) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:.6f}".rstrip("0")
+    whole, _, decimals = text.partition(".")
+    return f"{whole}.{decimals:0<2}"
+
+
+# --- bars -----------------------------------------------------------------------------------------------------------
+
+
+def history(
+    cx: Cx,
+    symbol: Annotated[str, typer.Argument(help="AAPL, EUR.USD, ES-202612-CME …")],
+    duration: Annotated[str, typer.Option("--duration", "-d", help="Number and unit: `1800 S`, `5 D`, `1 Y`.")] = "1 D",
+    bar_size: Annotated[str, typer.Option("--bar-size", "-b", help="`1 min`, `1 hour`, `1 day` …")] = "1 min",
+    end: Annotated[str | None, typer.Option(help="Last moment wanted, ISO with a zone (default: now).")] = None,
+    what: Annotated[str, typer.Option(help="TRADES, MIDPOINT, BID, ASK … (default: what there is).")] = "",
+    all_hours: Annotated[bool, typer.Option("--all-hours", help="Outside regular trading hours too.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout: datetime,open,high,low,close,volume …")] = False,
+    tail: Annotated[int, typer.Option(min=1, help="Lines of the table; CSV and JSON have all bars.")] = 20,
+) -> None:
+    """Download historical bars and show them, or write them as CSV or JSON."""
+    if as_csv and cx.options.json:
+        raise InvalidRequest("--csv and --json exclude each other.", field="csv", legal="one of the two")
+    until = _moment(end)
+
+    async def work() -> BarSeries:
+        async with cx.reading() as connector:
+            with cx.out.busy(f"downloading {duration} of {symbol} …"):
+                return await connector.get_historical_data(
+                    symbol, duration, bar_size, end=until, what_to_show=what, use_rth=not all_hours
+                )
+
+    series = cx.run(work)
+    if as_csv:
+        cx.out.text(csv_text(series))
+        return
+    cx.out.result(
+        {
+            "symbol": series.contract.symbol,
+            "con_id": series.contract.con_id,
+            "bar_size": series.bar_size,
+            "what_to_show": series.what_to_show,
+            "bars": series.to_dicts(),
+        },
+        lambda: _bars(series[-tail:], series),
+    )
+    if not cx.options.json and len(series) > tail:
+        cx.out.note(f"the last {tail} of {len(series)} bars; --tail, --csv and --json show more.")
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.utcoffset() is None:
+        raise InvalidRequest(
+            f"end={text!r} is no ISO time with a zone.", field="end", value=text, legal="e.g. 2026-11-20T16:00:00-05:00"
+        )
+    return moment
+
+
+def csv_text(series: BarSeries) -> str:
+    """The bars as CSV with a header line."""
+    buffer = io.StringIO()
+    names = ("datetime", "open", "high", "low", "close", "volume", "wap", "count")
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(series.to_dicts())
+    return buffer.getvalue()
+
+
+def _bars(bars: tuple[Bar, ...], series: BarSeries) -> Table | Text:
+    if not bars:
+        return Text("No bars.")
+    columns = ("start (UTC)", "open", "high", "low", "close", "volume", "count")
+    rows = [
+        (f"{b.start:%Y-%m-%d %H:%M:%S}", *map(_price, (b.open, b.high, b.low, b.close)), b.volume, b.count)
+        for b in bars
+    ]
+    title = f"{series.contract.symbol} {series.bar_size} {series.what_to_show}"
+    return table(columns, rows, title=title, right="open, high, low, close, volume, count")

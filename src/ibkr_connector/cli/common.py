@@ -1,0 +1,256 @@
+"""What every command that talks to a gateway has in common: its options, its connector, its run.
+
+**Client ids.** Reads use the configured client id + 100 (or one of the next nine, should it be taken), open no journal
+and can send no order: they run beside a program that trades. Orders use the configured id, because orders, their journal and
+the limits that count them belong together; while a program holds the journal, `buy` and `sell` say which one
+(`JournalInUse`) and send nothing. `--client-id` decides in both cases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from ibkr_connector.cli.exits import ExitCode
+from ibkr_connector.cli.output import Output
+from ibkr_connector.config import Settings, load_settings
+from ibkr_connector.errors import ClientIdInUse, TradingError
+
+if TYPE_CHECKING:
+    from ibkr_connector.connector import IBKRConnector
+
+_T = TypeVar("_T")
+READER_OFFSET = 100
+READER_IDS = 10
+_PANEL = "Connection"
+_OUTPUT_PANEL = "Output"
+_LOCAL = ("json", "verbose")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of every command that connects; None means: as configured."""
+
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings file (default: the usual places, see `config path`).", rich_help_panel=_PANEL),
+    ] = None
+    host: Annotated[str | None, typer.Option(help="Host of TWS or IB Gateway.", rich_help_panel=_PANEL)] = None
+    port: Annotated[
+        int | None,
+        typer.Option(help="API port: TWS 7497 paper, IB Gateway 4002 paper.", rich_help_panel=_PANEL),
+    ] = None
+    client_id: Annotated[
+        int | None,
+        typer.Option(help="API client id (default: as configured; reads use that + 100).", rich_help_panel=_PANEL),
+    ] = None
+    profile: Annotated[str, typer.Option(help="Name of the connection, for logs.", rich_help_panel=_PANEL)] = "cli"
+    account: Annotated[str | None, typer.Option(help="Account, such as DU1234567.", rich_help_panel=_PANEL)] = None
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds for connecting, and for each answer.", rich_help_panel=_PANEL),
+    ] = None
+    json: Annotated[
+        bool, typer.Option("--json", help="JSON on stdout, nothing else.", rich_help_panel=_OUTPUT_PANEL)
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="The library's log on stderr.", rich_help_panel=_OUTPUT_PANEL)
+    ] = False
+
+
+class Cx:
+    """One run of a command: its options, its output, and how it gets a connector."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.out = Output(json_only=options.json)
+        configure_logging(verbose=options.verbose)
+
+    # --- settings --------------------------------------------------------------------------------------------------
+
+    def overrides(self) -> dict[str, Any]:
+        """The settings this run's options decide."""
+        chosen = self.options
+        found: dict[str, Any] = {
+            "host": chosen.host,
+            "port": chosen.port,
+            "client_id": chosen.client_id,
+            "account_id": chosen.account,
+        }
+        if chosen.timeout is not None:
+            seconds = chosen.timeout
+            found |= {
+                "handshake_timeouts": (seconds, seconds, seconds),
+                "sync_timeout": seconds,
+                "request_timeout": seconds,
+            }
+        return {key: value for key, value in found.items() if value is not None}
+
+    def settings(self) -> Settings:
+        """The configuration as this run sees it. Raises ConfigurationError."""
+        settings = load_settings(self.options.config, overrides=self.overrides())
+        for note in settings.notes:
+            self.out.note(note, "yellow")
+        return settings
+
+    # --- connectors ------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[IBKRConnector]:
+        """A connected connector that cannot trade, under a client id beside the configured one."""
+        settings = self.settings()
+        if self.options.client_id is not None:
+            ids = [self.options.client_id]
+        else:
+            first = settings.connection.client_id + READER_OFFSET
+            ids = list(range(first, first + READER_IDS))
+        connector = await self._first_free(ids)
+        try:
+            yield connector
+        finally:
+            await connector.close()
+
+    async def _first_free(self, ids: list[int]) -> IBKRConnector:
+        for client_id in ids:
+            connector = self._make(read_only=True, client_id=client_id)
+            try:
+                await self._connect(connector)
+            except ClientIdInUse:
+                await connector.close()
+                if client_id == ids[-1]:
+                    raise
+            except BaseException:
+                await connector.close()
+                raise
+            else:
+                return connector
+        raise AssertionError("there is at least one client id")
+
+    @contextlib.asynccontextmanager
+    async def trading(self) -> AsyncIterator[IBKRConnector]:
+        """A connected connector that may place orders, under the configured client id."""
+        self.settings()
+        connector = self._make()
+        try:
+            await self._connect(connector)
+            yield connector
+        finally:
+            await connector.close()
+
+    def _make(self, **extra: Any) -> IBKRConnector:
+        from ibkr_connector.registry import get_ibkr_connector
+
+        # A person tries again faster than the connector's own plan would.
+        once = {"connect_attempts": (1, 1, 1)}
+        return get_ibkr_connector(
+            self.options.config, profile=self.options.profile, **{**once, **self.overrides(), **extra}
+        )
+
+    async def _connect(self, connector: IBKRConnector) -> None:
+        where = connector.settings.connection
+        with self.out.busy(f"connecting to {where.host}:{where.port} …"):
+            await connector.connect()
+
+    # --- running ---------------------------------------------------------------------------------------------------
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Run `work` on an event loop; Ctrl-C and SIGTERM cancel it, so that what it holds is given back."""
+        return asyncio.run(_stoppable(work))
+
+
+async def _stoppable(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    loop = asyncio.get_running_loop()
+    me = asyncio.current_task()
+    terminated = False
+
+    def stop() -> None:
+        nonlocal terminated
+        terminated = True
+        if me is not None:
+            me.cancel()
+
+    # Not available on Windows, nor outside the main thread.
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        loop.add_signal_handler(signal.SIGTERM, stop)
+    try:
+        return await work()
+    except asyncio.CancelledError:
+        if terminated:
+            raise typer.Exit(ExitCode.TERMINATED) from None
+        raise
+    finally:
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.remove_signal_handler(signal.SIGTERM)
+
+
+def configure_logging(*, verbose: bool) -> None:
+    """Only the command line gives the library's loggers a handler: on stderr, warnings unless `verbose`."""
+    from ibkr_connector.logs import PACKAGE, install_redaction
+
+    install_redaction()
+    logger = logging.getLogger(PACKAGE)
+    logger.setLevel(logging.DEBUG if verbose else logging.ERROR)
+    for old in [item for item in logger.handlers if isinstance(item, _StderrHandler)]:
+        logger.removeHandler(old)
+    logger.addHandler(_StderrHandler())
+
+
+class _StderrHandler(logging.StreamHandler[Any]):
+    """Writes to the stderr of the moment."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+def command(app: typer.Typer, name: str, *, local: bool = False) -> Callable[[Callable[..., None]], None]:
+    """Register `function(cx, …)` as a command: its own parameters, then those of `Options`.
+
+    A `local` command connects to nothing and gets only the options about output.
+    """
+
+    def register(function: Callable[..., None]) -> None:
+        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "cx"]
+        shared = [p for p in _shared_parameters() if not local or p.name in _LOCAL]
+        taken = {p.name for p in shared}
+
+        @functools.wraps(function)
+        def run(**values: Any) -> None:
+            options = Options(**{key: value for key, value in values.items() if key in taken})
+            function(Cx(options), **{key: value for key, value in values.items() if key not in taken})
+
+        keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
+        run.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in keyword}
+        app.command(name)(run)
+
+    return register
+
+
+def _shared_parameters() -> list[inspect.Parameter]:
+    hints = inspect.get_annotations(Options, eval_str=True)
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(Options)
+    ]
+
+
+def fail(error: TradingError, cx: Cx) -> NoReturn:
+    """End the command with this error's exit code, after telling it."""
+    raise typer.Exit(cx.out.failed(error))

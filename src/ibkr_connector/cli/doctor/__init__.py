@@ -1,0 +1,1 @@
+"""`ibkr-connector doctor`: what stands between this machine and a working connection."""

@@ -1,0 +1,70 @@
+"""From the words of the command line to an exit code: nothing a user does ends in a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from ibkr_connector.cli.app import PROGRAM, app
+from ibkr_connector.cli.exits import ExitCode
+from ibkr_connector.cli.output import Output
+from ibkr_connector.errors import TradingError
+
+# Typer keeps its exception classes in places that differ between its versions; the public one shows the way.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; `argv` without the program's name, None = the process's own. Returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    out = Output(json_only="--json" in words)
+    try:
+        return _run(words)
+    except TradingError as error:
+        return out.failed(error)
+    except _UsageError as error:
+        return _misused(error, out)
+    except (KeyboardInterrupt, typer.Abort):
+        out.note("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`| head`): nothing more can be said there, and nothing shall be at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.ERROR
+    except Exception as error:  # noqa: BLE001 - the last line before a traceback
+        if "--verbose" in words or "-v" in words:
+            traceback.print_exc()
+        return out.refused(
+            type(error).__name__,
+            f"this should not happen: {error!r}.",
+            "Please report it, with the output of the same command and --verbose.",
+            ExitCode.ERROR,
+        )
+
+
+def _run(words: list[str]) -> int:
+    result = app(args=words, prog_name=PROGRAM, standalone_mode=False)
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _misused(error: Exception, out: Output) -> int:
+    """What the parser refused: an option, a value, a command."""
+    format_message = getattr(error, "format_message", None)
+    message = format_message() if callable(format_message) else str(error)
+    where = getattr(getattr(error, "ctx", None), "command_path", None) or PROGRAM
+    if not message.strip() or type(error).__name__ == "NoArgsIsHelpError":
+        # A group called without a command: the message is its help.
+        sys.stderr.write(message if message.endswith("\n") else message + "\n")
+        return ExitCode.USAGE
+    return out.refused("UsageError", _sentence(message), f"`{where} --help` shows what is possible.", ExitCode.USAGE)
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "?", "!")) else f"{text}."

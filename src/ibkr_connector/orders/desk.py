@@ -1,0 +1,213 @@
+"""Where broker messages become news: find the order meant, judge, remember, tell.
+
+One message is taken in synchronously, in wire order: the record changes, the reservation moves, the journal is told
+(it writes behind), listeners are told (on their own threads), waiters wake. Nothing here waits for anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ibkr_connector.backends.base import (
+    BrokerFact,
+    CommissionSeen,
+    ExecutionSeen,
+    OrderCompleted,
+    OrderEchoed,
+    OrderNotice,
+    OrderStatusSeen,
+)
+from ibkr_connector.clock import Clock
+from ibkr_connector.events import EventBus, Incident, OrderUpdated, Severity
+from ibkr_connector.logs import get_logger
+from ibkr_connector.orders import lifecycle
+from ibkr_connector.orders.changes import (
+    CancelRejected,
+    Change,
+    Drifted,
+    End,
+    EnteredDoubt,
+    FillAdded,
+    FillCorrected,
+    Forked,
+    NotSent,
+    Rejected,
+    Revived,
+    Settled,
+)
+from ibkr_connector.orders.journal import JournalWriter
+from ibkr_connector.orders.live import LiveOrder
+from ibkr_connector.orders.record import Context
+from ibkr_connector.orders.table import OrderTable
+from ibkr_connector.risk.engine import RiskEngine
+from ibkr_connector.session.session import Session
+
+_log = get_logger(__name__)
+_NEWS = (FillAdded, FillCorrected, End, EnteredDoubt, Settled, Forked, Drifted, CancelRejected)
+
+_INCIDENTS: tuple[tuple[type, str, Severity], ...] = (
+    (EnteredDoubt, "order_in_doubt", Severity.CRITICAL),
+    (Forked, "order_forked", Severity.CRITICAL),
+    (Rejected, "order_rejected", Severity.WARNING),
+    (Revived, "order_revived", Severity.CRITICAL),
+)
+
+
+class OrderDesk:
+    """All orders of this connector and what is said about them. Used on the session loop."""
+
+    def __init__(
+        self, *, session: Session, risk: RiskEngine, bus: EventBus, clock: Clock, account: Callable[[], str]
+    ) -> None:
+        self.table = OrderTable()
+        self.journal: JournalWriter | None = None
+        self._session = session
+        self._risk = risk
+        self._bus = bus
+        self._clock = clock
+        self._account = account
+        self._by_exec: dict[str, LiveOrder] = {}
+        self._orphans: dict[str, CommissionSeen] = {}
+        self._on_changes: list[Callable[[LiveOrder, list[Change]], None]] = []
+        session.on_fact(self.on_fact)
+
+    def on_changes(self, listener: Callable[[LiveOrder, list[Change]], None]) -> None:
+        """Tell `listener` (on the session loop) what happened to which order."""
+        self._on_changes.append(listener)
+
+    def context(self) -> Context:
+        """What must be known beside a message to judge it now."""
+        return Context(
+            link_up=self._session.link.broker_link,
+            epoch=self._session.link.epoch,
+            now=self._session.broker_now(),
+            client_id=self._session.settings.client_id,
+        )
+
+    # --- what the broker says --------------------------------------------------------------------------------------
+
+    def on_fact(self, fact: BrokerFact) -> None:
+        """Take in one message about an order; others are ignored."""
+        live = self._meant(fact)
+        if live is None:
+            return
+        changes = lifecycle.apply(live.record, fact, self.context())
+        if changes:
+            self._tell(live, changes)
+
+    def _meant(self, fact: BrokerFact) -> LiveOrder | None:
+        if isinstance(fact, OrderNotice):
+            return self.table.by_number(self._session.settings.client_id, fact.order_id)
+        if isinstance(fact, OrderStatusSeen):
+            return self.table.by_perm(fact.perm_id) or self.table.by_number(fact.client_id, fact.order_id)
+        if isinstance(fact, CommissionSeen):
+            live = self._by_exec.get(fact.exec_id)
+            if live is None:
+                self._orphans[fact.exec_id] = fact
+            return live
+        if isinstance(fact, ExecutionSeen):
+            execution = fact.execution
+            live = self.table.find(
+                order_ref=execution.order_ref,
+                perm_id=execution.perm_id,
+                client_id=execution.client_id,
+                order_id=execution.order_id if not execution.order_ref else 0,
+            )
+            live = live or self._foreign(fact)
+            if live is not None:
+                self._by_exec[execution.exec_id] = live
+            return live
+        if isinstance(fact, OrderEchoed | OrderCompleted):
+            if isinstance(fact, OrderEchoed) and fact.what_if:
+                return None
+            return self.table.find(order_ref=fact.order_ref, perm_id=fact.perm_id) or self._foreign(fact)
+        return None
+
+    def _foreign(self, fact: OrderEchoed | OrderCompleted | ExecutionSeen) -> LiveOrder | None:
+        """An order that is not ours: another program's, TWS's own, or older than the journal."""
+        record = lifecycle.foreign(fact, self.context())
+        if record is None:
+            return None
+        live = LiveOrder(record)
+        self.table.add(live)
+        return live
+
+    # --- what we do ourselves --------------------------------------------------------------------------------------
+
+    def tell(self, live: LiveOrder, changes: list[Change], *, journal: bool = True) -> None:
+        """Make known what a step of ours did to an order. `journal=False` for what was committed already."""
+        if changes:
+            self._tell(live, changes, journal=journal)
+
+    def adopt(self, live: LiveOrder) -> None:
+        """Take in an order that was read back from the journal, or is about to be sent."""
+        self.table.add(live)
+        for fill in live.record.fills.values():
+            self._by_exec[fill.exec_id] = live
+
+    def _tell(self, live: LiveOrder, changes: list[Change], *, journal: bool = True) -> None:
+        record = live.record
+        self.table.add(live)
+        self._move_reservation(live, changes)
+        if record.ours and journal and self.journal is not None:
+            for change in changes:
+                self.journal.record(record.ref, change)
+        live.changed()
+        for change in changes:
+            self._publish(live, change)
+        for listener in self._on_changes:
+            listener(live, changes)
+        for change in changes:
+            if isinstance(change, FillAdded | FillCorrected):
+                orphan = self._orphans.pop(change.execution.exec_id, None)
+                if orphan is not None:
+                    self.on_fact(orphan)
+
+    def _move_reservation(self, live: LiveOrder, changes: list[Change]) -> None:
+        record = live.record
+        if not record.ours:
+            self.count(live)
+            return
+        for change in changes:
+            if isinstance(change, FillAdded | FillCorrected):
+                self._risk.on_fill(record.ref, record.filled, record.open_quantity)
+            elif isinstance(change, End | NotSent):
+                self._risk.on_done(record.ref)
+            elif isinstance(change, Revived):
+                self._risk.on_revived(record.ref, record.open_quantity)
+            elif isinstance(change, Forked | Settled):
+                self._risk.on_open(record.ref, record.open_quantity)
+
+    def count(self, live: LiveOrder) -> None:
+        """Hold an order against the limits that did not pass the gates: another program's, or one of an earlier run."""
+        record = live.record
+        if not record.state.is_live:
+            self._risk.on_done(record.ref)
+        elif record.account == self._account():
+            self._risk.adopt(
+                record.ref,
+                con_id=record.terms.contract.con_id,
+                sign=record.terms.action.sign,
+                quantity=record.wanted,
+                open_quantity=record.open_quantity,
+                filled=record.filled,
+                group=record.group,
+            )
+
+    def _publish(self, live: LiveOrder, change: Change) -> None:
+        if not self._bus.has_listeners:
+            return
+        now = self._clock.now()
+        self._bus.publish(OrderUpdated(at=now, order_ref=live.ref, what=change.kind, order=live.snapshot.to_dict()))
+        for kind, name, severity in _INCIDENTS:
+            if isinstance(change, kind) and live.record.ours:
+                text = f"order {live.ref}: {getattr(change, 'why', '') or name.replace('_', ' ')}"
+                self._bus.publish(
+                    Incident(at=now, severity=severity, kind=name, text=text, context={"order_ref": live.ref})
+                )
+        if isinstance(change, Drifted) and live.record.ours and change.fields:
+            severity = Severity.CRITICAL if change.severe else Severity.WARNING
+            text = f"order {live.ref}: the broker's echo differs in {', '.join(d.field for d in change.fields)}"
+            self._bus.publish(
+                Incident(at=now, severity=severity, kind="echo_drift", text=text, context={"order_ref": live.ref})
+            )

@@ -1,0 +1,314 @@
+"""Orders of one connector: the one door to placing, changing, cancelling, looking up and settling them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from ibkr_connector.backends.base import BrokerFact, ConnectInfo, SocketClosed, WhatIf
+from ibkr_connector.clock import Clock
+from ibkr_connector.config.settings import OrderSettings
+from ibkr_connector.errors import OrderInDoubt, OrderNotFound, OrderNotSent
+from ibkr_connector.events import EventBus
+from ibkr_connector.logs import get_logger
+from ibkr_connector.models.contract import Contract, ContractDetails
+from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderSnapshot, OrderState
+from ibkr_connector.orders import steps
+from ibkr_connector.orders.canceller import OrderCanceller
+from ibkr_connector.orders.changes import Change, Drifted, OrderTerms
+from ibkr_connector.orders.desk import OrderDesk
+from ibkr_connector.orders.groups import GroupLeg, plan_bracket
+from ibkr_connector.orders.journal import Journal
+from ibkr_connector.orders.live import LiveOrder
+from ibkr_connector.orders.modifier import OrderModifier
+from ibkr_connector.orders.recover import recover
+from ibkr_connector.orders.sender import OrderSender, Prefetch, check_same, raise_if_refused
+from ibkr_connector.orders.settler import Settler
+from ibkr_connector.orders.wire import wire_order
+from ibkr_connector.resilience import Deadline
+from ibkr_connector.risk.engine import RiskEngine
+from ibkr_connector.session.lane import OrderLane
+from ibkr_connector.session.link import LinkNews
+from ibkr_connector.session.session import Session
+
+_log = get_logger(__name__)
+
+
+class OrderManager:
+    """Used on the session loop, but for the lookups, which read immutable snapshots and may be called anywhere."""
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        risk: RiskEngine,
+        prefetch: Prefetch,
+        lookup: Callable[[Contract], Awaitable[ContractDetails]],
+        settings: OrderSettings,
+        bus: EventBus,
+        clock: Clock,
+        account: Callable[[], str],
+    ) -> None:
+        self.clock = clock
+        self.desk = OrderDesk(session=session, risk=risk, bus=bus, clock=clock, account=account)
+        self._session = session
+        self._risk = risk
+        self._lookup = lookup
+        self._settings = settings
+        self._account = account
+        self._flights: dict[str, asyncio.Task[list[LiveOrder]]] = {}
+        self._background: set[asyncio.Task[OrderSnapshot]] = set()
+        lane = OrderLane(clock)
+        endpoint = f"{session.settings.host}:{session.settings.port}"
+        self.settler = Settler(
+            session=session, desk=self.desk, settings=settings, clock=clock, bus=bus, endpoint=endpoint
+        )
+        self._sender = OrderSender(
+            session=session,
+            desk=self.desk,
+            lane=lane,
+            risk=risk,
+            prefetch=prefetch,
+            settings=settings,
+            bus=bus,
+            clock=clock,
+            account=account,
+            endpoint=endpoint,
+            on_doubt=self.settler.kick,
+        )
+        self._canceller = OrderCanceller(
+            session=session,
+            desk=self.desk,
+            clock=clock,
+            timeout=settings.order_deadline,
+            ask_state=self.settler.kick,
+            on_doubt=self.settler.kick,
+        )
+        self._modifier = OrderModifier(
+            session=session,
+            desk=self.desk,
+            lane=lane,
+            risk=risk,
+            prefetch=prefetch,
+            settings=settings,
+            clock=clock,
+            endpoint=endpoint,
+            on_doubt=self.settler.kick,
+        )
+        session.on_fact(self._on_fact)
+        session.on_link_news(self._on_link_news)
+        self.desk.on_changes(self._on_changes)
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def open_journal(self, journal: Journal, since: datetime) -> None:
+        """Take in the journal of the account: what it holds is known from now on."""
+        journal.on_trouble(self.settler.journal_trouble)
+        self.desk.journal = journal
+        for known in journal.load(since):
+            record, changes = recover(known, self.desk.context())
+            live = LiveOrder(record)
+            self.desk.adopt(live)
+            self.desk.tell(live, changes)
+            self.desk.count(live)
+
+    async def sync(self, info: ConnectInfo) -> None:
+        """The start-up step: know what the broker knows about orders, and send cancels that are owed."""
+        await self.settler.sync(info)
+        await self._canceller.resend()
+
+    async def close(self) -> None:
+        """Stop background work and close the journal."""
+        await self.settler.close()
+        tasks = [*self._flights.values(), *self._background]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.desk.journal is not None:
+            journal, self.desk.journal = self.desk.journal, None
+            await asyncio.get_running_loop().run_in_executor(None, journal.close)
+
+    # --- placing ---------------------------------------------------------------------------------------------------
+
+    async def place(self, request: OrderRequest, timeout: float | None = None) -> LiveOrder:
+        """Place one order and wait for the broker's answer; see `OrdersApi`."""
+        return (await self._place([GroupLeg(request=request)], timeout))[0]
+
+    async def place_bracket(self, request: BracketRequest, timeout: float | None = None) -> list[LiveOrder]:
+        """Place entry, target and stop as one group."""
+        return await self._place(plan_bracket(request).legs, timeout)
+
+    async def _place(self, plan: Sequence[GroupLeg], timeout: float | None) -> list[LiveOrder]:
+        if self._session.settings.read_only:
+            raise OrderNotSent("the settings say read_only: no order is sent.", remedy="Set read_only = no.")
+        ref = plan[0].request.order_ref
+        known = self._known([leg.request for leg in plan])
+        if known is not None and ref not in self._flights:
+            return await self._repeat(known)
+        flight = self._flights.get(ref)
+        if flight is None:
+            deadline = Deadline(self.clock, timeout or self._settings.order_deadline)
+            flight = asyncio.create_task(self._sender.send(plan, deadline), name=f"order {ref}")
+            self._flights[ref] = flight
+            flight.add_done_callback(lambda task: self._landed(ref, task))
+        try:
+            return await asyncio.shield(flight)
+        except asyncio.CancelledError as error:
+            if ref in self._sender.committing or self.desk.table.by_ref(ref) is not None:
+                error.add_note(f"order {ref} was committed before the cancellation: it lives on; cancel it by its ref")
+            else:
+                flight.cancel()
+            raise
+
+    def _landed(self, ref: str, task: asyncio.Task[list[LiveOrder]]) -> None:
+        self._flights.pop(ref, None)
+        if not task.cancelled():
+            task.exception()  # the callers got it; a caller that left must not leave a warning behind
+
+    def _known(self, requests: list[OrderRequest]) -> list[LiveOrder] | None:
+        found = [self.desk.table.by_ref(request.order_ref) for request in requests]
+        known = [live for live in found if live is not None]
+        if known and all(live.record.ended is not None and live.record.ended.reusable for live in known):
+            for live in known:  # given up before any write: the name is free again
+                self.desk.table.forget(live)
+            return None
+        for request, one in zip(requests, found, strict=True):
+            if one is not None:
+                check_same(request, one)
+        return known if len(known) == len(requests) else None
+
+    async def _repeat(self, known: list[LiveOrder]) -> list[LiveOrder]:
+        """The same ref again: the same order, and the same answer."""
+        for live in known:
+            raise_if_refused(live)
+            if live.record.state is OrderState.IN_DOUBT:
+                raise OrderInDoubt(f"order {live.ref} is in doubt: {live.record.why}.", order_ref=live.ref)
+        return known
+
+    async def preview(self, request: OrderRequest, timeout: float | None = None) -> WhatIf:
+        """The broker's preview; nothing is placed."""
+        details = await self.details(request.contract)
+        order = wire_order(
+            OrderTerms.of_request(request),
+            contract=details.contract,
+            order_id=0,
+            account=request.account or self._account(),
+            order_ref=request.order_ref,
+            what_if=True,
+        )
+        return await self._session.read(
+            f"preview of {request.contract.symbol}",
+            lambda left: self._session.backend.what_if(order, left),
+            timeout=timeout or self._session.settings.request_timeout,
+            retry=False,
+        )
+
+    async def details(self, contract: Contract) -> ContractDetails:
+        """The contract's rules."""
+        return await self._lookup(contract)
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    async def modify(
+        self,
+        live: LiveOrder,
+        *,
+        quantity: float | Decimal | None = None,
+        limit_price: float | Decimal | None = None,
+        stop_price: float | Decimal | None = None,
+    ) -> OrderSnapshot:
+        """Change a working order; a caller that leaves does not stop a change that is on its way."""
+        task = self._spawn(
+            self._modifier.modify(live, quantity=quantity, limit_price=limit_price, stop_price=stop_price),
+            f"modify {live.ref}",
+        )
+        return await asyncio.shield(task)
+
+    async def cancel(self, live: LiveOrder, timeout: float | None = None) -> OrderSnapshot:
+        """Cancel and wait for the end."""
+        return await self._canceller.cancel(live, timeout)
+
+    async def cancel_all(self, scope: str, timeout: float | None = None) -> list[OrderSnapshot]:
+        """Cancel own orders, those of this client id, or all of the account."""
+        if scope == "account":
+            return await self._canceller.cancel_account(timeout)
+        client_id = self._session.settings.client_id
+        chosen = [
+            live
+            for live in self.desk.table.open()
+            if live.record.ours or (scope == "client" and live.record.client_id == client_id)
+        ]
+        return await self._canceller.cancel_many(chosen, timeout)
+
+    async def resolve_doubt(self, live: LiveOrder, state: OrderState, evidence: str) -> OrderSnapshot:
+        """An operator's word on an order in doubt."""
+        changes = steps.resolve(live.record, state, evidence=evidence, operator="api", ctx=self.desk.context())
+        self.desk.tell(live, changes)
+        return live.snapshot
+
+    # --- looking up ------------------------------------------------------------------------------------------------
+
+    def resolve_order(self, key: str | int) -> LiveOrder:
+        """The order that a ref or an order id names. Raises `OrderNotFound`."""
+        live = self.desk.table.by_ref(key) if isinstance(key, str) else None
+        if live is None and isinstance(key, str) and key.isdigit():
+            key = int(key)
+        if live is None and isinstance(key, int):
+            live = self.desk.table.by_number(self._session.settings.client_id, key) or self.desk.table.by_perm(key)
+        if live is None:
+            raise OrderNotFound(f"no order {key!r} is known here.", order=key)
+        return live
+
+    def open_orders(self) -> list[OrderSnapshot]:
+        """Orders that can still fill."""
+        return [live.snapshot for live in self.desk.table.open()]
+
+    def in_doubt(self) -> list[OrderSnapshot]:
+        """Orders with an operation that may or may not have arrived."""
+        return [live.snapshot for live in self.desk.table if live.record.in_doubt]
+
+    async def refresh_open(self) -> None:
+        """Ask the broker for all open orders again."""
+        await self.settler.ask_open(self._session.settings.request_timeout)
+
+    async def completed_orders(self) -> list[OrderSnapshot]:
+        """Orders of the day that ended, as the broker and the journal tell."""
+        await self.settler.ask_completed(self._session.settings.request_timeout)
+        return [live.snapshot for live in self.desk.table if live.record.is_done]
+
+    # --- what happens ----------------------------------------------------------------------------------------------
+
+    def _on_fact(self, fact: BrokerFact) -> None:
+        if isinstance(fact, SocketClosed):
+            self._link_lost(f"the connection was lost ({fact.reason})")
+
+    def _on_link_news(self, news: LinkNews) -> None:
+        if news.what == "broker" and not news.up:
+            self._link_lost("the gateway lost its link to IBKR (1100)")
+
+    def _link_lost(self, why: str) -> None:
+        for live in self.desk.table.open():
+            changes = steps.link_lost(live.record, why, self.desk.context())
+            self.desk.tell(live, changes)
+
+    def _on_changes(self, live: LiveOrder, changes: list[Change]) -> None:
+        """A severe drift of the broker's echo (side, account, quantity) cancels the order."""
+        for change in changes:
+            if isinstance(change, Drifted) and change.severe and live.record.ours and not live.cancel_wanted:
+                _log.error("the broker's echo differs from the intent: cancelling", order_ref=live.ref)
+                self._spawn(self._canceller.cancel(live, None), f"cancel drifted {live.ref}")
+
+    def _spawn(self, work: Coroutine[Any, Any, OrderSnapshot], name: str) -> asyncio.Task[OrderSnapshot]:
+        task: asyncio.Task[OrderSnapshot] = asyncio.create_task(work, name=name)
+        self._background.add(task)
+
+        def landed(done: asyncio.Task[OrderSnapshot]) -> None:
+            self._background.discard(done)
+            if not done.cancelled() and done.exception() is not None:
+                _log.warning("background work on an order failed", work=name, error=str(done.exception()))
+
+        task.add_done_callback(landed)
+        return task

@@ -1,0 +1,201 @@
+"""Changing a working order, safely or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from ibkr_connector.clock import Clock
+from ibkr_connector.config.settings import OrderSettings
+from ibkr_connector.errors import (
+    ModifyInDoubt,
+    ModifyNotPossible,
+    ModifyRejected,
+    OrderNotSent,
+)
+from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderType, TimeInForce
+from ibkr_connector.orders import steps
+from ibkr_connector.orders.changes import Operation, OrderTerms
+from ibkr_connector.orders.desk import OrderDesk
+from ibkr_connector.orders.entries import ChangeEntry
+from ibkr_connector.orders.live import LiveOrder
+from ibkr_connector.orders.modify import changed, check_modify
+from ibkr_connector.orders.sender import Prefetch
+from ibkr_connector.orders.wire import wire_order
+from ibkr_connector.resilience import Deadline
+from ibkr_connector.risk.engine import RiskEngine
+from ibkr_connector.risk.view import RiskView
+from ibkr_connector.session.lane import OrderLane, Written
+from ibkr_connector.session.session import Session
+
+
+class OrderModifier:
+    """One change at a time per order. Used on the session loop."""
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        desk: OrderDesk,
+        lane: OrderLane,
+        risk: RiskEngine,
+        prefetch: Prefetch,
+        settings: OrderSettings,
+        clock: Clock,
+        endpoint: str,
+        on_doubt: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._desk = desk
+        self._lane = lane
+        self._risk = risk
+        self._prefetch = prefetch
+        self._settings = settings
+        self._clock = clock
+        self._endpoint = endpoint
+        self._on_doubt = on_doubt
+
+    async def modify(
+        self,
+        live: LiveOrder,
+        *,
+        quantity: float | Decimal | None = None,
+        limit_price: float | Decimal | None = None,
+        stop_price: float | Decimal | None = None,
+    ) -> OrderSnapshot:
+        """Change quantity or prices, starting from the broker's last echo, and wait for its word.
+
+        Raises:
+            OrderValidationError, ModifyNotPossible, RiskRejected, OrderNotSent: nothing was sent.
+            ModifyRejected: the order works on as it was. ModifyInDoubt: both versions count until it is known.
+        """
+        record = live.record
+        self._session.require_orders()
+        terms = changed(record, self._session.link.epoch, link_up=self._session.link.broker_link, quantity=quantity, limit_price=limit_price, stop_price=stop_price)
+        request = _request(terms, record.ref, record.account)
+        deadline = Deadline(self._clock, self._settings.order_deadline)
+        prepared = await self._prefetch(request, deadline)
+        check_modify(record, self._session.link.epoch, link_up=self._session.link.broker_link)
+        decision = self._risk.check_and_reserve_change(request, prepared.view())
+        decision.require()
+        try:
+            await self._session.order_slot(units=1, timeout=deadline.remaining())
+            await self._write(live, terms, request, prepared.view, decision.to_dict(), deadline)
+        except BaseException:
+            if Operation.MODIFY not in record.outstanding:
+                self._risk.on_open(live.ref, record.open_quantity)
+            raise
+        return await self._await_answer(live, terms)
+
+    async def _write(
+        self,
+        live: LiveOrder,
+        terms: OrderTerms,
+        request: OrderRequest,
+        view: Callable[[], RiskView],
+        decision: dict[str, Any],
+        deadline: Deadline,
+    ) -> None:
+        record = live.record
+        epoch = self._session.link.epoch
+        journal = self._desk.journal
+        if journal is None:
+            raise OrderNotSent("the order journal is not open.", order_ref=live.ref)
+
+        def prepare() -> None:
+            check_modify(record, self._session.link.epoch, link_up=self._session.link.broker_link)
+
+        async def commit() -> None:
+            entry = ChangeEntry(
+                ref=record.ref,
+                old=record.echo or record.terms,
+                new=terms,
+                decision=decision,
+                order_id=record.order_id,
+                client_id=record.client_id,
+                endpoint=self._endpoint,
+                epoch=epoch,
+            )
+            await asyncio.shield(journal.commit_change(entry))
+            self._desk.tell(live, steps.modify_sent(record, terms, self._desk.context()), journal=False)
+
+        def recheck() -> str:
+            if deadline.expired:
+                return "the deadline has passed"
+            if live.cancel_wanted or record.is_done:
+                return "the order is being cancelled or has ended"
+            if self._session.link.epoch != epoch:
+                return "the connection was made again meanwhile"
+            why = self._session.link.why_no_orders
+            if why:
+                return why
+            decision = self._risk.recheck(request, view())
+            return "; ".join(f"{reason.gate}: {reason.message}" for reason in decision.reasons)
+
+        wire = wire_order(
+            terms, contract=terms.contract, order_id=record.order_id, account=record.account, order_ref=record.ref
+        )
+        parent = self._desk.table.by_ref(record.parent_ref)
+        if parent is not None:
+            wire = replace(wire, parent_id=parent.record.order_id)
+        outcome = await self._lane.write(
+            prepare=prepare,
+            commit=commit,
+            recheck=recheck,
+            frames=lambda: [lambda: self._session.backend.send_order(wire)],
+            timeout=deadline.remaining(),
+        )
+        if outcome.written is Written.NO:
+            self._desk.tell(live, steps.modify_not_sent(record, outcome.reason, self._desk.context()))
+            raise OrderNotSent(f"change not sent: {outcome.reason}.", order_ref=live.ref)
+        if outcome.written is Written.MAYBE:
+            self._desk.tell(live, steps.enter_doubt(record, Operation.MODIFY, outcome.reason, self._desk.context()))
+
+    async def _await_answer(self, live: LiveOrder, terms: OrderTerms) -> OrderSnapshot:
+        record = live.record
+        await live.until(
+            lambda known: Operation.MODIFY not in known.outstanding or Operation.MODIFY in known.doubts,
+            self._clock,
+            self._settings.ack_timeout,
+        )
+        if Operation.MODIFY in record.outstanding:
+            why = f"no answer to the change in {self._settings.ack_timeout:g} s"
+            self._desk.tell(live, steps.enter_doubt(record, Operation.MODIFY, why, self._desk.context()))
+            self._on_doubt()
+            raise ModifyInDoubt(f"order {live.ref}: {why}.", order_ref=live.ref)
+        self._risk.on_open(live.ref, record.open_quantity)
+        if record.terms == terms:
+            return live.snapshot
+        if record.is_done:
+            raise ModifyNotPossible(
+                f"order {live.ref} ended as {record.state.value} before the change took hold.",
+                remedy="Read its state: it has ended.",
+                order_ref=live.ref,
+            )
+        raise ModifyRejected(
+            f"order {live.ref}: {record.warning or 'the broker refused the change'}", order_ref=live.ref
+        )
+
+
+def _request(terms: OrderTerms, ref: str, account: str) -> OrderRequest:
+    """The changed order as a request: validated by the same rules, judged by the same gates."""
+    kind = OrderType(terms.order_type)
+    return OrderRequest.make(
+        contract=terms.contract,
+        action=terms.action.value,
+        quantity=terms.quantity,
+        order_type=kind,
+        limit_price=terms.limit_price,
+        stop_price=terms.stop_price,
+        trail_amount=terms.trail_amount,
+        trail_percent=terms.trail_percent,
+        tif=TimeInForce(terms.tif),
+        good_till=terms.good_till,
+        outside_rth=terms.outside_rth,
+        account=account,
+        oca_group=terms.oca_group or None,
+        order_ref=ref,
+    )

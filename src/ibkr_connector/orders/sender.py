@@ -1,0 +1,360 @@
+"""The way of a new order to the broker: prepare, check and reserve, wait for a slot, commit, check again, write.
+
+Whatever happens on the way ends in one of three: acknowledged (a `LiveOrder`), an exception that says nothing was sent,
+or an exception that says it may have been (`OrderInDoubt`). There is no fourth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from ibkr_connector.backends.base import Backend, WireOrder
+from ibkr_connector.clock import Clock
+from ibkr_connector.config.settings import OrderSettings
+from ibkr_connector.errors import (
+    InsufficientFunds,
+    OrderError,
+    OrderInDoubt,
+    OrderNotSent,
+    OrderRejected,
+    OrderValidationError,
+    PriceIncrementError,
+    TradingError,
+)
+from ibkr_connector.events import EventBus, RiskDecided, Severity
+from ibkr_connector.logs import get_logger
+from ibkr_connector.models.contract import Contract, ContractDetails
+from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderState
+from ibkr_connector.orders import steps
+from ibkr_connector.orders.changes import Operation, OrderTerms
+from ibkr_connector.orders.desk import OrderDesk
+from ibkr_connector.orders.entries import SendingEntry
+from ibkr_connector.orders.groups import GroupLeg
+from ibkr_connector.orders.journal import JournalWriter
+from ibkr_connector.orders.live import LiveOrder
+from ibkr_connector.orders.record import OrderRecord
+from ibkr_connector.orders.wire import wire_order
+from ibkr_connector.resilience import Deadline
+from ibkr_connector.risk.decision import RiskDecision
+from ibkr_connector.risk.engine import RiskEngine
+from ibkr_connector.risk.view import RiskView
+from ibkr_connector.session.lane import LaneOutcome, OrderLane, Written
+from ibkr_connector.session.session import Session
+
+_log = get_logger(__name__)
+_PRICE_INCREMENT = 110
+_FUNDS_WORDS = ("margin", "available funds", "insufficient", "buying power", "equity with loan")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What was fetched for the gates; `view` is built when they decide, from what is known at that moment."""
+
+    details: ContractDetails
+    view: Callable[[], RiskView]
+
+
+Prefetch = Callable[[OrderRequest, Deadline], Awaitable[Prepared]]
+
+
+@dataclass(slots=True)
+class _Leg:
+    request: OrderRequest
+    """The order with its contract qualified."""
+    planned: GroupLeg
+    live: LiveOrder
+    details: ContractDetails
+    view: Callable[[], RiskView]
+    wire: WireOrder | None = None
+
+
+class OrderSender:
+    """Places new orders, one or a group. Used on the session loop."""
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        desk: OrderDesk,
+        lane: OrderLane,
+        risk: RiskEngine,
+        prefetch: Prefetch,
+        settings: OrderSettings,
+        bus: EventBus,
+        clock: Clock,
+        account: Callable[[], str],
+        endpoint: str,
+        on_doubt: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._desk = desk
+        self._lane = lane
+        self._risk = risk
+        self._prefetch = prefetch
+        self._settings = settings
+        self._bus = bus
+        self._clock = clock
+        self._account = account
+        self._endpoint = endpoint
+        self._on_doubt = on_doubt
+        self.committing: set[str] = set()
+        """Refs whose commit has begun: from there on a caller's cancellation no longer stops them."""
+
+    @property
+    def _backend(self) -> Backend:
+        return self._session.backend
+
+    @property
+    def _journal(self) -> JournalWriter:
+        if self._desk.journal is None:
+            raise OrderNotSent("the order journal is not open: there is no synchronised connection.")
+        return self._desk.journal
+
+    async def send(self, plan: Sequence[GroupLeg], deadline: Deadline) -> list[LiveOrder]:
+        """Send one order, or a group in the order of its plan, and wait for the broker's answer.
+
+        Raises: RiskRejected, OrderNotSent, JournalError (nothing was sent); OrderRejected; OrderInDoubt.
+        """
+        self._session.require_orders()
+        prepared = await self._prepare([leg.request for leg in plan], deadline)
+        legs = [self._leg(leg, found, plan[0]) for leg, found in zip(plan, prepared, strict=True)]
+        decision = self._check(legs, prepared)
+        try:
+            await self._session.order_slot(units=len(legs), timeout=deadline.remaining())
+            for leg in legs:
+                self._desk.adopt(leg.live)
+            outcome = await self._write(legs, decision, deadline)
+        except BaseException as error:
+            # Nothing was written, unless the commit had begun and the loop is being torn down: then the journal knows.
+            for leg in legs:
+                if leg.live.record.committed:
+                    self._desk.tell(leg.live, steps.not_sent(leg.live.record, str(error), self._desk.context()))
+                else:
+                    self._risk.release(leg.request.order_ref)
+                    self._desk.table.forget(leg.live)
+            raise
+        finally:
+            for leg in legs:
+                self.committing.discard(leg.request.order_ref)
+        return await self._await_answer(legs, outcome)
+
+    # --- the steps -------------------------------------------------------------------------------------------------
+
+    async def _prepare(self, requests: Sequence[OrderRequest], deadline: Deadline) -> list[Prepared]:
+        try:
+            return [await self._prefetch(request, deadline) for request in requests]
+        except OrderError:
+            raise
+        except TradingError as error:
+            if isinstance(error, OSError):  # an order's road raises no OSError: a retry decorator would send again
+                raise OrderNotSent(f"not sent: {error.message}", remedy=error.remedy) from error
+            raise
+
+    def _leg(self, planned: GroupLeg, found: Prepared, first: GroupLeg) -> _Leg:
+        request = planned.request.model_copy(update={"contract": found.details.contract})
+        grouped = planned is not first or bool(planned.parent_ref) or not planned.transmit
+        record = steps.new_record(
+            request,
+            account=request.account or self._account(),
+            group=first.request.order_ref if grouped else "",
+            parent_ref=planned.parent_ref,
+        )
+        return _Leg(request, planned, LiveOrder(record), found.details, found.view)
+
+    def _check(self, legs: Sequence[_Leg], prepared: Sequence[Prepared]) -> RiskDecision:
+        """All gates and the reservation, without an `await`."""
+        view = prepared[0].view()
+        if len(legs) == 1:
+            decision = self._risk.check_and_reserve(legs[0].request, view)
+        else:
+            entry, target, stop = (leg.request for leg in legs)
+            bracket = BracketRequest(entry=entry, take_profit=target, stop_loss=stop)
+            decision = self._risk.check_and_reserve_bracket(bracket, view)
+        ref = legs[0].request.order_ref
+        if self._bus.has_listeners:
+            self._bus.publish(
+                RiskDecided(
+                    at=self._clock.now(),
+                    severity=Severity.INFO if decision.allowed else Severity.WARNING,
+                    order_ref=ref,
+                    allowed=decision.allowed,
+                    decision=decision.to_dict(),
+                )
+            )
+        if not decision.allowed and self._desk.journal is not None:
+            self._desk.journal.audit("risk_refused", decision.to_dict(), ref=ref)
+        return decision.require()
+
+    async def _write(self, legs: Sequence[_Leg], decision: RiskDecision, deadline: Deadline) -> LaneOutcome:
+        epoch = self._session.link.epoch
+
+        def prepare() -> None:
+            why = self._why_not(legs, epoch, deadline)
+            if why:
+                raise OrderNotSent(f"not sent: {why}.", order_ref=legs[0].request.order_ref)
+            numbers: dict[str, int] = {}
+            for leg in legs:
+                order_id = numbers[leg.request.order_ref] = self._backend.take_id()
+                leg.wire = wire_order(
+                    OrderTerms.of_request(leg.request),
+                    contract=leg.details.contract,
+                    order_id=order_id,
+                    account=leg.live.record.account,
+                    order_ref=leg.request.order_ref,
+                    parent_id=numbers.get(leg.planned.parent_ref, 0),
+                    transmit=leg.planned.transmit,
+                )
+                self.committing.add(leg.request.order_ref)
+
+        async def commit() -> None:
+            client_id = self._session.settings.client_id
+            entries = [self._entry(leg, decision, client_id, epoch) for leg in legs]
+            await asyncio.shield(self._journal.commit_sending(entries))
+            for leg in legs:
+                assert leg.wire is not None  # noqa: S101 - prepare() set it
+                changes = steps.committed(
+                    leg.live.record, order_id=leg.wire.order_id, client_id=client_id, ctx=self._desk.context()
+                )
+                self._risk.commit(leg.request.order_ref)
+                self._desk.tell(leg.live, changes, journal=False)
+
+        def frames() -> list[Callable[[], None]]:
+            return [self._frame(leg) for leg in legs]
+
+        outcome = await self._lane.write(
+            prepare=prepare,
+            commit=commit,
+            recheck=lambda: self._why_not(legs, epoch, deadline),
+            frames=frames,
+            timeout=deadline.remaining(),
+        )
+        if outcome.written is Written.NO:
+            raise OrderNotSent(f"not sent: {outcome.reason}.", order_ref=legs[0].request.order_ref)
+        return outcome
+
+    def _frame(self, leg: _Leg) -> Callable[[], None]:
+        def write() -> None:
+            assert leg.wire is not None  # noqa: S101 - prepare() set it
+            self._backend.send_order(leg.wire)
+
+        return write
+
+    def _entry(self, leg: _Leg, decision: RiskDecision, client_id: int, epoch: int) -> SendingEntry:
+        assert leg.wire is not None  # noqa: S101 - prepare() set it
+        record = leg.live.record
+        return SendingEntry(
+            request=leg.request,
+            account=record.account,
+            order_id=leg.wire.order_id,
+            client_id=client_id,
+            endpoint=self._endpoint,
+            epoch=epoch,
+            decision=decision.to_dict(),
+            group=record.group,
+            parent_ref=record.parent_ref,
+            parent_id=leg.wire.parent_id,
+        )
+
+    def _why_not(self, legs: Sequence[_Leg], epoch: int, deadline: Deadline) -> str:
+        """Why the write must not happen now; asked right before it, with nothing awaited in between."""
+        why = self._session.link.why_no_orders
+        if why:
+            return why
+        if self._session.link.epoch != epoch:
+            return "the connection was made again meanwhile"
+        if deadline.expired:
+            return "the order's deadline has passed"
+        if any(leg.live.cancel_wanted for leg in legs):
+            return "it was cancelled"
+        for leg in legs:
+            decision = self._risk.recheck(leg.request, leg.view())
+            if not decision.allowed:
+                return "; ".join(f"{reason.gate}: {reason.message}" for reason in decision.reasons)
+        return ""
+
+    # --- the answer ------------------------------------------------------------------------------------------------
+
+    async def _await_answer(self, legs: Sequence[_Leg], outcome: LaneOutcome) -> list[LiveOrder]:
+        if outcome.written is Written.MAYBE:
+            self._doubt(legs, f"the write failed in the middle: {outcome.reason}")
+        until = self._clock.monotonic() + self._settings.ack_timeout
+        for leg in legs:
+            left = max(until - self._clock.monotonic(), 0.0)
+            await leg.live.until(_is_answered, self._clock, left)
+        silent = [leg for leg in legs if not _is_answered(leg.live.record)]
+        if silent:
+            self._doubt(silent, f"no answer in {self._settings.ack_timeout:g} s")
+        doubtful = [leg for leg in legs if leg.live.record.state is OrderState.IN_DOUBT]
+        self._session.order_answered(in_doubt=bool(doubtful))
+        for leg in legs:
+            raise_if_refused(leg.live)
+        if doubtful:
+            first = doubtful[0].live
+            raise OrderInDoubt(
+                f"order {first.ref} may or may not be at the broker: {first.record.why}.", order_ref=first.ref
+            )
+        return [leg.live for leg in legs]
+
+    def _doubt(self, legs: Sequence[_Leg], why: str) -> None:
+        for leg in legs:
+            if not _is_answered(leg.live.record):
+                changes = steps.enter_doubt(leg.live.record, Operation.NEW, why, self._desk.context())
+                self._desk.tell(leg.live, changes)
+        self._on_doubt()
+
+
+def _is_answered(record: OrderRecord) -> bool:
+    return record.acknowledged or record.is_done or record.in_doubt
+
+
+def raise_if_refused(live: LiveOrder) -> None:
+    """Raise the typed error of an order that the broker refused."""
+    ended = live.record.ended
+    if ended is None or ended.state not in (OrderState.REJECTED, OrderState.NOT_SENT):
+        return
+    text = f"order {live.ref}: {ended.why or 'refused without a reason'}"
+    if ended.state is OrderState.NOT_SENT:
+        raise OrderNotSent(text, order_ref=live.ref)
+    lowered = ended.why.lower()
+    if ended.code == _PRICE_INCREMENT:
+        raise PriceIncrementError(text, code=ended.code, order_ref=live.ref)
+    if any(word in lowered for word in _FUNDS_WORDS):
+        raise InsufficientFunds(text, code=ended.code, order_ref=live.ref)
+    remedy = 'Untick "Read-Only API" in the gateway\'s API settings.' if "read-only" in lowered else None
+    raise OrderRejected(text, code=ended.code, remedy=remedy, order_ref=live.ref)
+
+
+def check_same(request: OrderRequest, live: LiveOrder) -> None:
+    """Refuse a ref that names another order already. Raises `OrderValidationError`."""
+    known = live.record.request
+    same = (
+        known is not None
+        and _same_contract(known.contract, request.contract)
+        and known.model_copy(update={"contract": request.contract}) == request
+    )
+    if not same:
+        raise OrderValidationError(
+            f"order_ref={request.order_ref!r} names another order already ({live.record.state.value}).",
+            field="order_ref",
+            value=request.order_ref,
+            legal="a new ref for a new order; the same ref only with the very same order",
+        )
+
+
+def _same_contract(known: Contract, asked: Contract) -> bool:
+    if known.con_id and asked.con_id:
+        return known.con_id == asked.con_id
+
+    def name(contract: Contract) -> tuple[object, ...]:
+        return (
+            contract.symbol,
+            contract.sec_type,
+            contract.currency,
+            contract.expiry[:6],
+            contract.strike,
+            contract.right,
+        )
+
+    return name(known) == name(asked)

@@ -1,0 +1,82 @@
+"""All orders and executions the exchange knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .groups import OcaGroup
+from .orders import Order, Stage
+from .types import Commission, Execution
+
+
+@dataclass(slots=True, eq=False)
+class ExecutionRecord:
+    """An execution that was reported, and its commission once that was reported too."""
+
+    execution: Execution
+    commission: Commission | None = None
+
+
+class Registry:
+    """Orders by (client id, order id), which stays theirs for ever; OCA groups; executions in order of reporting."""
+
+    def __init__(self) -> None:
+        self._orders: dict[tuple[int, int], Order] = {}
+        self._live: dict[tuple[int, int], Order] = {}
+        self._live_by_instrument: dict[int, int] = {}
+        self._groups: dict[tuple[str, str], OcaGroup] = {}
+        self.completed: list[Order] = []
+        self.executions: list[ExecutionRecord] = []
+        self._by_exec_id: dict[str, ExecutionRecord] = {}
+
+    def get(self, client_id: int, order_id: int) -> Order | None:
+        """An order, live or finished."""
+        return self._orders.get((client_id, order_id))
+
+    def live(self) -> list[Order]:
+        """Every unfinished order, oldest first, those not transmitted included."""
+        return list(self._live.values())
+
+    def find_live(self, order_id: int) -> Order | None:
+        """The newest unfinished order with this id, whoever's it is."""
+        found = [order for (_, number), order in self._live.items() if number == order_id]
+        return found[-1] if found else None
+
+    def has_live(self, con_id: int) -> bool:
+        """Whether an instrument has unfinished orders."""
+        return self._live_by_instrument.get(con_id, 0) > 0
+
+    def add(self, order: Order) -> None:
+        """A new order."""
+        self._orders[order.key] = order
+        self._live[order.key] = order
+        con_id = order.ticket.instrument.con_id
+        self._live_by_instrument[con_id] = self._live_by_instrument.get(con_id, 0) + 1
+
+    def finish(self, order: Order, at: datetime) -> None:
+        """An order reached its end."""
+        if order.stage is Stage.DONE:
+            return
+        order.stage = Stage.DONE
+        order.completed_at = at
+        del self._live[order.key]
+        self._live_by_instrument[order.ticket.instrument.con_id] -= 1
+        self.completed.append(order)
+
+    def group(self, account: str, name: str) -> OcaGroup:
+        """The OCA group of that name, made on first use."""
+        group = self._groups.get((account, name))
+        if group is None:
+            group = self._groups[account, name] = OcaGroup(name)
+        return group
+
+    def note_execution(self, execution: Execution) -> None:
+        """An execution was reported."""
+        record = ExecutionRecord(execution)
+        self.executions.append(record)
+        self._by_exec_id[execution.exec_id] = record
+
+    def note_commission(self, commission: Commission) -> None:
+        """Its commission was reported."""
+        self._by_exec_id[commission.exec_id].commission = commission

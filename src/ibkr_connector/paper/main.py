@@ -1,0 +1,211 @@
+"""The gateway as a program: options, one line of JSON when it is ready, a clean stop on SIGINT and SIGTERM.
+
+Exit codes: 0 stopped as asked, 1 could not start (port taken, file not writable), 2 an option makes no sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Final, TextIO
+
+from .clock import ClockMode
+
+DEFAULT_ACCOUNT: Final = "DU1234567"
+DEFAULT_PORT: Final = 7497
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperOptions:
+    """Everything `ibkr-connector paper` can be told."""
+
+    tws_port: int = DEFAULT_PORT
+    host: str = "127.0.0.1"
+    accounts: tuple[str, ...] = (DEFAULT_ACCOUNT,)
+    market: str = "synthetic"
+    clock: ClockMode = "session"
+    start: datetime | None = None
+    speed: float = 1.0
+    seed: int = 0
+    truth: Path | None = None
+    control_port: int | None = None
+    initial_cash: Decimal = Decimal(1_000_000)
+
+
+async def serve(options: PaperOptions, out: TextIO) -> None:
+    """Run a gateway until SIGINT, SIGTERM or the control port's `shutdown`.
+
+    When it accepts connections, exactly one line is written to `out`: {"event": "ready", "tws_port": ..., ...}.
+    Raises ValueError for options that make no sense and OSError where a port or file cannot be had.
+    """
+    from .gateway import PaperGateway
+
+    gateway = PaperGateway(
+        tws_port=options.tws_port,
+        host=options.host,
+        accounts=options.accounts,
+        market=options.market,
+        clock=options.clock,
+        start=options.start,
+        speed=options.speed,
+        seed=options.seed,
+        truth=options.truth,
+        control_port=options.control_port,
+        initial_cash=options.initial_cash,
+    )
+    with _stopping(gateway.request_shutdown):
+        async with gateway:
+            ready = {
+                "event": "ready",
+                "host": gateway.host,
+                "tws_port": gateway.tws_port,
+                "accounts": list(options.accounts),
+                "market_time": gateway.clock.now().isoformat(),
+            }
+            if gateway.control_port is not None:
+                ready["control_port"] = gateway.control_port
+            out.write(json.dumps(ready) + "\n")
+            out.flush()
+            await gateway.wait_closed()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the gateway with command line arguments and return the exit code."""
+    from .market.base import MarketDataFileError
+
+    options = parse(argv)
+    try:
+        asyncio.run(serve(options, sys.stdout))
+    except (ValueError, MarketDataFileError) as error:
+        sys.stderr.write(f"ibkr-connector paper: {error}\n")
+        return EXIT_USAGE
+    except OSError as error:
+        sys.stderr.write(f"ibkr-connector paper: {error}\n{_advice(error, options)}")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        # Where signal handlers cannot be installed (Windows), Ctrl-C arrives like this, after everything was closed.
+        return EXIT_OK
+    return EXIT_OK
+
+
+def parse(argv: Sequence[str] | None = None) -> PaperOptions:
+    """Read the command line. Exits with code 2 and a message where it makes no sense."""
+    values = make_parser().parse_args(argv)
+    return PaperOptions(
+        tws_port=values.tws_port,
+        host=values.host,
+        accounts=tuple(values.account or (DEFAULT_ACCOUNT,)),
+        market=values.market,
+        clock=values.clock,
+        start=values.start,
+        speed=values.speed,
+        seed=values.seed,
+        truth=values.truth,
+        control_port=values.control_port,
+        initial_cash=values.initial_cash,
+    )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line's parser."""
+    parser = argparse.ArgumentParser(
+        prog="ibkr-connector paper",
+        description="A paper gateway: real TWS clients connect to it, no IBKR account is needed.",
+    )
+    add = parser.add_argument
+    add("--tws-port", type=_port, default=DEFAULT_PORT, metavar="N", help="port to listen on, 0 = any (default 7497)")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default 127.0.0.1; beyond loopback anybody can trade)",
+    )
+    add("--account", action="append", type=_account, metavar="CODE", help="account code; repeat for several")
+    add("--market", default="synthetic", metavar="SPEC", help="synthetic, csv:DIR or lean:DIR (default synthetic)")
+    add("--clock", choices=("session", "real"), default="session", help="session: starts at 10:00 New York (default)")
+    add("--start", type=_moment, metavar="ISO", help="market time to start at, with a zone: 2013-10-07T10:00:00-04:00")
+    add("--speed", type=_speed, default=1.0, metavar="N", help="market seconds per second (default 1)")
+    add("--seed", type=int, default=0, metavar="N", help="same seed, same market (default 0)")
+    add("--truth", type=Path, metavar="FILE", help="write what really happened as JSON lines")
+    add("--control-port", type=_port, metavar="N", help="listen for control commands on this loopback port, 0 = any")
+    add("--initial-cash", type=_cash, default=Decimal(1_000_000), metavar="USD", help="per account (default 1000000)")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give 0 to 65535")
+    return int(text)
+
+
+def _account(text: str) -> str:
+    if not (text.isascii() and text.isalnum()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no account code: letters and digits, such as DU1234567")
+    return text
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no ISO time, such as 2013-10-07T10:00:00-04:00") from None
+    if moment.utcoffset() is None:
+        raise argparse.ArgumentTypeError(f"{text!r} has no time zone: append one, for instance -04:00 or Z")
+    return moment
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not (math.isfinite(speed) and speed > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no speed: give a positive number, 1 = real time")
+    return speed
+
+
+def _cash(text: str) -> Decimal:
+    try:
+        cash = Decimal(text)
+    except InvalidOperation:
+        cash = Decimal("NaN")
+    if not (cash.is_finite() and cash > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount: give a positive number of US dollars")
+    return cash
+
+
+@contextlib.contextmanager
+def _stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` on SIGINT and SIGTERM while inside."""
+    loop = asyncio.get_running_loop()
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not available on Windows, nor in threads other than the main one: there Ctrl-C cancels asyncio.run instead.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, stop)
+            handled.append(number)
+    try:
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+def _advice(error: OSError, options: PaperOptions) -> str:
+    import errno
+
+    if error.errno == errno.EADDRINUSE:
+        return f"Another program listens on the port: stop it, or choose --tws-port 0 (was {options.tws_port}).\n"
+    return ""

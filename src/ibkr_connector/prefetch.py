@@ -1,0 +1,211 @@
+"""What the gates look at, gathered: contract rules, hours, quote, exchange rate, positions and account figures.
+
+`prepare` does the waiting, within the order's deadline; the view it returns answers from what is at hand at the moment
+the gates decide, without waiting for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from ibkr_connector.contracts.lookup import ContractBook
+from ibkr_connector.errors import MarketDataError, TradingError
+from ibkr_connector.fees import commission
+from ibkr_connector.logs import get_logger
+from ibkr_connector.models.contract import ContractDetails
+from ibkr_connector.models.order import OrderRequest
+from ibkr_connector.orders.sender import Prepared
+from ibkr_connector.portfolio.service import Portfolio
+from ibkr_connector.resilience import Deadline
+from ibkr_connector.risk.hours import MarketHours, Sessions, calendar_name, calendar_sessions
+from ibkr_connector.risk.limits import RiskLimits
+from ibkr_connector.risk.view import InstrumentView, PriceView, RiskView
+from ibkr_connector.session.session import Session
+from ibkr_connector.streams.hub import QuoteHub
+
+_log = get_logger(__name__)
+_QUOTE_MAX_AGE_S = 10.0
+_QUOTE_SHARE = 0.5
+"""Share of the order's deadline that waiting for a quote may take."""
+_CALENDAR_DAYS = 7
+
+
+class GateFeed:
+    """Gathers for one connector. Used on the session loop."""
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        book: ContractBook,
+        hub: QuoteHub,
+        portfolio: Portfolio,
+        limits: RiskLimits,
+        live: bool,
+    ) -> None:
+        self.session = session
+        self.hub = hub
+        self.portfolio = portfolio
+        self.live = live
+        self._book = book
+        self._limits = limits
+        self._calendars: dict[tuple[str, date], Sessions | None] = {}
+
+    async def prepare(self, request: OrderRequest, deadline: Deadline) -> Prepared:
+        """Fetch what the gates need for `request`. What cannot be had is left out: the gate that needs it refuses."""
+        details = await self._book.details(request.contract, deadline.remaining())
+        if self._needs_price:
+            await self._warm_quote(details, deadline)
+        hours = MarketHours.of(details, await self._calendar(details)) if self._limits.check_market_hours else None
+        return Prepared(details, lambda: _View(self, details, hours))
+
+    @property
+    def _needs_price(self) -> bool:
+        limits = self._limits
+        return any(
+            limit is not None
+            for limit in (
+                limits.max_order_value,
+                limits.max_position_value,
+                limits.daily_loss_limit,
+                limits.price_collar,
+            )
+        )
+
+    async def _warm_quote(self, details: ContractDetails, deadline: Deadline) -> None:
+        at_hand = self.hub.latest(details.contract.con_id)
+        if at_hand is not None and at_hand[1] <= _QUOTE_MAX_AGE_S:
+            return
+        try:
+            await self.hub.quote(
+                details.contract, max_age=_QUOTE_MAX_AGE_S, timeout=deadline.remaining() * _QUOTE_SHARE
+            )
+        except MarketDataError as error:
+            _log.info("no quote for the gates", symbol=details.contract.symbol, error=error.message)
+
+    async def _calendar(self, details: ContractDetails) -> Sessions | None:
+        name = calendar_name(details.contract)
+        if not name:
+            return None
+        day = self.session.broker_now().date()
+        key = (name, day)
+        if key not in self._calendars:
+            loop = asyncio.get_running_loop()
+            try:
+                self._calendars[key] = await loop.run_in_executor(None, calendar_sessions, name, day, _CALENDAR_DAYS)
+            except (ValueError, ImportError) as error:  # a calendar we do not have: the broker's hours stand alone
+                _log.warning("no exchange calendar", name=name, error=str(error))
+                self._calendars[key] = None
+        return self._calendars[key]
+
+    def account_view(self) -> RiskView:
+        """The account's figures alone, for following the daily loss."""
+        return _View(self, None, None)
+
+    def net_liquidation(self) -> Decimal | None:
+        """Net liquidation value, base currency, if it is current."""
+        return self.portfolio.account.amount(self.portfolio.account_id, "NetLiquidation")
+
+    def daily_pnl(self) -> Decimal | None:
+        """The broker's own P&L of the day."""
+        pnl = self.portfolio.pnl()
+        return pnl.daily if pnl else None
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A `RiskView` over the live rooms."""
+
+    feed: GateFeed
+    details: ContractDetails | None
+    market_hours: MarketHours | None
+
+    @property
+    def account(self) -> str:
+        return self.feed.portfolio.account_id
+
+    @property
+    def currency(self) -> str:
+        return self.feed.portfolio.account.base_currency.get(self.account, "USD")
+
+    @property
+    def now(self) -> datetime:
+        return self.feed.session.broker_now()
+
+    @property
+    def monotonic(self) -> float:
+        return self.feed.session.clock.monotonic()
+
+    @property
+    def live(self) -> bool:
+        return self.feed.live
+
+    @property
+    def net_liquidation(self) -> Decimal | None:
+        return self.feed.net_liquidation()
+
+    @property
+    def daily_pnl(self) -> Decimal | None:
+        return self.feed.daily_pnl()
+
+    def _rules(self, con_id: int) -> ContractDetails | None:
+        details = self.details
+        return details if details is not None and details.contract.con_id == con_id else None
+
+    def position(self, con_id: int, sign: int) -> Decimal | None:
+        if not self.feed.portfolio.is_current:
+            return None
+        return self.feed.portfolio.positions.worst(self.account, con_id, sign)
+
+    def instrument(self, con_id: int) -> InstrumentView | None:
+        details = self._rules(con_id)
+        return None if details is None else InstrumentView.of(details)
+
+    def price(self, con_id: int) -> PriceView | None:
+        found = self.feed.hub.latest(con_id)
+        if found is None:
+            return None
+        quote, age = found
+        return PriceView(
+            bid=_price(quote.bid),
+            ask=_price(quote.ask),
+            last=_price(quote.last if quote.last is not None else quote.close),
+            age=age,
+            delayed=quote.delayed,
+            halted=quote.halted,
+        )
+
+    def hours(self, con_id: int) -> MarketHours | None:
+        return self.market_hours if self._rules(con_id) is not None else None
+
+    def fx(self, currency: str) -> Decimal | None:
+        if currency == self.currency:
+            return Decimal(1)
+        return self.feed.portfolio.account.exchange_rates(self.account).get(currency)
+
+    def fee(self, con_id: int, quantity: Decimal, price: Decimal) -> Decimal | None:
+        details = self._rules(con_id)
+        rate = None if details is None else self.fx(details.contract.currency)
+        if details is None or rate is None or quantity == 0 or price <= 0:
+            return None
+        contract = details.contract
+        try:
+            cost = commission(
+                sec_type=contract.sec_type,
+                quantity=abs(quantity),
+                price=price,
+                multiplier=details.multiplier,
+                side="SELL",  # the dearer side: regulatory fees are charged on sales
+                on=self.now.date(),
+                currency=contract.currency,
+            )
+        except (TradingError, ValueError):
+            return None
+        return cost.total * rate
+
+
+def _price(value: float | None) -> Decimal | None:
+    return None if value is None else Decimal(str(value))

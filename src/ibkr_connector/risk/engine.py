@@ -1,0 +1,398 @@
+"""The risk engine: all gates and the reservation in one critical section, so that no two orders share one limit.
+
+Synchronous and short: nothing in here waits for the network, a disk or another thread's work. Everything an order needs
+was gathered before, as a `RiskView`; what is missing refuses the order and names the remedy. All reasons are collected.
+
+A fill must move quantity from the reservation to the position in one step. On the session loop it does, because both
+are told in the same callback; from other threads do both inside `atomically()`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from ibkr_connector.models.order import BracketRequest, OrderRequest
+from ibkr_connector.risk.daily_loss import DailyLoss, DayFigures
+from ibkr_connector.risk.decision import GateResult, RiskDecision
+from ibkr_connector.risk.gates import Gate, default_gates
+from ibkr_connector.risk.judging import INTEGRITY, ask, broken, decision_of, loss_of
+from ibkr_connector.risk.limits import RiskLimits
+from ibkr_connector.risk.order_check import OrderCheck, RecentOrder, Role, shape_of
+from ibkr_connector.risk.reservation import Exposure, Reservation, ReservationBook
+from ibkr_connector.risk.state import TradingControl, TradingRecord, TradingState
+from ibkr_connector.risk.view import RiskView
+
+_ZERO = Decimal(0)
+_NOBODY: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    """One order of a group, as it is checked."""
+
+    request: OrderRequest
+    role: Role = Role.SINGLE
+    stop: Decimal | None = None
+
+
+class RiskEngine:
+    """One account's gates and reservations. All methods are safe from any thread."""
+
+    def __init__(
+        self,
+        limits: RiskLimits,
+        *,
+        control: TradingControl | None = None,
+        day: DailyLoss | None = None,
+        gates: Sequence[Gate] | None = None,
+    ) -> None:
+        self.limits = limits
+        self.control = control or TradingControl()
+        self._day = day or DailyLoss()
+        self._gates = default_gates(limits) if gates is None else tuple(gates)
+        self._again = tuple(gate for gate in self._gates if gate.again)
+        self._book = ReservationBook()
+        self._recent: deque[RecentOrder] = deque()
+        self._keep_recent = max(limits.duplicate_window or 0.0, limits.max_orders_window if limits.max_orders else 0.0)
+        self._lock = threading.RLock()
+
+    def attach(self, control: TradingControl, day: DailyLoss) -> None:
+        """Take over what was stored of the account, once it is known; a kill of before stays a kill."""
+        with self._lock:
+            before, self.control, self._day = self.control.record, control, day
+        if before.state is TradingState.HALTED and control.record.state is not TradingState.HALTED and before.at:
+            control.kill(before.reason, before.at)
+
+    # --- before an order is sent --------------------------------------------------------------------------------------
+
+    def check_and_reserve(self, request: OrderRequest, view: RiskView) -> RiskDecision:
+        """Ask all gates about a new order and, if all agree, reserve its share of the limits. Never raises for a no."""
+        return self._decide([_Leg(request)], view, reserve=True)
+
+    def check_and_reserve_bracket(self, bracket: BracketRequest, view: RiskView) -> RiskDecision:
+        """The same for an entry with its exits: one decision, one reservation, all or nothing."""
+        return self._decide(_bracket_legs(bracket), view, reserve=True)
+
+    def check(self, request: OrderRequest, view: RiskView) -> RiskDecision:
+        """What `check_and_reserve` would say; nothing is reserved."""
+        return self._decide([_Leg(request)], view, reserve=False)
+
+    def check_and_reserve_change(self, request: OrderRequest, view: RiskView) -> RiskDecision:
+        """Ask about a changed version of a live order (same ref); until it is settled max(old, new) is reserved.
+
+        `request.quantity` is the whole new quantity, what is filled already included.
+        """
+        with self._lock:
+            old = self._book.get(request.order_ref)
+            if old is None:
+                return self._refuse_change(request, view, "it is not known here as a live order", "Look the order up.")
+            if (old.con_id, old.sign) != (request.contract.con_id, request.action.sign):
+                return self._refuse_change(
+                    request,
+                    view,
+                    "a change cannot move to another contract or side",
+                    "Cancel it and place a new order.",
+                )
+            own = frozenset({request.order_ref})
+            check = self._check_of(_leg_of(old, request), view, without=own, recent=(), filled=old.filled)
+            decision = decision_of(request.order_ref, ask(self._gates, [check]), view, [check])
+            if decision.allowed:
+                old.open = max(old.open, check.quantity)
+                old.quantity = max(old.quantity, request.quantity)
+                old.loss = max(old.loss, loss_of(check))
+            return decision
+
+    def recheck(self, request: OrderRequest, view: RiskView) -> RiskDecision:
+        """Ask once more, right before the write, what may have changed since: trading state, hours, loss, quote age.
+
+        The order's own reservation (and its group's) is not held against it.
+        """
+        with self._lock:
+            self._observe(view)
+            own = self._book.get(request.order_ref)
+            leg = _Leg(request) if own is None else _leg_of(own, request)
+            refs = {request.order_ref} if own is None or not own.group else self._group_refs(own.group)
+            check = self._check_of(
+                leg, view, without=frozenset(refs), recent=(), filled=_ZERO if own is None else own.filled
+            )
+            return decision_of(request.order_ref, ask(self._again, [check]), view, [check])
+
+    # --- the life of a reservation ------------------------------------------------------------------------------------
+
+    def commit(self, *refs: str) -> None:
+        """SENDING is in the journal: from now on the orders may be at the broker, and only `on_done` frees them."""
+        with self._lock:
+            for ref in refs:
+                found = self._book.get(ref)
+                if found is not None:
+                    found.committed = True
+
+    def release(self, *refs: str) -> None:
+        """The orders were given up before SENDING. Unknown refs are ignored.
+
+        Raises RuntimeError for a committed one: a timeout, a lost connection or an exception frees nothing.
+        """
+        with self._lock:
+            for ref in refs:
+                found = self._book.get(ref)
+                if found is not None and found.committed:
+                    raise RuntimeError(
+                        f"order {ref} may be at the broker: its reservation stays until its end is known (on_done)"
+                    )
+            for ref in refs:
+                self._book.remove(ref)
+
+    def on_fill(self, ref: str, filled: Decimal, open_quantity: Decimal) -> None:
+        """An execution came: `filled` in all so far, `open_quantity` that can still fill. Unknown refs are ignored."""
+        with self._lock:
+            self._book.set_open(ref, open_quantity, filled)
+
+    def on_open(self, ref: str, open_quantity: Decimal) -> None:
+        """What can still fill changed without a fill: a change was acknowledged, rejected or not sent."""
+        with self._lock:
+            self._book.set_open(ref, open_quantity)
+
+    def on_done(self, ref: str) -> None:
+        """The order has ended for certain: filled, cancelled, rejected, expired, or settled as never arrived."""
+        with self._lock:
+            self._book.remove(ref)
+
+    def on_revived(self, ref: str, open_quantity: Decimal) -> None:
+        """An order that had ended turns out to live: it is counted again, limits or not. Unknown refs are ignored."""
+        with self._lock:
+            known = self._book.ended(ref)
+            if not self._book.set_open(ref, open_quantity) and known is not None:
+                known.open = open_quantity
+                self._book.add(known)
+
+    def adopt(
+        self,
+        ref: str,
+        *,
+        con_id: int,
+        sign: int,
+        quantity: Decimal,
+        open_quantity: Decimal,
+        filled: Decimal = _ZERO,
+        group: str = "",
+        loss: Decimal = _ZERO,
+    ) -> None:
+        """Count an order that is there already: read back from the journal, or another program's. No gate is asked.
+
+        sign: +1 buy, -1 sell. group: the entry's ref, for a bracket's legs. loss: what the whole quantity may cost
+        while in flight, base currency. An order counted already is brought up to date instead.
+        """
+        with self._lock:
+            if not self._book.set_open(ref, open_quantity, filled):
+                self._book.add(
+                    Reservation(
+                        ref, con_id, sign, quantity, open_quantity, loss, filled=filled, group=group, committed=True
+                    )
+                )
+
+    @contextmanager
+    def atomically(self) -> Iterator[None]:
+        """Hold the engine's lock: for a position and `on_fill` that must move in one step from several threads."""
+        with self._lock:
+            yield
+
+    # --- the state of trading -----------------------------------------------------------------------------------------
+
+    @property
+    def trading(self) -> TradingRecord:
+        """The trading state, why and since when; lock-free."""
+        return self.control.record
+
+    def kill(self, reason: str, at: datetime) -> None:
+        """Refuse every order from now on; does not wait for a check under way (the check before the write sees it)."""
+        self.control.kill(reason, at)
+
+    def reduce(self, reason: str, at: datetime) -> None:
+        """Let through only orders that reduce positions."""
+        self.control.reduce(reason, at)
+
+    def resume(self, reason: str, at: datetime) -> bool:
+        """End a kill, a reducing phase and the day's trip; False when somebody killed meanwhile.
+
+        Raises what saving raises, and then nothing is resumed.
+        """
+        resumed = self.control.resume(reason, at)
+        if resumed:
+            with self._lock:
+                self._day.latch(tripped=False)
+                self._day.save_if_due(at)
+        return resumed
+
+    def observe(self, view: RiskView) -> bool:
+        """Take in the account's figures; True when the daily loss limit was passed just now.
+
+        To be called with every account update. Trouble with saving is told by `status`, never raised.
+        """
+        with self._lock:
+            tripped = self._observe(view)
+            try:
+                self._day.save_if_due(view.now)
+                self._day.problem = ""
+            except Exception as error:  # noqa: BLE001 - a failing disk must not stop the account's figures
+                self._day.problem = f"the daily loss cannot be saved: {error}"
+            return tripped
+
+    def adjust_baseline(self, amount: Decimal) -> None:
+        """A deposit (positive) or withdrawal (negative), base currency: neither profit nor loss."""
+        with self._lock:
+            self._day.adjust(amount)
+
+    def day_figures(self, view: RiskView) -> DayFigures:
+        """The day's loss now."""
+        with self._lock:
+            return self._day.figures(view.net_liquidation, view.daily_pnl)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def reserved_exposure(self, con_id: int, *, without: Iterable[str] = ()) -> Exposure:
+        """What may still be bought and sold in a contract."""
+        with self._lock:
+            return self._book.exposure(con_id, without=frozenset(without))
+
+    def reserved(self, ref: str) -> Decimal | None:
+        """What an order can still fill, by its reservation; None when there is none."""
+        with self._lock:
+            found = self._book.get(ref)
+            return None if found is None else found.open
+
+    @property
+    def in_flight_loss(self) -> Decimal:
+        """What everything in flight may cost, base currency."""
+        with self._lock:
+            return self._book.loss_open()
+
+    def status(self) -> dict[str, Any]:
+        """Plain values for status pages."""
+        with self._lock:
+            record, day = self.control.record, self._day.record
+            return {
+                "trading_state": record.state.value,
+                "reason": record.reason,
+                "since": None if record.at is None else record.at.isoformat(),
+                "gates": [gate.name for gate in self._gates],
+                "open_orders": len(self._book),
+                "in_flight_loss": str(self._book.loss_open()),
+                "daily_loss_baseline": None if day is None or day.baseline is None else str(day.baseline),
+                "daily_loss_baseline_source": "unknown" if day is None else day.source,
+                "daily_loss_tripped": day is not None and day.tripped,
+                "problem": self._day.problem,
+            }
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _decide(self, legs: list[_Leg], view: RiskView, *, reserve: bool) -> RiskDecision:
+        with self._lock:
+            self._observe(view)
+            checks = [self._check_of(leg, view, without=_NOBODY, recent=self._recent, filled=_ZERO) for leg in legs]
+            results = [*self._integrity(checks, view), *ask(self._gates, checks)]
+            decision = decision_of(legs[0].request.order_ref, results, view, checks)
+            if decision.allowed and reserve:
+                self._reserve(legs, checks, view)
+            return decision
+
+    def _check_of(
+        self, leg: _Leg, view: RiskView, *, without: frozenset[str], recent: Sequence[RecentOrder], filled: Decimal
+    ) -> OrderCheck:
+        return OrderCheck(
+            leg.request,
+            view,
+            self.limits,
+            trading=self.control.record,
+            day=self._day.figures(view.net_liquidation, view.daily_pnl),
+            exposure=self._book.exposure(leg.request.contract.con_id, without=without),
+            in_flight_loss=self._book.loss_open(without=without),
+            open_orders=len(self._book) - len(without),
+            recent=recent,
+            role=leg.role,
+            stop_price=leg.stop,
+            filled=filled,
+        )
+
+    def _integrity(self, checks: list[OrderCheck], view: RiskView) -> list[GateResult]:
+        results: list[GateResult] = []
+        for check in checks:
+            request = check.request
+            if request.contract.con_id <= 0:
+                results.append(broken(check, "its contract has no con_id", "Look the contract up (`get_contract`)."))
+            if request.account not in {None, view.account}:
+                results.append(
+                    broken(check, f"it is for account {request.account}, not {view.account}", "Correct the account.")
+                )
+            if self._book.get(request.order_ref) is not None:
+                results.append(broken(check, "its order_ref is in use", "Use a new order_ref for a new order."))
+        entry = checks[0]
+        results += [
+            broken(
+                check,
+                "an exit is larger than its entry, or in another contract",
+                "Give the exits at most the entry's quantity, in the same contract.",
+            )
+            for check in checks[1:]
+            if check.quantity > entry.quantity or check.con_id != entry.con_id
+        ]
+        if len({check.request.order_ref for check in checks}) < len(checks):
+            results.append(broken(entry, "its legs share one order_ref", "Give each leg its own order_ref."))
+        return results
+
+    def _reserve(self, legs: list[_Leg], checks: list[OrderCheck], view: RiskView) -> None:
+        group = legs[0].request.order_ref if len(legs) > 1 else ""
+        losses = [loss_of(check) for check in checks]  # first: nothing may fail between two reservations of a group
+        for leg, loss in zip(legs, losses, strict=True):
+            request = leg.request
+            self._book.add(
+                Reservation(
+                    request.order_ref,
+                    request.contract.con_id,
+                    request.action.sign,
+                    request.quantity,
+                    request.quantity,
+                    loss,
+                    group=group,
+                    stop=leg.stop,
+                )
+            )
+        if self._keep_recent:
+            now = view.monotonic
+            self._recent.extend(RecentOrder(now, shape_of(leg.request)) for leg in legs)
+            while now - self._recent[0].at >= self._keep_recent:
+                self._recent.popleft()
+
+    def _observe(self, view: RiskView) -> bool:
+        self._day.observe(view.now, view.net_liquidation, view.daily_pnl)
+        limit, loss = self.limits.daily_loss_limit, self._day.figures(view.net_liquidation, view.daily_pnl).loss
+        if limit is None or loss is None or loss <= limit:
+            return False
+        return self._day.latch(tripped=True)
+
+    def _group_refs(self, group: str) -> set[str]:
+        return {ref for ref in self._book.refs() if (found := self._book.get(ref)) and found.group == group}
+
+    @staticmethod
+    def _refuse_change(request: OrderRequest, view: RiskView, message: str, remedy: str) -> RiskDecision:
+        result = GateResult(INTEGRITY, False, message=message, remedy=remedy)
+        return RiskDecision(request.order_ref, False, (result,), view.now, view.account)
+
+
+def _bracket_legs(bracket: BracketRequest) -> list[_Leg]:
+    return [
+        _Leg(bracket.entry, Role.ENTRY, bracket.stop_loss.stop_price),
+        _Leg(bracket.take_profit, Role.EXIT),
+        _Leg(bracket.stop_loss, Role.EXIT),
+    ]
+
+
+def _leg_of(known: Reservation, request: OrderRequest) -> _Leg:
+    role = Role.EXIT if known.is_exit else Role.ENTRY if known.group else Role.SINGLE
+    return _Leg(request, role, known.stop)

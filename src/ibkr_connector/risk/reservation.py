@@ -1,0 +1,180 @@
+"""What is under way: one reservation per order ref, from the check until the order has ended.
+
+A reservation holds the quantity that can still fill. A fill takes from it what the same execution adds to the position,
+so the sum of both never changes by a fill. Silence, time and lost connections release nothing.
+
+A bracket is one group: its exits only give back what the entry has brought, so they add nothing beyond it, and of
+several exits the largest counts (one cancels the other).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+_ZERO = Decimal(0)
+_REMEMBERED = 10_000
+"""Ended reservations kept, so that an order that turns out to live can be counted again."""
+
+
+@dataclass(slots=True)
+class Reservation:
+    """One order's share of the limits. Quantities are positive; `sign` is +1 for a buy, -1 for a sell."""
+
+    ref: str
+    con_id: int
+    sign: int
+    quantity: Decimal
+    open: Decimal
+    """What can still fill: max(old, new) while a change is unanswered."""
+    loss: Decimal = _ZERO
+    """What the whole quantity may cost while in flight, base currency."""
+    filled: Decimal = _ZERO
+    group: str = ""
+    """The ref of the entry, for a bracket's legs (the entry itself included)."""
+    stop: Decimal | None = None
+    """The protecting stop of a bracket's entry."""
+    committed: bool = False
+    """Whether SENDING is in the journal: from then on only an end known from the broker frees it."""
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether it is a bracket's exit."""
+        return bool(self.group) and self.group != self.ref
+
+    @property
+    def loss_open(self) -> Decimal:
+        """`loss`, of what is still open."""
+        return self.loss * self.open / self.quantity if self.quantity else _ZERO
+
+
+@dataclass(slots=True)
+class _Group:
+    entry_filled: Decimal | None = None
+    """None = the entry is not known here: its exits count as they are."""
+    exits_filled: dict[str, Decimal] = field(default_factory=dict)
+    refs: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What is open in one contract: quantities that may still be bought and sold."""
+
+    buys: Decimal = _ZERO
+    sells: Decimal = _ZERO
+
+    def side(self, sign: int) -> Decimal:
+        """The quantity of one side."""
+        return self.buys if sign > 0 else self.sells
+
+
+class ReservationBook:
+    """All reservations of one account. Not thread-safe: the engine's lock guards it."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, Reservation] = {}
+        self._by_contract: dict[int, set[str]] = {}
+        self._groups: dict[str, _Group] = {}
+        self._ended: OrderedDict[str, Reservation] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def get(self, ref: str) -> Reservation | None:
+        """The live reservation of `ref`."""
+        return self._live.get(ref)
+
+    def ended(self, ref: str) -> Reservation | None:
+        """The reservation of an order that has ended (the last ten thousand are remembered)."""
+        return self._ended.get(ref)
+
+    def refs(self) -> tuple[str, ...]:
+        """Every order ref with a live reservation."""
+        return tuple(self._live)
+
+    def add(self, reservation: Reservation) -> None:
+        """Count an order from now on. ValueError when its ref is counted already."""
+        if reservation.ref in self._live:
+            raise ValueError(f"order {reservation.ref} is reserved already")
+        self._ended.pop(reservation.ref, None)
+        self._live[reservation.ref] = reservation
+        self._by_contract.setdefault(reservation.con_id, set()).add(reservation.ref)
+        if reservation.group:
+            group = self._groups.setdefault(reservation.group, _Group())
+            group.refs.add(reservation.ref)
+            self._count_in_group(reservation, group)
+
+    def set_open(self, ref: str, open_quantity: Decimal, filled: Decimal | None = None) -> bool:
+        """Set what can still fill, and what has; False when `ref` is not counted."""
+        found = self._live.get(ref)
+        if found is None:
+            return False
+        found.open = max(open_quantity, _ZERO)
+        if filled is not None:
+            found.filled = filled
+            if found.group:
+                self._count_in_group(found, self._groups[found.group])
+        return True
+
+    def remove(self, ref: str) -> Reservation | None:
+        """Stop counting an order; returns what was held."""
+        found = self._live.pop(ref, None)
+        if found is None:
+            return None
+        refs = self._by_contract[found.con_id]
+        refs.discard(ref)
+        if not refs:
+            del self._by_contract[found.con_id]
+        if found.group and not any(other in self._live for other in self._groups[found.group].refs):
+            del self._groups[found.group]
+        self._ended[ref] = found
+        while len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+        return found
+
+    def exposure(self, con_id: int, *, without: frozenset[str] = frozenset()) -> Exposure:
+        """What may still be bought and sold in a contract, `without` some orders."""
+        buys = sells = _ZERO
+        exits: dict[str, list[Reservation]] = {}
+        for ref in self._by_contract.get(con_id, ()):
+            if ref in without:
+                continue
+            found = self._live[ref]
+            if found.is_exit:
+                exits.setdefault(found.group, []).append(found)
+            elif found.sign > 0:
+                buys += found.open
+            else:
+                sells += found.open
+        for name, legs in exits.items():
+            held = self._exit_quantity(self._groups[name], legs)
+            if legs[0].sign > 0:
+                buys += held
+            else:
+                sells += held
+        return Exposure(buys, sells)
+
+    def loss_open(self, *, without: frozenset[str] = frozenset()) -> Decimal:
+        """What everything in flight may cost, base currency."""
+        return sum((found.loss_open for ref, found in self._live.items() if ref not in without), _ZERO)
+
+    def contracts(self) -> Iterable[int]:
+        """Every con_id with a live reservation."""
+        return tuple(self._by_contract)
+
+    @staticmethod
+    def _count_in_group(reservation: Reservation, group: _Group) -> None:
+        if reservation.ref == reservation.group:
+            group.entry_filled = reservation.filled
+        else:
+            group.exits_filled[reservation.ref] = reservation.filled
+
+    @staticmethod
+    def _exit_quantity(group: _Group, legs: list[Reservation]) -> Decimal:
+        worst = max(leg.open for leg in legs)
+        if group.entry_filled is None:
+            return worst
+        brought = group.entry_filled - sum(group.exits_filled.values(), _ZERO)
+        return min(worst, max(brought, _ZERO))

@@ -1,0 +1,243 @@
+"""What every call to the broker passes through: pace, breaker, deadline, retry. The async shell around pure policy."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from ibkr_connector.backends.base import HistoryRequest
+from ibkr_connector.clock import Clock
+from ibkr_connector.config.settings import BreakerSettings, ConnectionSettings, PacingSettings
+from ibkr_connector.errors import OrderNotSent, PacingTimeout, RequestTimeout, TradingError
+from ibkr_connector.models.market import Bar
+from ibkr_connector.resilience import (
+    AttemptPlan,
+    AttemptPolicy,
+    Breaker,
+    BreakerPolicy,
+    BreakerState,
+    CallOutcome,
+    Lane,
+    Pacer,
+    Permit,
+    Rejected,
+    RetryPolicy,
+    classify,
+    default_rules,
+    hint_of,
+    idempotent,
+    retry_read,
+)
+from ibkr_connector.resilience.rules import Work, history, message
+from ibkr_connector.resilience.waiter import AsyncPacer
+from ibkr_connector.session.barsizes import BAR_SECONDS
+
+_T = TypeVar("_T")
+Check = Callable[[], None]
+"""Raises when there is no point in trying now."""
+
+
+class ConnectPermit:
+    """One connection attempt under the connect breaker: `done` says how it ended, exactly once."""
+
+    def __init__(self, breaker: Breaker, permit: Permit, clock: Clock) -> None:
+        self._breaker = breaker
+        self._permit = permit
+        self._clock = clock
+
+    def done(self, error: BaseException | None) -> None:
+        """Give the permit back."""
+        self._breaker.record(self._permit, classify(error), self._clock.monotonic(), hint=hint_of(error))
+
+
+class Guard:
+    """Pacer and breakers of one session. Used on the session loop; snapshots may be read anywhere."""
+
+    def __init__(
+        self,
+        *,
+        connection: ConnectionSettings,
+        pacing: PacingSettings,
+        breaker: BreakerSettings,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._clock = clock
+        self._rng = rng
+        policy = BreakerPolicy(
+            failures=breaker.failures,
+            cooldown=breaker.cooldown,
+            max_cooldown=breaker.max_cooldown,
+            half_open_trials=breaker.half_open_trials,
+            failure_rate=breaker.failure_rate,
+            minimum_sample=breaker.minimum_sample,
+        )
+        self.connect = Breaker("connect", policy, rng=rng)
+        self.orders = Breaker("orders", policy, rng=rng)
+        self.reads = Breaker("reads", policy, rng=rng)
+        self._attempts = AttemptPolicy.from_tiers(
+            connection.connect_attempts, connection.connect_delays, connection.handshake_timeouts
+        )
+        self._core = Pacer(default_rules(pacing.messages_per_second, pacing.cancel_reserve))
+        self._pacer: AsyncPacer | None = None
+
+    # --- connecting ------------------------------------------------------------------------------------------------
+
+    def plan(self) -> AttemptPlan:
+        """How patiently to connect, given the failures so far."""
+        return self._attempts.plan(self.connect.failures_in_a_row)
+
+    def connect_permit(self) -> ConnectPermit:
+        """Leave to try once. Raises `CircuitOpen` with `retry_after`."""
+        return ConnectPermit(self.connect, self.connect.acquire(self._clock.monotonic()), self._clock)
+
+    def connect_wait(self) -> float:
+        """Seconds until the connect breaker lets a try through; 0 = now."""
+        snapshot = self.connect.snapshot(self._clock.monotonic())
+        return snapshot.retry_after if snapshot.state in (BreakerState.OPEN, BreakerState.FORCED_OPEN) else 0.0
+
+    # --- pace ------------------------------------------------------------------------------------------------------
+
+    @property
+    def pacer(self) -> AsyncPacer:
+        """The pacer, bound to the loop that asks first: the session's."""
+        if self._pacer is None:
+            self._pacer = AsyncPacer(self._core, self._clock)
+        return self._pacer
+
+    async def slot(self, lane: Lane, *, timeout: float, units: int = 1) -> None:
+        """Wait for leave to write `units` messages, which the caller does at once. Raises `PacingTimeout`."""
+        async with self.pacer.slot(message(lane, units=units), timeout):
+            pass
+
+    async def close(self) -> None:
+        """Fail whatever waits."""
+        if self._pacer is not None:
+            await self._pacer.close()
+
+    # --- reads -----------------------------------------------------------------------------------------------------
+
+    async def read(
+        self,
+        what: str,
+        call: Callable[[float], Awaitable[_T]],
+        *,
+        timeout: float,
+        lane: Lane,
+        retry: bool,
+        usable: Check,
+        work: Work | None = None,
+    ) -> _T:
+        """Make a read; see `Session.read`."""
+        until = self._clock.monotonic() + timeout
+
+        @idempotent
+        async def once() -> _T:
+            usable()
+            permit = self.reads.acquire(self._clock.monotonic())
+            try:
+                async with self.pacer.slot(work or message(lane), max(until - self._clock.monotonic(), 0.0)) as slot:
+                    usable()
+                    slot.sent()
+                    result = await self._answer(what, call, until)
+            except BaseException as error:
+                self.reads.record(permit, classify(error), self._clock.monotonic(), hint=hint_of(error))
+                raise
+            self.reads.record(permit, CallOutcome.SUCCESS, self._clock.monotonic())
+            return result
+
+        if not retry:
+            return await once()
+        policy = RetryPolicy(total=timeout)
+        return await retry_read(policy, clock=self._clock, rng=self._rng)(once)()
+
+    async def _answer(self, what: str, call: Callable[[float], Awaitable[_T]], until: float) -> _T:
+        left = max(until - self._clock.monotonic(), 0.001)
+        try:
+            return await self._clock.wait_for(call(left), left)
+        except TimeoutError as error:
+            if isinstance(error, TradingError):
+                raise
+            raise RequestTimeout(f"no answer to {what} in time.", what=what) from None
+
+    async def read_history(
+        self,
+        request: HistoryRequest,
+        call: Callable[[HistoryRequest, float], Awaitable[list[Bar]]],
+        *,
+        timeout: float,
+        caller: str,
+        usable: Check,
+    ) -> list[Bar]:
+        """Bars under the history rules; see `Session.read_history`."""
+        end = "now" if request.end is None else request.end.isoformat()
+        parts = (
+            request.contract.key,
+            end,
+            request.duration,
+            request.bar_size,
+            request.what_to_show,
+            str(request.use_rth),
+        )
+        identity = "|".join(parts)
+        work = history(
+            contract=request.contract.key,
+            exchange=request.contract.exchange,
+            what_to_show=request.what_to_show,
+            identity=identity,
+            bar_seconds=BAR_SECONDS[request.bar_size],
+            caller=caller,
+        )
+
+        async def ask(left: float) -> list[Bar]:
+            return await call(request, left)
+
+        what = f"{request.duration} of {request.bar_size} bars of {request.contract.symbol}"
+        return await self.read(what, ask, timeout=timeout, lane=Lane.HISTORY, retry=True, usable=usable, work=work)
+
+    # --- orders ----------------------------------------------------------------------------------------------------
+
+    async def order_slot(self, *, units: int, timeout: float, probe: Callable[[], Awaitable[None]]) -> None:
+        """Leave to write `units` order messages: the orders breaker, then the pacer.
+
+        A breaker that wants a trial is given a read (`probe`), never an order. Raises `OrderNotSent`.
+        """
+        answer = self.orders.try_acquire(self._clock.monotonic())
+        if isinstance(answer, Rejected):
+            raise OrderNotSent(
+                f"orders are held back for {answer.retry_after:.0f} s: {answer.reason}.", retry_after=answer.retry_after
+            )
+        if answer.trial:
+            try:
+                await probe()
+            except BaseException as error:
+                self.orders.record(answer, classify(error), self._clock.monotonic())
+                if isinstance(error, TradingError):
+                    raise OrderNotSent(f"the broker does not answer: {error.message}") from error
+                raise
+            self.orders.record(answer, CallOutcome.SUCCESS, self._clock.monotonic())
+        else:
+            self.orders.record(answer, CallOutcome.IGNORED, self._clock.monotonic())
+        try:
+            await self.slot(Lane.ORDERS, timeout=timeout, units=units)
+        except PacingTimeout as error:
+            raise OrderNotSent(f"no slot for the order in {timeout:g} s: {error.message}") from error
+
+    def order_answered(self, *, in_doubt: bool) -> None:
+        """Tell the orders breaker whether the broker answered an order at all (a rejection is an answer)."""
+        now = self._clock.monotonic()
+        permit = self.orders.try_acquire(now)
+        if isinstance(permit, Permit):
+            self.orders.record(permit, CallOutcome.FAILURE if in_doubt else CallOutcome.SUCCESS, now)
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The guide's keys about the connect breaker, and the states of the other two."""
+        now = self._clock.monotonic()
+        return {
+            **self.connect.snapshot(now).to_dict(self._clock.now()),
+            "orders_breaker": self.orders.snapshot(now).state.value,
+            "reads_breaker": self.reads.snapshot(now).state.value,
+        }

@@ -1,0 +1,100 @@
+"""A bare TWS client for tests: frames in, frames out, no library's opinion between."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+SECONDS = 15.0
+
+
+class RawClient:
+    """Speaks the wire protocol by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.version = 0
+
+    @classmethod
+    async def open(cls, port: int) -> Self:
+        """A connection that has said nothing yet."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        return cls(reader, writer)
+
+    @classmethod
+    async def connect(cls, port: int, client_id: int, version: int = 178, options: str = "") -> Self:
+        """A started client, its greeting messages read."""
+        client = await cls.open(port)
+        await client.greet(version, version, options)
+        client.send("71", "2", str(client_id), "")
+        for kind in ("15", "9", "4", "4", "4"):
+            message = await client.receive()
+            assert message[0] == kind, message
+        return client
+
+    async def greet(self, low: int, high: int, options: str = "") -> list[str]:
+        """Announce versions and return the answer."""
+        text = f"v{low}..{high}" + (f" {options}" if options else "")
+        self.write(b"API\0" + struct.pack(">I", len(text)) + text.encode())
+        answer = await self.receive()
+        if len(answer) == 2:
+            self.version = int(answer[0])
+        return answer
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self._writer.write(data)
+
+    def send(self, *fields: str) -> None:
+        """Send one message."""
+        self.write(pack(fields))
+
+    async def receive(self) -> list[str]:
+        """The next message. EOFError when the gateway has closed."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                (length,) = struct.unpack(">I", await self._reader.readexactly(4))
+                payload = await self._reader.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise EOFError from error
+        assert payload.endswith(b"\0")
+        return payload[:-1].decode("ascii").split("\0")
+
+    async def receive_until(self, *kinds: str) -> list[list[str]]:
+        """Messages up to and including the first of one of these kinds."""
+        messages = [await self.receive()]
+        while messages[-1][0] not in kinds:
+            messages.append(await self.receive())
+        return messages
+
+    async def closed(self) -> list[list[str]]:
+        """Everything that still comes until the gateway closes the connection."""
+        messages = []
+        while True:
+            try:
+                messages.append(await self.receive())
+            except EOFError:
+                return messages
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except ConnectionError:
+            pass  # the gateway was quicker
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def pack(fields: Sequence[str] | Iterable[str]) -> bytes:
+    """One message with its length."""
+    payload = "".join(f"{field}\0" for field in fields).encode()
+    return struct.pack(">I", len(payload)) + payload
