@@ -65,16 +65,12 @@ def test_sales_carry_the_sec_rate_of_their_own_day(on: date, per_million: str) -
 
 
 def test_finra_fee_is_capped_per_trade() -> None:
-    fees = commission(
-        sec_type="STK", quantity=Decimal(1_000_000), price=Decimal(5), side="SELL", on=date(2026, 2, 2)
-    )
+    fees = commission(sec_type="STK", quantity=Decimal(1_000_000), price=Decimal(5), side="SELL", on=date(2026, 2, 2))
     assert fees.parts["finra"] == Decimal("9.79")
 
 
 def test_buying_carries_no_regulatory_fee() -> None:
-    fees = commission(
-        sec_type="STK", quantity=Decimal(1_000), price=Decimal(100), side="BUY", on=date(2024, 6, 3)
-    )
+    fees = commission(sec_type="STK", quantity=Decimal(1_000), price=Decimal(100), side="BUY", on=date(2024, 6, 3))
     assert set(fees.parts) == {"commission"}
 
 
@@ -95,7 +91,8 @@ def test_futures_cost_commission_exchange_and_regulatory_fee(symbol: str, quanti
 
 
 @pytest.mark.parametrize(
-    ("quantity", "premium", "expected"), [(1, "2.50", "1.00"), (10, "2.50", "6.50"), (10, "0.07", "5.00"), (10, "0.04", "2.50")]
+    ("quantity", "premium", "expected"),
+    [(1, "2.50", "1.00"), (10, "2.50", "6.50"), (10, "0.07", "5.00"), (10, "0.04", "2.50")],
 )
 def test_options_cost_by_premium_with_a_minimum(quantity: int, premium: str, expected: str) -> None:
     fees = commission(
@@ -164,9 +161,7 @@ def test_what_has_no_rate_is_refused_with_its_name(change: dict[str, object], co
 
 
 def test_total_is_rounded_half_up_while_parts_stay_exact() -> None:
-    fees = commission(
-        sec_type="STK", quantity=Decimal(1_001), price=Decimal(50), side="BUY", on=BEFORE_2026_FEES
-    )
+    fees = commission(sec_type="STK", quantity=Decimal(1_001), price=Decimal(50), side="BUY", on=BEFORE_2026_FEES)
     assert fees.parts["commission"] == Decimal("5.005")
     assert fees.total == Decimal("5.01")
     assert fees.to_dict() == {"total": Decimal("5.01"), "parts": {"commission": Decimal("5.005")}}

@@ -13,16 +13,16 @@ PROGRAM = "ibkr-connector"
 app = typer.Typer(
     name=PROGRAM,
     help=(
-        "A resilient connector to Interactive Brokers, with an embedded paper gateway. Start with `ibkr-connector demo`: "
-        "it needs no account."
+        "A resilient connector to Interactive Brokers, with an embedded paper gateway. Start with "
+        "`ibkr-connector demo`: it needs no account."
     ),
     epilog=(
-        "Exit codes: 0 done, 1 error, 2 bad input, 3 no connection, 4 refused by a risk limit, 5 refused by the broker, "
-        "6 in doubt, 130 interrupted."
+        "Exit codes: 0 done, 1 error, 2 bad input, 3 no connection, 4 refused by a risk limit, "
+        "5 refused by the broker, 6 in doubt, 130 interrupted."
     ),
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

@@ -1,9 +1,9 @@
 """What every command that talks to a gateway has in common: its options, its connector, its run.
 
 **Client ids.** Reads use the configured client id + 100 (or one of the next nine, should it be taken), open no journal
-and can send no order: they run beside a program that trades. Orders use the configured id, because orders, their journal and
-the limits that count them belong together; while a program holds the journal, `buy` and `sell` say which one
-(`JournalInUse`) and send nothing. `--client-id` decides in both cases.
+and can send no order: they run beside a program that trades. Orders use the configured id, because orders, their
+journal and the limits that count them belong together; while a program holds the journal, `buy` and `sell` say which
+one (`JournalInUse`, or `ClientIdInUse` before that) and send nothing. `--client-id` decides in both cases.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -24,8 +25,9 @@ import typer
 
 from ibkr_connector.cli.exits import ExitCode
 from ibkr_connector.cli.output import Output
+from ibkr_connector.clock import system_clock
 from ibkr_connector.config import Settings, load_settings
-from ibkr_connector.errors import ClientIdInUse, TradingError
+from ibkr_connector.errors import ClientIdInUse, InvalidRequest, TradingError
 
 if TYPE_CHECKING:
     from ibkr_connector.connector import IBKRConnector
@@ -35,6 +37,10 @@ READER_OFFSET = 100
 READER_IDS = 10
 _PANEL = "Connection"
 _OUTPUT_PANEL = "Output"
+_BESIDE = (
+    "A program trades under this client id: place and cancel its orders there, or end it. Beside it work all reads, "
+    "and `ibkr-connector cancel --all --scope account`, which ends everything."
+)
 _LOCAL = ("json", "verbose")
 
 
@@ -65,8 +71,15 @@ class Options:
         bool, typer.Option("--json", help="JSON on stdout, nothing else.", rich_help_panel=_OUTPUT_PANEL)
     ] = False
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="The library's log on stderr.", rich_help_panel=_OUTPUT_PANEL)
-    ] = False
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            help="The library's log on stderr; -vv: every message of the wire too.",
+            rich_help_panel=_OUTPUT_PANEL,
+        ),
+    ] = 0
 
 
 class Cx:
@@ -75,7 +88,7 @@ class Cx:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.out = Output(json_only=options.json)
-        configure_logging(verbose=options.verbose)
+        configure_logging(options.verbose)
 
     # --- settings --------------------------------------------------------------------------------------------------
 
@@ -143,7 +156,10 @@ class Cx:
         self.settings()
         connector = self._make()
         try:
-            await self._connect(connector)
+            try:
+                await self._connect(connector)
+            except ClientIdInUse as error:
+                raise ClientIdInUse(error.message, code=error.code, remedy=_BESIDE, **error.context) from None
             yield connector
         finally:
             await connector.close()
@@ -194,13 +210,23 @@ async def _stoppable(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
             loop.remove_signal_handler(signal.SIGTERM)
 
 
-def configure_logging(*, verbose: bool) -> None:
-    """Only the command line gives the library's loggers a handler: on stderr, warnings unless `verbose`."""
+async def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait at most so many seconds for something that follows by itself; whether it came."""
+    deadline = system_clock.monotonic() + seconds
+    while not condition():
+        if system_clock.monotonic() >= deadline:
+            return False
+        await system_clock.sleep(0.05)
+    return True
+
+
+def configure_logging(verbose: int) -> None:
+    """Only the command line gives the library's loggers a handler: on stderr, errors alone unless `verbose`."""
     from ibkr_connector.logs import PACKAGE, install_redaction
 
     install_redaction()
     logger = logging.getLogger(PACKAGE)
-    logger.setLevel(logging.DEBUG if verbose else logging.ERROR)
+    logger.setLevel((logging.ERROR, logging.INFO, logging.DEBUG)[min(verbose, 2)])
     for old in [item for item in logger.handlers if isinstance(item, _StderrHandler)]:
         logger.removeHandler(old)
     logger.addHandler(_StderrHandler())
@@ -220,35 +246,68 @@ class _StderrHandler(logging.StreamHandler[Any]):
 def command(app: typer.Typer, name: str, *, local: bool = False) -> Callable[[Callable[..., None]], None]:
     """Register `function(cx, …)` as a command: its own parameters, then those of `Options`.
 
-    A `local` command connects to nothing and gets only the options about output.
+    A parameter whose type is a dataclass stands for one option per field. A `local` command connects to nothing and
+    gets only the options about output.
     """
 
     def register(function: Callable[..., None]) -> None:
-        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "cx"]
-        shared = [p for p in _shared_parameters() if not local or p.name in _LOCAL]
-        taken = {p.name for p in shared}
+        groups: dict[str, type[Any]] = {}
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(function, eval_str=True).parameters.values():
+            kind = parameter.annotation
+            if kind is Cx:
+                continue
+            if is_dataclass(kind) and isinstance(kind, type):
+                groups[parameter.name] = kind
+                parameters += _parameters_of(kind)
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        shared = [p for p in _parameters_of(Options) if not local or p.name in _LOCAL]
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
-            options = Options(**{key: value for key, value in values.items() if key in taken})
-            function(Cx(options), **{key: value for key, value in values.items() if key not in taken})
+            def take(kind: type[Any]) -> Any:
+                return kind(**{field.name: values.pop(field.name) for field in fields(kind) if field.name in values})
 
-        keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
-        run.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in keyword}
+            cx = Cx(take(Options))
+            chosen = {name: take(kind) for name, kind in groups.items()}
+            function(cx, **chosen, **values)
+
+        everything = [*parameters, *shared]
+        run.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in everything}
         app.command(name)(run)
 
     return register
 
 
-def _shared_parameters() -> list[inspect.Parameter]:
-    hints = inspect.get_annotations(Options, eval_str=True)
+def _parameters_of(kind: type[Any]) -> list[inspect.Parameter]:
+    hints = inspect.get_annotations(kind, eval_str=True)
     return [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
         )
-        for field in fields(Options)
+        for field in fields(kind)
     ]
+
+
+def moment(text: str | None, field: str) -> datetime | None:
+    """A time with its zone. Raises InvalidRequest naming the option."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.utcoffset() is None:
+        raise InvalidRequest(
+            f"{field}={text!r} is no ISO time with a zone.",
+            field=field,
+            value=text,
+            legal="e.g. 2026-11-20T16:00:00-05:00",
+            remedy="Write it as 2026-11-20T16:00:00-05:00, or with Z for UTC.",
+        )
+    return found
 
 
 def fail(error: TradingError, cx: Cx) -> NoReturn:

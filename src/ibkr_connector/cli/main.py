@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.ERROR
     except Exception as error:  # noqa: BLE001 - the last line before a traceback
-        if "--verbose" in words or "-v" in words:
+        if {"--verbose", "-v", "-vv"} & set(words):
             traceback.print_exc()
         return out.refused(
             type(error).__name__,

@@ -22,6 +22,8 @@ from rich.text import Text
 from ibkr_connector.cli.exits import ExitCode, exit_code
 from ibkr_connector.errors import TradingError
 
+_NO_EDGE = 160
+
 
 class Output:
     """Where a command's results and remarks go."""
@@ -29,6 +31,9 @@ class Output:
     def __init__(self, *, json_only: bool) -> None:
         self.json_only = json_only
         self.console = Console(highlight=False)
+        if not self.console.is_terminal:
+            # A file or a pipe has no edge: nothing is folded or cut there.
+            self.console = Console(highlight=False, width=_NO_EDGE)
         self.errors = Console(stderr=True, highlight=False)
 
     # --- results ---------------------------------------------------------------------------------------------------
@@ -111,12 +116,17 @@ def _details(error: TradingError) -> str:
 # --- drawing --------------------------------------------------------------------------------------------------------
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: str = "") -> Table:
-    """A table; `right` names the columns of numbers, separated by commas."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: str = "", fold: str = ""
+) -> Table:
+    """A table; `right` names the columns of numbers, `fold` those that may take several lines, separated by commas."""
     drawn = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False)
     numbers = {name.strip() for name in right.split(",")}
+    folded = {name.strip() for name in fold.split(",")}
     for name in columns:
-        drawn.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        drawn.add_column(
+            name, justify="right" if name in numbers else "left", no_wrap=name not in folded, overflow="fold"
+        )
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row))
     return drawn

@@ -18,7 +18,8 @@ from ibkr_connector.session.session import Session
 
 _log = get_logger(__name__)
 _NOT_FOUND = 10147
-_ASK_AGAIN_S = 0.5
+_END_MAY_LAG_S = 5.0
+"""How long the end of an order may lag behind the refusal of its cancel."""
 
 
 class OrderCanceller:
@@ -65,17 +66,17 @@ class OrderCanceller:
         live.cancel_wanted = True
         self._refusals.pop(live.ref, None)
         await self._send(live, deadline)
-        while not live.record.is_done:
-            await live.until(
+        while (
+            not await live.until(
                 lambda known: known.is_done or live.ref in self._refusals, self._clock, deadline.remaining()
             )
+            or not live.snapshot.state.is_done
+        ):
             refusal = self._refusals.pop(live.ref, None)
-            if live.record.is_done:
-                break
-            if refusal is not None:
-                await self._after_refusal(live, refusal, deadline)
-            elif deadline.expired:
+            if refusal is None:
                 self._raise_in_doubt(live)
+            else:
+                await self._after_refusal(live, refusal)
         live.cancel_wanted = False
         return live.snapshot
 
@@ -91,10 +92,10 @@ class OrderCanceller:
                 return
         self._desk.tell(live, steps.cancel_sent(live.record, self._desk.context()))
 
-    async def _after_refusal(self, live: LiveOrder, refusal: CancelRejected, deadline: Deadline) -> None:
+    async def _after_refusal(self, live: LiveOrder, refusal: CancelRejected) -> None:
         """The broker will not cancel: usually because it ended meanwhile, and the end is on its way."""
         self._ask_state()
-        ended = await live.until(lambda known: known.is_done, self._clock, min(deadline.remaining(), 10 * _ASK_AGAIN_S))
+        ended = await live.until(lambda known: known.is_done, self._clock, _END_MAY_LAG_S)
         if ended:
             return
         live.cancel_wanted = False

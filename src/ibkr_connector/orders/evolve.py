@@ -116,6 +116,8 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
                     )
         case Noted():
             record.warning = change.text
+            if record.ended is not None and not record.why:
+                record.why = change.text
             if change.rejecting:
                 record.refusal = (change.code, change.text)
         case Forked():

@@ -177,14 +177,14 @@ class Step:
     def branch(self, fact: OrderEchoed | OrderStatusSeen | OrderCompleted | Execution) -> Branch | None:
         """The order at the broker that a message is about; None when that is not certain."""
         record, perm_id = self.record, fact.perm_id
-        if perm_id in record.branches:
-            return record.branches[perm_id]
         order_id, client_id = record.order_id, record.client_id
         if not isinstance(fact, OrderCompleted) and fact.order_id > 0:
             order_id, client_id = fact.order_id, fact.client_id
         if not perm_id:
             same = [one for one in record.branches.values() if one.order_id == order_id]
-            return same[0] if len(same) == 1 else None
+            return same[0] if len(same) == 1 else self.nameless(order_id, client_id)
+        if perm_id in record.branches:
+            return record.branches[perm_id]
         if not record.perm_ids:
             self.emit(Identified(at=self.ctx.now, perm_id=perm_id, order_id=order_id, client_id=client_id))
             return record.branches[perm_id]
@@ -196,6 +196,13 @@ class Step:
         self.emit(Forked(at=self.ctx.now, perm_id=perm_id, order_id=order_id, client_id=client_id, quantity=quantity))
         return record.branches[perm_id]
 
+    def nameless(self, order_id: int, client_id: int) -> Branch | None:
+        """The first message about an order that is not ours may come without a permId."""
+        if self.record.branches:
+            return None
+        self.emit(Identified(at=self.ctx.now, perm_id=0, order_id=order_id, client_id=client_id))
+        return self.record.branches[0]
+
     def present(self, status: str, evidence: str) -> None:
         """The broker, or at least the gateway, showed the order."""
         accepted = status in ACCEPTED_STATUSES
@@ -204,6 +211,16 @@ class Step:
         record = self.record
         if accepted and (not record.acknowledged or Operation.NEW in record.outstanding):
             self.emit(Acknowledged(at=self.ctx.now, status=status))
+
+    def can_live(self, branch: Branch) -> bool:
+        """Whether a branch of a finished order may be alive: nobody said it ended, and it is not filled.
+
+        A fork that comes to light, an order of another program seen by its executions alone.
+        """
+        record = self.record
+        if not record.ours:
+            return branch.final is None
+        return branch.final is None and not self.is_over(branch)
 
     def revive(self, branch: Branch, why: str) -> None:
         """What was taken for ended is alive."""
@@ -214,24 +231,23 @@ class Step:
 
     def echo(self, fact: OrderEchoed) -> None:
         """An openOrder message."""
-        known = self.record.perm_ids
         if fact.what_if or (branch := self.branch(fact)) is None:
             return
         if (ended := self.record.ended) is not None:
-            forked = bool(known) and fact.perm_id not in known
             over = fact.status in _FINAL_STATUSES or fact.status == "Inactive"
-            if ended.state is OrderState.NOT_SENT or ((forked or not self.record.ours) and not over):
+            if ended.state is OrderState.NOT_SENT or (not over and self.can_live(branch)):
                 self.revive(branch, f"The broker shows it as {fact.status}.")
             elif over:
                 self.late(branch, fact.status, branch.reported)
                 return
             else:
-                self.note(None, f"It ended as {ended.state}, but the broker showed it as {fact.status}.", ask=True)
+                if self.record.filled < fact.quantity:
+                    self.note(None, f"It ended as {ended.state}, but the broker showed it as {fact.status}.", ask=True)
                 return
         self.present(fact.status, "openOrder")
         terms = terms_of_echo(fact)
         self.remember_echo(fact, terms)
-        self.match_change(terms)
+        self.match_change(branch, terms)
         self.drift(fact, terms)
         self.note(None, fact.warning, ask=False)
         self.word(branch, fact.status, branch.reported, branch.why_held, fact.reject_reason)
@@ -253,10 +269,13 @@ class Step:
                 )
             )
 
-    def match_change(self, terms: OrderTerms) -> None:
-        """An echo of the changed version answers the change; one of the old version may simply be late."""
+    def match_change(self, branch: Branch, terms: OrderTerms) -> None:
+        """An echo of the changed version answers the change; one of the old version may simply be late.
+
+        A change that became a second order did not change the first one.
+        """
         proposed = self.record.proposed
-        if proposed is not None and not compare(proposed, terms):
+        if proposed is not None and branch.perm_id == self.record.perm_id and not compare(proposed, terms):
             self.settle(Operation.MODIFY, SettledHow.PRESENT, "openOrder shows the changed version")
             self.emit(ModifyAcknowledged(at=self.ctx.now))
 
@@ -277,7 +296,8 @@ class Step:
         if (branch := self.branch(fact)) is None:
             return
         if (ended := self.record.ended) is not None:
-            if ended.state is not OrderState.NOT_SENT:
+            lives = fact.status in LIVE_STATUSES and self.can_live(branch)
+            if ended.state is not OrderState.NOT_SENT and not lives:
                 self.late(branch, fact.status, fact.filled)
                 return
             self.revive(branch, f"The broker told its status: {fact.status}.")
@@ -351,12 +371,11 @@ class Step:
             if held.exec_id == execution.exec_id and held.commission is None and execution.commission is not None:
                 self.add_commission(execution, execution.commission)
             return
-        known = record.perm_ids
         if (branch := self.branch(execution)) is None:
             return
         if (ended := record.ended) is not None:
-            forked = bool(known) and execution.perm_id not in known
-            if forked or ended.state in (OrderState.REJECTED, OrderState.NOT_SENT):
+            wrong = ended.state in (OrderState.REJECTED, OrderState.NOT_SENT)
+            if wrong or (record.ours and self.can_live(branch)):
                 self.revive(branch, f"Execution {execution.exec_id} proves that it is at the broker.")
         self.present("Filled", "execDetails")
         if held is None:
@@ -407,6 +426,10 @@ class Step:
                 return
             self.revive(branch, f"The broker lists it as completed: {fact.status}.")
         self.present(status, "completedOrder")
+        proposed = self.record.proposed
+        if proposed is not None and fact.quantity == proposed.quantity != self.record.terms.quantity:
+            self.settle(Operation.MODIFY, SettledHow.PRESENT, "completedOrder shows the changed quantity")
+            self.emit(ModifyAcknowledged(at=self.ctx.now))
         if branch.final is not None:
             self.late(branch, status, fact.filled)
         else:
@@ -420,13 +443,16 @@ class Step:
         record, code, text = self.record, fact.code, fact.text
         if record.ended is not None:
             # The reason of an end often comes after it.
-            self.note(code, text, ask=False)
+            if text != record.why:
+                self.note(code, text, ask=False)
             return
         warning = is_warning(code)
-        if not self.ctx.link_up or record.is_forked:
+        branches = list(record.branches.values())
+        if not self.ctx.link_up or len(branches) != 1:
+            # Told while the link is down, or of one of several orders: nothing ends by it.
             self.note(code, text, ask=not warning)
             return
-        branch = next(iter(record.branches.values()))
+        branch = branches[0]
         match judge(record.outstanding, code, text):
             case Verdict.REJECTED if not record.fills:
                 self.end_told(branch, OrderState.REJECTED, code, text)

@@ -74,7 +74,14 @@ class OrderModifier:
         """
         record = live.record
         self._session.require_orders()
-        terms = changed(record, self._session.link.epoch, link_up=self._session.link.broker_link, quantity=quantity, limit_price=limit_price, stop_price=stop_price)
+        terms = changed(
+            record,
+            self._session.link.epoch,
+            link_up=self._session.link.broker_link,
+            quantity=quantity,
+            limit_price=limit_price,
+            stop_price=stop_price,
+        )
         request = _request(terms, record.ref, record.account)
         deadline = Deadline(self._clock, self._settings.order_deadline)
         prepared = await self._prefetch(request, deadline)

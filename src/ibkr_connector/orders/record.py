@@ -142,10 +142,10 @@ class OrderRecord:
 
     @property
     def _cancel_told(self) -> bool:
-        return any(
-            branch.status == "PendingCancel" or branch.final is OrderState.CANCELLED
-            for branch in self.branches.values()
-        )
+        alive = [branch for branch in self.branches.values() if branch.final is None]
+        if alive:
+            return all(branch.status == "PendingCancel" for branch in alive)
+        return any(branch.final is OrderState.CANCELLED for branch in self.branches.values())
 
     @property
     def is_done(self) -> bool:

@@ -45,6 +45,7 @@ from ibkr_connector.session.session import Session
 
 _log = get_logger(__name__)
 _PRICE_INCREMENT = 110
+_ON_HOLD = "Inactive"
 _FUNDS_WORDS = ("margin", "available funds", "insufficient", "buying power", "equity with loan")
 
 
@@ -133,6 +134,8 @@ class OrderSender:
                     self._desk.tell(leg.live, steps.not_sent(leg.live.record, str(error), self._desk.context()))
                 else:
                     self._risk.release(leg.request.order_ref)
+                    steps.not_sent(leg.live.record, str(error), self._desk.context())
+                    leg.live.changed()
                     self._desk.table.forget(leg.live)
             raise
         finally:
@@ -282,7 +285,7 @@ class OrderSender:
         until = self._clock.monotonic() + self._settings.ack_timeout
         for leg in legs:
             left = max(until - self._clock.monotonic(), 0.0)
-            await leg.live.until(_is_answered, self._clock, left)
+            await leg.live.until(_is_clear, self._clock, left)
         silent = [leg for leg in legs if not _is_answered(leg.live.record)]
         if silent:
             self._doubt(silent, f"no answer in {self._settings.ack_timeout:g} s")
@@ -307,6 +310,11 @@ class OrderSender:
 
 def _is_answered(record: OrderRecord) -> bool:
     return record.acknowledged or record.is_done or record.in_doubt
+
+
+def _is_clear(record: OrderRecord) -> bool:
+    """Answered, and not on hold: `Inactive` is most often followed by the reason for a rejection."""
+    return record.is_done or record.in_doubt or (record.acknowledged and record.broker_status != _ON_HOLD)
 
 
 def raise_if_refused(live: LiveOrder) -> None:

@@ -99,7 +99,9 @@ class Settler:
             if own:
                 journal.raise_high_water(self._endpoint, client_id, max(own))
         self._judge(evidence)
-        self.kick()
+        self._asked = False
+        if self._open_questions():
+            self._ensure_working()
 
     async def ask_open(self, timeout: float) -> None:
         """Ask for all open orders; the answer flows through the desk."""
@@ -115,15 +117,11 @@ class Settler:
         started, started_at = self._clock.monotonic(), self._session.broker_now()
         epoch = self._session.link.epoch
         read, most = self._session.read, 2 * _ANSWER_S
-        opened = await read(
-            "open orders", lambda left: backend.open_orders(min(left, _ANSWER_S)), timeout=most
-        )
+        opened = await read("open orders", lambda left: backend.open_orders(min(left, _ANSWER_S)), timeout=most)
         completed = await read(
             "completed orders", lambda left: backend.completed_orders(min(left, _ANSWER_S)), timeout=most
         )
-        executions = await read(
-            "executions", lambda left: backend.executions(min(left, _ANSWER_S)), timeout=most
-        )
+        executions = await read("executions", lambda left: backend.executions(min(left, _ANSWER_S)), timeout=most)
         return EvidenceRound.of(
             opened,
             completed,
@@ -140,6 +138,9 @@ class Settler:
         """Something is to be asked: make sure that somebody asks."""
         self._asked = True
         self._wake.set()
+        self._ensure_working()
+
+    def _ensure_working(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work(), name="ibkr-settle")
 

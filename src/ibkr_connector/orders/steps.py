@@ -133,6 +133,7 @@ def expire_unseen(record: OrderRecord, why: str, ctx: Context) -> list[Change]:
     if record.ended is None:
         for operation in sorted(record.doubts):
             step.settle(operation, SettledHow.ENDED, why)
+        _end_branches(step, OrderState.EXPIRED)
         step.emit(Expired(at=ctx.now, why=why))
     return step.changes
 
@@ -156,8 +157,17 @@ def resolve(record: OrderRecord, state: OrderState, *, evidence: str, operator: 
     step.emit(Resolved(at=ctx.now, state=state, evidence=evidence, operator=operator))
     for operation in sorted(record.doubts):
         step.settle(operation, SettledHow.OPERATOR, evidence)
+    if state not in (OrderState.REJECTED, OrderState.NOT_SENT):
+        _end_branches(step, state)
     step.emit(END_OF_STATE[state](at=ctx.now, why=evidence))
     return step.changes
+
+
+def _end_branches(step: Step, state: OrderState) -> None:
+    """Nothing of the order works any more: a late execution moves the quantity and wakes nothing."""
+    for branch in step.record.branches.values():
+        if branch.final is None:
+            step.end_told(branch, state)
 
 
 def revive(record: OrderRecord, perm_id: int, why: str, ctx: Context) -> list[Change]:

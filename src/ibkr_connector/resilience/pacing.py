@@ -146,9 +146,9 @@ class Pacer:
 
     def give_back(self, grant: Grant, now: float) -> None:
         """It was not written and costs nothing. RuntimeError when it was sent or given back before."""
-        self._open.pop(grant.number, None)
         for log, units in self._take(grant):
             log.held -= units
+        self._open.pop(grant.number, None)
         self._happened(now)
 
     def done(self, grant: Grant, now: float) -> None:
@@ -281,7 +281,10 @@ class Pacer:
         return ticket.blocked_until, max(at for _, at in lacking)
 
     def _earliest(self, now: float, ticket: Ticket) -> tuple[float, str]:
-        """A lower bound for the start of new work behind all that is pending, and the rule it comes from."""
+        """A lower bound for the start of new work behind all that is pending, and the rule it comes from.
+
+        Only work that is certain to be served first counts: what may come to wait for a rule of its own may be passed.
+        """
         lane = ticket.work.lane
         worst, name = now, ""
         mine = {log for log, _ in ticket.logs}
@@ -292,8 +295,7 @@ class Pacer:
                 other_units
                 for queue in self._queues[: lane + 1]
                 for other in queue.ahead_of(ticket)
-                # What waits for a rule of its own may be passed.
-                if not (other.blockers and mine.isdisjoint(other.blockers))
+                if all(own in mine or own.fits(now, own.waiting, lane) for own, _ in other.logs)
                 for other_log, other_units in other.logs
                 if other_log is log
             )

@@ -153,6 +153,4 @@ def _retrying(
 
 def _error(state: RetryCallState) -> BaseException:
     error = state.outcome.exception() if state.outcome is not None else None
-    if error is None:
-        raise RuntimeError("a retry without an error")
-    return error
+    return error or RuntimeError("a retry without an error")

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from ibkr_connector.clock import Clock
-from ibkr_connector.errors import ConnectorClosed
+from ibkr_connector.errors import ConnectorClosed, PacingTimeout
 from ibkr_connector.resilience.pacing import Pacer
 from ibkr_connector.resilience.queues import Grant, Ticket
 from ibkr_connector.resilience.rules import Work
@@ -119,8 +119,8 @@ class AsyncPacer:
             return  # cancelled: its own handler gives the grant back
         if ticket.grant is not None:
             future.set_result(ticket.grant)
-        elif ticket.error is not None:
-            future.set_exception(ticket.error)
+        else:
+            future.set_exception(ticket.error or PacingTimeout("No slot came in time."))
 
     def _arm(self, at: float) -> None:
         if at == self._alarm_at:

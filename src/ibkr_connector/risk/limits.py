@@ -10,13 +10,20 @@ from typing import Protocol
 class LimitSettings(Protocol):
     """The settings section this is made from (`[risk_limits]`)."""
 
-    max_position_size: Decimal | None
-    max_position_value: Decimal | None
-    max_order_size: Decimal | None
-    max_order_value: Decimal | None
-    daily_loss_limit: Decimal | None
-    check_market_hours: bool
-    allow_outside_rth: bool
+    @property
+    def max_position_size(self) -> Decimal | None: ...  # noqa: D102 - the section documents it
+    @property
+    def max_position_value(self) -> Decimal | None: ...  # noqa: D102 - the section documents it
+    @property
+    def max_order_size(self) -> Decimal | None: ...  # noqa: D102 - the section documents it
+    @property
+    def max_order_value(self) -> Decimal | None: ...  # noqa: D102 - the section documents it
+    @property
+    def daily_loss_limit(self) -> Decimal | None: ...  # noqa: D102 - the section documents it
+    @property
+    def check_market_hours(self) -> bool: ...  # noqa: D102 - the section documents it
+    @property
+    def allow_outside_rth(self) -> bool: ...  # noqa: D102 - the section documents it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

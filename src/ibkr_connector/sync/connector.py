@@ -344,6 +344,6 @@ class SyncConnector(Blocking[IBKRConnector]):
         """Stop all orders that add risk, at once, from any thread; cancels still work. Persists until `resume`."""
         self._inner.kill(reason)
 
-    def resume(self, reason: str) -> None:
-        """End a kill. `reason` is kept in the audit trail."""
-        self._inner.resume(reason)
+    def resume(self, reason: str) -> bool:
+        """End a kill. False when somebody killed again meanwhile."""
+        return self._inner.resume(reason)

@@ -170,15 +170,11 @@ class SyncOrdersApi(Blocking[OrdersApi]):
         return self._wait(call)
 
     def cancel(self, order: SyncOrderLike, *, timeout: float | None = None) -> OrderSnapshot:
-        """Cancel and wait for the end: Cancelled (a part may be filled) or Filled. Raises CancelInDoubt,
-        OrderNotFound.
-        """
+        """Cancel and wait for the end: Cancelled (partly filled, perhaps) or Filled. Raises CancelInDoubt."""
         return self._wait(self._inner.cancel(plain_order(order), timeout=timeout))
 
     def cancel_all(self, scope: str = "own", *, timeout: float | None = None) -> list[OrderSnapshot]:
-        """Cancel `own` orders, all of this `client` id, or the whole `account`'s (other programs' and manual ones
-        too).
-        """
+        """Cancel `own` orders, all of this `client` id, or the whole `account`'s (others' and manual ones too)."""
         return self._wait(self._inner.cancel_all(scope, timeout=timeout))
 
     def get(self, order: SyncOrderLike) -> SyncOrder:
@@ -198,9 +194,7 @@ class SyncOrdersApi(Blocking[OrdersApi]):
         return self._inner.in_doubt()
 
     def resolve(self, order: SyncOrderLike, state: OrderState | str, evidence: str) -> OrderSnapshot:
-        """An operator's word on an order in doubt (`filled`, `cancelled`, `rejected`, `not_sent`); the audit keeps
-        it.
-        """
+        """An operator's word on an order in doubt (`filled`, `cancelled`, `not_sent` …); the audit keeps it."""
         return self._wait(self._inner.resolve(plain_order(order), state, evidence))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from dataclasses import replace
 
 import pytest
 
@@ -115,14 +114,10 @@ async def test_strangers_are_dropped_and_clients_stay(gateway: PaperGateway, dat
         assert (await client.receive())[0] == "49"
 
 
+@pytest.mark.parametrize("options", [TwsOptions(handshake_timeout=0.05)])
 async def test_a_silent_stranger_is_dropped_in_time(gateway: PaperGateway) -> None:
     async with await RawClient.open(gateway.tws_port) as stranger:
         assert await stranger.closed() == []
-
-
-test_a_silent_stranger_is_dropped_in_time = pytest.mark.parametrize(
-    "options", [TwsOptions(handshake_timeout=0.05)]
-)(test_a_silent_stranger_is_dropped_in_time)
 
 
 @pytest.mark.parametrize(
@@ -179,36 +174,15 @@ async def test_a_client_that_does_not_read_is_dropped_and_the_others_are_served(
     assert entry.fields["reason"] == "does not read what it is sent"
 
 
-async def test_the_message_rate_delays_by_default(gateway: PaperGateway) -> None:
-    loop = asyncio.get_running_loop()
+async def test_messages_above_the_rate_are_answered_later_not_lost(gateway: PaperGateway) -> None:
     async with await RawClient.connect(gateway.tws_port, 1) as client:
         client.write(pack(TIME) * 60)
-        began = loop.time()
         for _ in range(60):
             assert (await client.receive())[0] == "49"
-        assert loop.time() - began > 0.9, "60 messages are more than a second's worth"
-
-
-test_the_message_rate_delays_by_default = pytest.mark.parametrize("options", [TwsOptions(message_rate_limit=50)])(
-    test_the_message_rate_delays_by_default
-)
 
 
 @pytest.mark.parametrize("options", [TwsOptions(rate_mode="reject")])
-async def test_a_gateway_that_rejects_answers_100_and_hangs_up_at_the_third_breach(gateway: PaperGateway) -> None:
-    async with await RawClient.connect(gateway.tws_port, 1) as client:
-        for breach in (1, 2, 3):
-            client.write(pack(TIME) * 52)
-            answers = await client.receive_until("4")
-            assert answers[-1][3:5] == ["100", f"Max rate of messages per second has been exceeded:max=50 rec=51 ({breach})"]
-            if breach < 3:
-                await client.receive()
-                await asyncio.sleep(1.05)
-        assert await client.closed() == []
-
-
-@pytest.mark.parametrize("options", [TwsOptions(rate_mode="reject")])
-async def test_a_client_that_asks_for_pacing_is_paced_instead(gateway: PaperGateway) -> None:
+async def test_a_client_that_asks_for_pacing_is_paced_instead_of_refused(gateway: PaperGateway) -> None:
     async with await RawClient.connect(gateway.tws_port, 1, options="+PACEAPI") as client:
         client.write(pack(TIME) * 55)
         for _ in range(55):
@@ -227,7 +201,7 @@ async def test_a_flood_of_one_client_leaves_the_others_their_turn(gateway: Paper
             served += 1
 
 
-@pytest.mark.parametrize("options", [replace(TwsOptions(), read_only=True)])
+@pytest.mark.parametrize("options", [TwsOptions(read_only=True)])
 async def test_a_read_only_gateway_refuses_orders_with_321(gateway: PaperGateway) -> None:
     async with await RawClient.connect(gateway.tws_port, 1) as client:
         client.send("4", "1", "5", "")

@@ -103,7 +103,7 @@ async def test_time_ids_and_accounts(app: App, gateway: PaperGateway) -> None:
     app.reqManagedAccts()
     await until(lambda: len(app.of("managedAccounts")) == 2)
     assert abs(app.of("currentTime")[0][0] - gateway.clock.now().timestamp()) < 3
-    assert app.of("nextValidId") == [(1,), (1,)]
+    assert app.of("nextValidId") == [(1,), (2,)]
 
 
 async def test_account_requests(app: App) -> None:

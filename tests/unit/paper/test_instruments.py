@@ -208,7 +208,8 @@ def test_futures_roll_with_the_market_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("month", "expiry"), [("202606", "20260618"), ("202609", "20260918"), ("201312", "20131220"), ("202803", "20280317")]
+    ("month", "expiry"),
+    [("202606", "20260618"), ("202609", "20260918"), ("201312", "20131220"), ("202803", "20280317")],
 )
 def test_futures_expire_on_the_third_friday_or_before_a_holiday(month: str, expiry: str) -> None:
     book = InstrumentBook(lambda: date(int(month[:4]), int(month[4:]), 1))

@@ -178,7 +178,11 @@ def test_next_open_is_the_first_open_moment(item: Instrument, at: datetime, outs
 
 @given(item=st.sampled_from(EVERY_CALENDAR), at=moments)
 def test_current_last_and_next_session_agree(item: Instrument, at: datetime) -> None:
-    now, last, following = sessions.session_at(item, at), sessions.last_session(item, at), sessions.next_session(item, at)
+    now, last, following = (
+        sessions.session_at(item, at),
+        sessions.last_session(item, at),
+        sessions.next_session(item, at),
+    )
     assert last.start <= at
     assert following.end > at
     if now is None:

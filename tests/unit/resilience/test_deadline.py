@@ -17,13 +17,11 @@ def test_a_deadline_is_shared_by_steps_and_does_not_add_up() -> None:
     assert whole.within(2.0).remaining() == 2.0
     assert whole.within(60.0).remaining() == 6.0
     clock.advance(3.0)
-    assert part.expired
-    assert not whole.expired
+    assert (part.expired, whole.expired) == (True, False)
     whole.check("the second step")
     assert repr(whole) == "Deadline(3.000 s left)"
     clock.advance(3.0)
-    assert whole.expired
-    assert whole.remaining() == 0.0
+    assert (whole.expired, whole.remaining()) == (True, 0.0)
     with pytest.raises(RequestTimeout, match="before the third step"):
         whole.check("the third step")
 
@@ -31,7 +29,7 @@ def test_a_deadline_is_shared_by_steps_and_does_not_add_up() -> None:
 def test_never_does_not_pass() -> None:
     clock = ManualClock()
     never = Deadline.never(clock)
-    clock.advance(1e12)
+    clock.advance(1e9)
     assert not never.expired
 
 

@@ -57,6 +57,7 @@ class TwsBackend(Reads):
         self._outlet = Outlet()
         self._pnl: dict[str, int] = {}
         self._connecting = False
+        self._expected_label = ""
         self.decode_errors = 0
         """Messages that the library could not read, over the backend's life."""
 
@@ -70,12 +71,14 @@ class TwsBackend(Reads):
     def _label(self) -> str:
         if self._library is not None:
             return self._library.label
-        found = describe_installation()
-        try:
-            name = choose_library(self._choice, found)
-        except ConfigurationError:
-            return "none"
-        return f"{name} {found.ib_insync if name == 'ib_insync' else found.ib_async}"
+        if not self._expected_label:
+            found = describe_installation()
+            try:
+                name = choose_library(self._choice, found)
+            except ConfigurationError:
+                return "none"
+            self._expected_label = f"{name} {found.ib_insync if name == 'ib_insync' else found.ib_async}"
+        return self._expected_label
 
     @property
     def unsent_bytes(self) -> int:
@@ -107,6 +110,8 @@ class TwsBackend(Reads):
             raise IBKRConnectionError("a connection exists or is being made; disconnect first.")
         self._connecting = True
         try:
+            if self._connection is not None:
+                await self._connection.close()
             if self._library is None:
                 self._library = load_library(self._choice)
             announce_loop()
@@ -119,7 +124,7 @@ class TwsBackend(Reads):
                 callbacks=callbacks,
                 clock=self._clock,
                 unreadable=Unreadable(callbacks, self._outlet, self._count_unreadable),
-                on_lost=self._on_lost,
+                on_lost=lambda reason, expected: self._on_lost(callbacks, reason, expected=expected),
             )
             self._outlet.hold()
             try:
@@ -143,11 +148,8 @@ class TwsBackend(Reads):
         if self._connection is not None:
             await self._connection.close()
 
-    def _on_lost(self, reason: str, expected: bool) -> None:
-        if self._callbacks is not None:
-            self._callbacks.fail_reads(
-                lambda what: ConnectionLost(f"{what}: the connection ended while waiting ({reason}).")
-            )
+    def _on_lost(self, callbacks: Callbacks, reason: str, *, expected: bool) -> None:
+        callbacks.fail_reads(lambda what: ConnectionLost(f"{what}: the connection ended while waiting ({reason})."))
         self._outlet.emit(SocketClosed(reason=reason, expected=expected))
 
     def _count_unreadable(self) -> None:
@@ -167,7 +169,9 @@ class TwsBackend(Reads):
             client.reqPnL(number, account, "")
 
     def unsubscribe_account(self, account: str) -> None:
-        """Stop them."""
+        """Stop them; silent when disconnected."""
+        if not self.connected:
+            return
         client, callbacks, _ = self._live()
         check_text("account", account)
         client.reqAccountUpdates(False, account)

@@ -29,6 +29,7 @@ from ibkr_connector.errors import (
 )
 from ibkr_connector.logs import get_logger
 
+from . import exectime
 from .codes import to_error
 from .library import TwsLibrary
 from .trouble import DecoderLog, Unreadable, WireLog
@@ -76,6 +77,7 @@ class Connection:
         self.client.MaxRequests = 0  # every byte goes through our own pacer
         self.client._logger = WireLog()
         self.client.decoder.logger = DecoderLog(unreadable)
+        exectime.guard(self.client.decoder, clock.now)
         self.client.conn.disconnected += self._on_disconnected
         self.client.conn.hasData.error_event += self._on_packet_error
         self.client.apiError += self._on_api_error

@@ -25,7 +25,7 @@ def plain(number: Decimal) -> str:
 
 
 def utc_text(moment: datetime) -> str:
-    """A moment as TWS takes it without a time zone name: `20260407-15:30:00` (the dash says UTC; source: error 10314)."""
+    """A moment as TWS takes it without a zone's name: `20260407-15:30:00`; the dash says UTC (text of error 10314)."""
     return moment.astimezone(UTC).strftime("%Y%m%d-%H:%M:%S")
 
 

@@ -229,15 +229,16 @@ class Reads:
         return history.moment(request.items[-1])
 
     async def what_if(self, order: WireOrder, timeout: float) -> WhatIf:
-        """The broker's preview. No fact of it reaches the sink."""
+        """The broker's preview. `order.order_id` 0 takes the next number. No fact of it reaches the sink."""
         client, callbacks, library = self._live()
         wanted = library_contract(library, order.contract)
-        preview = library_order(library, replace(order, what_if=True, transmit=True))
-        self._ids.allow_from(order.order_id + 1)
-        self._ids.what_ifs.add(order.order_id)
-        request = callbacks.requests.open(order.order_id, f"preview of {order.action} {order.contract.symbol}")
+        number = order.order_id or self._ids.take()
+        preview = library_order(library, replace(order, order_id=number, what_if=True, transmit=True))
+        self._ids.allow_from(number + 1)
+        self._ids.what_ifs.add(number)
+        request = callbacks.requests.open(number, f"preview of {order.action} {order.contract.symbol}")
         try:
-            client.placeOrder(order.order_id, wanted, preview)
+            client.placeOrder(number, wanted, preview)
             await self._clock.wait_for(request.future, timeout)
         except TimeoutError as error:
             if isinstance(error, TradingError):

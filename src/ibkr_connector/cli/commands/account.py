@@ -10,7 +10,11 @@ from rich.text import Text
 
 from ibkr_connector.cli.common import Cx, command
 from ibkr_connector.cli.output import facts, money, table
+from ibkr_connector.clock import system_clock
 from ibkr_connector.models.account import AccountSummary, PortfolioPnL, Position
+
+_DAILY_S = 2.0
+"""How long the day's profit and loss is waited for: IBKR tells it about once a second."""
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +44,13 @@ def status(cx: Cx) -> None:
     data = cx.run(work)
     first = ("connected", "account_id", "mode", "host", "port", "client_id", "library", "server_version", "server_time")
     names = [*first, *(name for name in data if name not in first)]
-    cx.out.result(data, lambda: facts((name.replace("_", " "), data[name]) for name in names))
+    cx.out.result(data, lambda: facts((name.replace("_", " "), _readable(data[name])) for name in names))
+
+
+def _readable(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {'up' if up else 'down'}" for name, up in value.items()) or None
+    return value
 
 
 def account(cx: Cx) -> None:
@@ -48,7 +58,12 @@ def account(cx: Cx) -> None:
 
     async def work() -> tuple[AccountSummary, PortfolioPnL]:
         async with cx.reading() as connector:
-            return await connector.get_account_summary(), await connector.get_portfolio_pnl()
+            summary, pnl = await connector.get_account_summary(), await connector.get_portfolio_pnl()
+            deadline = system_clock.monotonic() + _DAILY_S
+            while pnl.daily is None and system_clock.monotonic() < deadline:
+                await system_clock.sleep(0.05)
+                pnl = await connector.get_portfolio_pnl()
+            return summary, pnl
 
     summary, pnl = cx.run(work)
     unit = summary.currency

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import csv
 import io
-from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,15 +15,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ibkr_connector.cli.common import Cx, command
+from ibkr_connector.cli.common import Cx, command, moment
 from ibkr_connector.cli.output import shown, table
 from ibkr_connector.errors import InvalidRequest
+from ibkr_connector.history.request import history_request
 from ibkr_connector.models.market import Bar, BarSeries, Quote
+from ibkr_connector.symbols import parse_symbol
 
 if TYPE_CHECKING:
     from ibkr_connector.connector import IBKRConnector
 
-_COLUMNS = ("symbol", "bid", "ask", "last", "bid size", "ask size", "volume", "time")
+_COLUMNS = ("symbol", "bid", "ask", "last", "bid size", "ask size", "volume", "came (UTC)")
 _NUMBERS = "bid, ask, last, bid size, ask size, volume"
 
 
@@ -44,6 +46,8 @@ def quote(
     max_age: Annotated[float, typer.Option(help="Seconds a quote may be old.")] = 5.0,
 ) -> None:
     """Show quotes: once, or as a live view (`--stream`; JSON: one document per quote; no terminal: one line each)."""
+    for symbol in symbols:
+        parse_symbol(symbol)
     if stream:
         cx.run(lambda: _stream(cx, symbols, count))
         return
@@ -54,7 +58,7 @@ def quote(
             return [await connector.get_live_quote(s, max_age=max_age, timeout=wait) for s in symbols]
 
     found = cx.run(work)
-    cx.out.result([q.to_dict() for q in found], lambda: table(_COLUMNS, map(_row, found), right=_NUMBERS))
+    cx.out.result([q.to_dict() for q in found], lambda: quotes_table(found))
 
 
 async def _stream(cx: Cx, symbols: list[str], count: int) -> None:
@@ -88,8 +92,13 @@ def _view(cx: Cx) -> Iterator[Live | None]:
         yield live
 
 
+def quotes_table(found: Sequence[Quote]) -> Table:
+    """Quotes, one a line."""
+    return table(_COLUMNS, map(_row, found), right=_NUMBERS)
+
+
 def _board(newest: dict[str, Quote], seen: int) -> Table:
-    drawn = table(_COLUMNS, [_row(newest[name]) for name in sorted(newest)], right=_NUMBERS)
+    drawn = quotes_table([newest[name] for name in sorted(newest)])
     drawn.caption = f"{seen} quotes, Ctrl-C ends"
     return drawn
 
@@ -146,27 +155,48 @@ def _price(value: float | None) -> str:
 # --- bars -----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The options of `history`."""
+
+    duration: Annotated[str, typer.Option("--duration", "-d", help="Number and unit: `1800 S`, `5 D`, `1 Y`.")] = "1 D"
+    bar_size: Annotated[str, typer.Option("--bar-size", "-b", help="`1 min`, `1 hour`, `1 day` …")] = "1 min"
+    end: Annotated[str | None, typer.Option(help="Last moment wanted, ISO with a zone (default: now).")] = None
+    what: Annotated[str, typer.Option(help="TRADES, MIDPOINT, BID, ASK … (default: what there is).")] = ""
+    all_hours: Annotated[bool, typer.Option("--all-hours", help="Outside regular trading hours too.")] = False
+
+
 def history(
     cx: Cx,
     symbol: Annotated[str, typer.Argument(help="AAPL, EUR.USD, ES-202612-CME …")],
-    duration: Annotated[str, typer.Option("--duration", "-d", help="Number and unit: `1800 S`, `5 D`, `1 Y`.")] = "1 D",
-    bar_size: Annotated[str, typer.Option("--bar-size", "-b", help="`1 min`, `1 hour`, `1 day` …")] = "1 min",
-    end: Annotated[str | None, typer.Option(help="Last moment wanted, ISO with a zone (default: now).")] = None,
-    what: Annotated[str, typer.Option(help="TRADES, MIDPOINT, BID, ASK … (default: what there is).")] = "",
-    all_hours: Annotated[bool, typer.Option("--all-hours", help="Outside regular trading hours too.")] = False,
+    wanted: Wanted,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout: datetime,open,high,low,close,volume …")] = False,
     tail: Annotated[int, typer.Option(min=1, help="Lines of the table; CSV and JSON have all bars.")] = 20,
 ) -> None:
     """Download historical bars and show them, or write them as CSV or JSON."""
     if as_csv and cx.options.json:
         raise InvalidRequest("--csv and --json exclude each other.", field="csv", legal="one of the two")
-    until = _moment(end)
+    until = moment(wanted.end, "end")
+    # Checked here, before a connection is made.
+    history_request(
+        parse_symbol(symbol),
+        duration=wanted.duration,
+        bar_size=wanted.bar_size,
+        end=until,
+        what_to_show=wanted.what,
+        use_rth=not wanted.all_hours,
+    )
 
     async def work() -> BarSeries:
         async with cx.reading() as connector:
-            with cx.out.busy(f"downloading {duration} of {symbol} …"):
+            with cx.out.busy(f"downloading {wanted.duration} of {symbol} …"):
                 return await connector.get_historical_data(
-                    symbol, duration, bar_size, end=until, what_to_show=what, use_rth=not all_hours
+                    symbol,
+                    wanted.duration,
+                    wanted.bar_size,
+                    end=until,
+                    what_to_show=wanted.what,
+                    use_rth=not wanted.all_hours,
                 )
 
     series = cx.run(work)
@@ -181,24 +211,10 @@ def history(
             "what_to_show": series.what_to_show,
             "bars": series.to_dicts(),
         },
-        lambda: _bars(series[-tail:], series),
+        lambda: bars_table(series[-tail:], series),
     )
     if not cx.options.json and len(series) > tail:
         cx.out.note(f"the last {tail} of {len(series)} bars; --tail, --csv and --json show more.")
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.utcoffset() is None:
-        raise InvalidRequest(
-            f"end={text!r} is no ISO time with a zone.", field="end", value=text, legal="e.g. 2026-11-20T16:00:00-05:00"
-        )
-    return moment
 
 
 def csv_text(series: BarSeries) -> str:
@@ -211,7 +227,8 @@ def csv_text(series: BarSeries) -> str:
     return buffer.getvalue()
 
 
-def _bars(bars: tuple[Bar, ...], series: BarSeries) -> Table | Text:
+def bars_table(bars: tuple[Bar, ...], series: BarSeries) -> Table | Text:
+    """Some bars of a series, one a line."""
     if not bars:
         return Text("No bars.")
     columns = ("start (UTC)", "open", "high", "low", "close", "volume", "count")

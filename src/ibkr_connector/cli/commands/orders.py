@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,14 @@ from ibkr_connector.cli.common import Cx, command
 from ibkr_connector.cli.output import facts, table
 from ibkr_connector.errors import JournalError
 from ibkr_connector.models.order import OrderSnapshot
+from ibkr_connector.orders.entries import JournalOrder
+from ibkr_connector.orders.evolve import evolve
 from ibkr_connector.orders.journal_read import FILE_NAME, JournalReader
+from ibkr_connector.orders.live import LiveOrder
+from ibkr_connector.orders.steps import new_record
+
+_RECENT = 500
+"""Orders of a journal that are looked up by their permId."""
 
 
 class Which(StrEnum):
@@ -55,9 +63,17 @@ def orders(
                 return await connector.get_completed_orders()
             return await connector.get_open_orders(refresh=True)
 
-    found = cx.run(work)
+    found = named(cx, cx.run(work))
     empty = "No orders ended today." if which is Which.COMPLETED else "No open orders."
     cx.out.result([o.to_dict() for o in found], lambda: _drawn(found, empty))
+
+
+def named(cx: Cx, found: Sequence[OrderSnapshot]) -> list[OrderSnapshot]:
+    """The broker's orders under the refs that the journals on this machine know them by."""
+    refs: dict[int, str] = {}
+    for reader in journals(cx, missing_ok=True):
+        refs |= {known.perm_id: known.order_ref for known in map(known_by_journal, reader.recent(_RECENT))}
+    return [replace(o, order_ref=refs[o.perm_id], ours=True) if o.perm_id in refs and not o.ours else o for o in found]
 
 
 def _drawn(found: Sequence[OrderSnapshot], empty: str) -> RenderableType:
@@ -65,18 +81,17 @@ def _drawn(found: Sequence[OrderSnapshot], empty: str) -> RenderableType:
 
 
 def orders_table(found: Sequence[OrderSnapshot]) -> RenderableType:
-    """Orders, one a line; what a line has no room for below."""
-    columns = ("ref", "id", "order", "symbol", "type", "limit", "stop", "tif", "state", "filled", "at")
+    """Orders, one a line, and below what a line has no room for."""
+    columns = ("ref", "id", "order", "symbol", "type", "limit", "stop", "state", "filled", "at")
     rows = [
         (
             o.order_ref,
             o.order_id or "-",
             f"{o.action.value} {o.quantity.normalize():f}",
             o.contract.local_symbol or o.contract.symbol,
-            o.order_type,
+            f"{o.order_type} {o.tif}",
             o.limit_price,
             o.stop_price,
-            o.tif,
             Text(o.state.value + ("" if o.ours else f" (client {o.client_id})"), style=_STYLES.get(o.state.value, "")),
             o.filled,
             None if o.avg_fill_price is None else round(o.avg_fill_price, 4),
@@ -84,7 +99,7 @@ def orders_table(found: Sequence[OrderSnapshot]) -> RenderableType:
         for o in found
     ]
     reasons = [Text(f"{o.order_ref}: {o.why}", style="dim") for o in found if o.why]
-    return Group(table(columns, rows, right="id, limit, stop, filled, at"), *reasons)
+    return Group(table(columns, rows, right="id, limit, stop, filled, at", fold="ref"), *reasons)
 
 
 _STYLES = {"filled": "green", "rejected": "red", "in_doubt": "bold yellow", "cancelled": "dim", "expired": "dim"}
@@ -96,36 +111,36 @@ _STYLES = {"filled": "green", "rejected": "red", "in_doubt": "bold yellow", "can
 def _in_doubt(cx: Cx) -> Iterator[OrderSnapshot]:
     for reader in journals(cx):
         for order in reader.load():
-            snapshot = last_known(order)
-            if snapshot is not None:
-                yield snapshot
+            live = _replayed(order)
+            if live.record.in_doubt:
+                yield live.snapshot
 
 
-def journals(cx: Cx) -> list[JournalReader]:
+def journals(cx: Cx, *, missing_ok: bool = False) -> list[JournalReader]:
     """The journals of the state directory: of `--account` alone, or of every account. Nothing is created."""
     settings = cx.settings()
     state_dir, account = settings.paths.state_dir.expanduser(), settings.connection.account_id
     found = sorted(state_dir.glob(f"*/{FILE_NAME}")) if state_dir.is_dir() else []
     chosen = [path for path in found if not account or path.parent.name == account]
-    if account and not chosen:
+    if account and not chosen and not missing_ok:
         raise JournalError(
             f"there is no journal of account {account} in {state_dir}.",
-            remedy="Check --account and state_dir (`ibkr-connector config show`); a journal begins with the first order.",
+            remedy="Check --account and state_dir (`ibkr-connector config show`); it begins with the first connect.",
             path=str(state_dir),
         )
     return [JournalReader(path) for path in chosen]
 
 
-def last_known(order: Any) -> OrderSnapshot | None:
-    """The order if, by the journal alone, something about it is in doubt."""
-    from ibkr_connector.orders.evolve import evolve
-    from ibkr_connector.orders.live import LiveOrder
-    from ibkr_connector.orders.steps import new_record
+def known_by_journal(order: JournalOrder) -> OrderSnapshot:
+    """The order as its journal last saw it."""
+    return _replayed(order).snapshot
 
+
+def _replayed(order: JournalOrder) -> LiveOrder:
     record = new_record(order.request, account=order.account, group=order.group, parent_ref=order.parent_ref)
     for change in order.changes:
         evolve(record, change)
-    return LiveOrder(record).snapshot if record.in_doubt else None
+    return LiveOrder(record)
 
 
 def audit_verify(cx: Cx) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata as metadata
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def paper(ctx: typer.Context) -> None:
-    """Run a paper gateway until Ctrl-C: a market, an exchange and TWS's protocol on a socket. Options: `paper --help`."""
+    """Run a paper gateway until Ctrl-C: a market, an exchange and TWS's protocol on a socket."""
     from ibkr_connector.paper.main import main
 
     raise typer.Exit(main(ctx.args))
@@ -68,7 +68,12 @@ def config_show(
     }
     columns = ("section", "key", "value", "origin")
     cx.out.result(
-        data, lambda: table(columns, [(row.section, row.key, row.value or "(empty)", row.origin) for row in chosen])
+        data,
+        lambda: table(
+            columns,
+            [(row.section, row.key, row.value or "(empty)", row.origin) for row in chosen],
+            fold="value, origin",
+        ),
     )
     if not all_ and not cx.options.json:
         cx.out.note(f"{len(rows) - len(chosen)} more are at their defaults: --all shows them.")
@@ -101,5 +106,3 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
-
-

@@ -6,6 +6,7 @@ the command line has no option for it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -15,11 +16,11 @@ import typer
 from rich.console import Group, RenderableType
 
 from ibkr_connector.backends.base import WhatIf
-from ibkr_connector.cli.commands.orders import orders_table
-from ibkr_connector.cli.common import Cx, command, fail
+from ibkr_connector.cli.commands.orders import named, orders_table
+from ibkr_connector.cli.common import Cx, command, fail, moment, until
 from ibkr_connector.cli.output import facts, money
 from ibkr_connector.errors import InvalidRequest, OrderError, OrderValidationError, RequestTimeout
-from ibkr_connector.models.order import Action, OrderRequest, OrderSnapshot, OrderType
+from ibkr_connector.models.order import Action, OrderRequest, OrderSnapshot, OrderType, to_decimal
 from ibkr_connector.symbols import parse_symbol
 
 
@@ -38,91 +39,34 @@ def register(app: typer.Typer) -> None:
     command(app, "cancel")(cancel)
 
 
+_COMMISSION_S = 1.0
+"""How long a commission report is waited for: it follows its fill within moments."""
 _Symbol = Annotated[str, typer.Argument(help="AAPL, EUR.USD, ES-202612-CME …")]
 _Quantity = Annotated[str, typer.Argument(help="Shares or contracts.")]
-_Limit = Annotated[str | None, typer.Option("--limit", "-l", help="Limit price: a limit order.")]
-_Stop = Annotated[str | None, typer.Option("--stop", help="Stop price: a stop order (with --limit: stop-limit).")]
-_Trail = Annotated[str | None, typer.Option("--trail", help="Trailing stop: distance in currency.")]
-_TrailPercent = Annotated[str | None, typer.Option("--trail-percent", help="Trailing stop: distance in percent.")]
-_Target = Annotated[str | None, typer.Option("--take-profit", help="Bracket: target price (needs --stop-loss).")]
-_Protect = Annotated[str | None, typer.Option("--stop-loss", help="Bracket: stop price (needs --take-profit).")]
-_Tif = Annotated[str, typer.Option(help="DAY, GTC, IOC, FOK.")]
-_Outside = Annotated[bool, typer.Option("--outside-rth", help="May fill outside regular trading hours.")]
-_Ref = Annotated[str | None, typer.Option(help="Your own name for the order: the same ref is never sent twice.")]
-_Preview = Annotated[bool, typer.Option("--preview", help="Margin and commission; nothing is placed.")]
-_Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the order's end after it was acknowledged.")]
 
 
-def buy(
-    cx: Cx,
-    symbol: _Symbol,
-    quantity: _Quantity,
-    limit: _Limit = None,
-    stop: _Stop = None,
-    trail: _Trail = None,
-    trail_percent: _TrailPercent = None,
-    take_profit: _Target = None,
-    stop_loss: _Protect = None,
-    tif: _Tif = "DAY",
-    outside_rth: _Outside = False,
-    ref: _Ref = None,
-    preview: _Preview = False,
-    wait: _Wait = 0.0,
-) -> None:
-    """Buy: a market order, or what the options make of it. Ends when the broker acknowledged it (see --wait)."""
-    prices = _Prices(limit, stop, trail, trail_percent, take_profit, stop_loss)
-    _trade(cx, Action.BUY, symbol, quantity, prices, tif, ref, outside_rth=outside_rth, preview=preview, wait=wait)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """The options of `buy` and `sell`: prices make the kind of order."""
 
-
-def sell(
-    cx: Cx,
-    symbol: _Symbol,
-    quantity: _Quantity,
-    limit: _Limit = None,
-    stop: _Stop = None,
-    trail: _Trail = None,
-    trail_percent: _TrailPercent = None,
-    take_profit: _Target = None,
-    stop_loss: _Protect = None,
-    tif: _Tif = "DAY",
-    outside_rth: _Outside = False,
-    ref: _Ref = None,
-    preview: _Preview = False,
-    wait: _Wait = 0.0,
-) -> None:
-    """Sell: a market order, or what the options make of it. Ends when the broker acknowledged it (see --wait)."""
-    prices = _Prices(limit, stop, trail, trail_percent, take_profit, stop_loss)
-    _trade(cx, Action.SELL, symbol, quantity, prices, tif, ref, outside_rth=outside_rth, preview=preview, wait=wait)
-
-
-class _Prices:
-    """The prices of the command line, and the kind of order they make."""
-
-    def __init__(
-        self,
-        limit: str | None,
-        stop: str | None,
-        trail: str | None,
-        trail_percent: str | None,
-        take_profit: str | None,
-        stop_loss: str | None,
-    ) -> None:
-        self.limit, self.stop, self.trail, self.trail_percent = limit, stop, trail, trail_percent
-        self.take_profit, self.stop_loss = take_profit, stop_loss
-        if (take_profit is None) != (stop_loss is None):
-            raise OrderValidationError(
-                "a bracket needs both --take-profit and --stop-loss.", field="stop_loss", legal="both, or neither"
-            )
-        if self.is_bracket and (stop, trail, trail_percent) != (None, None, None):
-            raise OrderValidationError(
-                "the entry of a bracket is a market or a limit order: --stop and --trail do not go with it.",
-                field="stop",
-                legal="--limit, or nothing",
-            )
-        if (trail is not None or trail_percent is not None) and limit is not None:
-            raise OrderValidationError(
-                "a trailing stop has no --limit.", field="limit", legal="--trail or --trail-percent, and maybe --stop"
-            )
+    limit: Annotated[str | None, typer.Option("--limit", "-l", help="Limit price: a limit order.")] = None
+    stop: Annotated[str | None, typer.Option(help="Stop price: a stop order (with --limit: stop-limit).")] = None
+    trail: Annotated[str | None, typer.Option(help="Trailing stop: distance in currency.")] = None
+    trail_percent: Annotated[str | None, typer.Option(help="Trailing stop: distance in percent.")] = None
+    take_profit: Annotated[str | None, typer.Option(help="Bracket: target price (with --stop-loss).")] = None
+    stop_loss: Annotated[str | None, typer.Option(help="Bracket: stop price (with --take-profit); exits are GTC.")] = (
+        None
+    )
+    tif: Annotated[str, typer.Option(help="DAY, GTC, IOC, FOK, GTD.")] = "DAY"
+    good_till: Annotated[str | None, typer.Option(help="With --tif GTD: ISO time with a zone.")] = None
+    outside_rth: Annotated[bool, typer.Option("--outside-rth", help="May fill outside regular trading hours.")] = False
+    ref: Annotated[str | None, typer.Option(help="Your own name for the order: the same ref is never sent twice.")] = (
+        None
+    )
+    preview: Annotated[bool, typer.Option("--preview", help="Margin and commission; nothing is placed.")] = False
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for the order's end after it was acknowledged.")
+    ] = 0.0
 
     @property
     def is_bracket(self) -> bool:
@@ -138,40 +82,59 @@ class _Prices:
             return OrderType.STOP if self.limit is None else OrderType.STOP_LIMIT
         return OrderType.MARKET if self.limit is None else OrderType.LIMIT
 
+    def check(self) -> None:
+        """Refuse prices that contradict each other. Raises OrderValidationError."""
+        if (self.take_profit is None) != (self.stop_loss is None):
+            raise OrderValidationError(
+                "a bracket needs both --take-profit and --stop-loss.", field="stop_loss", legal="both, or neither"
+            )
+        if self.is_bracket and self.good_till is not None:
+            raise OrderValidationError(
+                "the entry of a bracket takes no --good-till.", field="good_till", legal="--tif DAY or GTC"
+            )
+        if self.is_bracket and (self.stop, self.trail, self.trail_percent) != (None, None, None):
+            raise OrderValidationError(
+                "the entry of a bracket is a market or a limit order: --stop and --trail do not go with it.",
+                field="stop",
+                legal="--limit, or nothing",
+            )
 
-def _trade(
-    cx: Cx,
-    action: Action,
-    symbol: str,
-    quantity: str,
-    prices: _Prices,
-    tif: str,
-    ref: str | None,
-    *,
-    outside_rth: bool,
-    preview: bool,
-    wait: float,
-) -> None:
-    # Everything is checked here, before a connection is made.
-    request = OrderRequest.make(
-        contract=parse_symbol(symbol),
-        quantity=quantity,
-        action=action.value,
-        order_type=prices.order_type,
-        limit_price=prices.limit,
-        stop_price=prices.stop,
-        trail_amount=prices.trail,
-        trail_percent=prices.trail_percent,
-        tif=tif.upper(),
-        outside_rth=outside_rth,
-        order_ref=ref,
-    )
-    if preview:
+    def request(self, symbol: str, quantity: str, action: Action) -> OrderRequest:
+        """The order, checked. Raises OrderValidationError, InvalidRequest."""
+        self.check()
+        return OrderRequest.make(
+            contract=parse_symbol(symbol),
+            quantity=quantity,
+            action=action.value,
+            order_type=self.order_type,
+            limit_price=self.limit,
+            stop_price=self.stop,
+            trail_amount=self.trail,
+            trail_percent=self.trail_percent,
+            tif=self.tif.upper(),
+            good_till=moment(self.good_till, "good_till"),
+            outside_rth=self.outside_rth,
+            order_ref=self.ref,
+        )
+
+
+def buy(cx: Cx, symbol: _Symbol, quantity: _Quantity, ticket: Ticket) -> None:
+    """Buy: a market order, or what the options make of it. Ends when the broker acknowledged it (see --wait)."""
+    _trade(cx, ticket.request(symbol, quantity, Action.BUY), ticket)
+
+
+def sell(cx: Cx, symbol: _Symbol, quantity: _Quantity, ticket: Ticket) -> None:
+    """Sell: a market order, or what the options make of it. Ends when the broker acknowledged it (see --wait)."""
+    _trade(cx, ticket.request(symbol, quantity, Action.SELL), ticket)
+
+
+def _trade(cx: Cx, request: OrderRequest, ticket: Ticket) -> None:
+    if ticket.preview:
         _preview(cx, request)
-    elif prices.is_bracket:
-        _bracket(cx, request, prices, wait)
+    elif ticket.is_bracket:
+        _bracket(cx, request, ticket)
     else:
-        _single(cx, request, wait)
+        _single(cx, request, ticket.wait)
 
 
 def _preview(cx: Cx, request: OrderRequest) -> None:
@@ -196,6 +159,7 @@ def _single(cx: Cx, request: OrderRequest, wait: float) -> None:
             try:
                 if wait:
                     await order.filled(wait)
+                    await until(lambda: order.commission is not None, _COMMISSION_S)
             except (OrderError, RequestTimeout) as error:
                 return order.snapshot, error
             return order.snapshot, None
@@ -204,7 +168,9 @@ def _single(cx: Cx, request: OrderRequest, wait: float) -> None:
     _tell_order(cx, [snapshot], error)
 
 
-def _bracket(cx: Cx, request: OrderRequest, prices: _Prices, wait: float) -> None:
+def _bracket(cx: Cx, request: OrderRequest, ticket: Ticket) -> None:
+    exits = (to_decimal(ticket.take_profit, "take_profit"), to_decimal(ticket.stop_loss, "stop_loss"))
+
     async def work() -> tuple[list[OrderSnapshot], OrderError | RequestTimeout | None]:
         async with cx.trading() as connector:
             bracket = await connector.orders.bracket(
@@ -212,16 +178,17 @@ def _bracket(cx: Cx, request: OrderRequest, prices: _Prices, wait: float) -> Non
                 request.quantity,
                 request.action.value,
                 entry_price=request.limit_price,
-                take_profit_price=prices.take_profit,
-                stop_loss_price=prices.stop_loss,
+                take_profit_price=exits[0],
+                stop_loss_price=exits[1],
                 order_ref=request.order_ref,
                 tif=request.tif.value,
+                exit_tif="GTC",
                 outside_rth=request.outside_rth,
             )
             error = None
             try:
-                if wait:
-                    await bracket.entry.filled(wait)
+                if ticket.wait:
+                    await bracket.entry.filled(ticket.wait)
             except (OrderError, RequestTimeout) as problem:
                 error = problem
             return [leg.snapshot for leg in bracket.legs], error
@@ -275,6 +242,11 @@ def cancel(
             "name the orders to cancel, or say --all.", field="orders", legal="order refs, order ids, or --all"
         )
 
+    async def everything() -> list[OrderSnapshot]:
+        # Needs no journal and no client id of its own: it works beside a running program, whatever state that is in.
+        async with cx.reading() as connector:
+            return await connector.cancel_all_orders("account", timeout=cx.options.timeout)
+
     async def work() -> list[OrderSnapshot]:
         async with cx.trading() as connector:
             if all_:
@@ -282,7 +254,7 @@ def cancel(
             wanted = [await connector.get_order(key) for key in orders or ()]
             return [await order.cancel(cx.options.timeout) for order in wanted]
 
-    found = cx.run(work)
+    found = named(cx, cx.run(everything if all_ and scope is Scope.ACCOUNT else work))
     cx.out.result(
         [o.to_dict() for o in found], lambda: orders_table(found) if found else "There was no order to cancel."
     )

@@ -119,7 +119,9 @@ def state_dir_check(settings: Settings) -> Check:
         return fail("state directory", f"{folder} is not there and cannot be made in {nearest}", fix)
     free = shutil.disk_usage(nearest).free
     if free < _LOW_SPACE:
-        return warn("state directory", f"{folder}: {free // 1024**2} MB free", "Make room: without it orders are refused.")
+        return warn(
+            "state directory", f"{folder}: {free // 1024**2} MB free", "Make room: without it orders are refused."
+        )
     return ok("state directory", f"{folder}{'' if nearest == folder else ' (made at the first connect)'}")
 
 
@@ -162,7 +164,10 @@ def port_check(settings: Settings, found: Findings, others: list[Findings]) -> C
     speaking = [other for other in others if other.server_version is not None]
     elsewhere = ", ".join(f"{o.port} ({KNOWN_PORTS.get(o.port, 'other')})" for o in speaking)
     hint = f" A gateway answers on port {elsewhere}: use --port, or set it in the settings." if speaking else ""
-    start = "Start TWS or IB Gateway, log in, and enable its API (Configure > API > Settings > Enable ActiveX and Socket Clients)."
+    start = (
+        "Start TWS or IB Gateway, log in, and enable its API "
+        "(Configure > API > Settings > Enable ActiveX and Socket Clients)."
+    )
     if found.stage is Stage.REFUSED:
         tip = "" if speaking else " To try without one: `ibkr-connector paper`."
         return fail(name, f"connection refused at {label}", (hint or start).strip() + tip)
@@ -178,7 +183,9 @@ def port_check(settings: Settings, found: Findings, others: list[Findings]) -> C
         )
     mode = settings.mode
     if here and mode not in here:
-        return warn(name, f"{label} answers, version {found.server_version}", f"mode = {mode} and a port of the other kind.")
+        return warn(
+            name, f"{label} answers, version {found.server_version}", f"mode = {mode} and a port of the other kind."
+        )
     return ok(name, f"{label} answers, version {found.server_version}")
 
 
@@ -241,7 +248,9 @@ def clock_check(settings: Settings, found: Findings) -> Check:
     if settings.mode == "live" and skew > _SKEW_FAIL_S:
         return fail(name, text, "Set this machine's clock (NTP): orders that add risk are refused.")
     return warn(
-        name, text, "Set this machine's clock (NTP), unless this is a paper gateway whose market time is not the real one."
+        name,
+        text,
+        "Set this machine's clock (NTP), unless this is a paper gateway whose market time is not the real one.",
     )
 
 
@@ -254,7 +263,9 @@ def farms_check(found: Findings) -> Check:
         state[farm] = (code, text)
     broken = [text for code, text in state.values() if code in _FARM_DOWN]
     if broken:
-        return warn(name, "; ".join(broken), "Wait: farms come back by themselves. Around 23:45 New York IBKR restarts them.")
+        return warn(
+            name, "; ".join(broken), "Wait: farms come back by themselves. Around 23:45 New York IBKR restarts them."
+        )
     if not state:
         return ok(name, "nothing was said")
     return ok(name, ", ".join(sorted(state)))

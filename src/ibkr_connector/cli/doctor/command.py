@@ -114,7 +114,7 @@ async def _look_around(settings: Settings) -> list[Findings]:
 
 def _drawn(found: list[Check]) -> RenderableType:
     rows = [(_SIGNS[check.verdict], check.name, check.found) for check in found]
-    parts: list[RenderableType] = [table(("", "check", "found"), rows)]
+    parts: list[RenderableType] = [table(("", "check", "found"), rows, fold="found")]
     for check in found:
         if check.fix:
             style = "bold" if check.verdict is Verdict.FAIL else "yellow"

@@ -14,7 +14,6 @@ from ..instruments import Instrument
 from ..market.base import Quote, Trade
 from ..sessions import NEW_YORK
 from .behavior import ExchangeBehavior
-from .charges import HouseFees
 from .core import Core
 from .desk import Desk
 from .lifecycle import Lifecycle
@@ -79,7 +78,7 @@ class Exchange:
             accounts=accounts,
             truth=truth,
             seed=seed,
-            fees=fees if fees is not None else HouseFees(),
+            fees=fees,
             behavior=behavior if behavior is not None else ExchangeBehavior(),
             margin_rules=margin_rules if margin_rules is not None else MarginRules(),
         )

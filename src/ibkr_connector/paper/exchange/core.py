@@ -10,6 +10,7 @@ from decimal import Decimal
 from ..instruments import Instrument
 from .accounts import Account
 from .behavior import ExchangeBehavior, Latency
+from .charges import DOLLAR, HouseFees
 from .ids import ExecIds, OrderIds, PermIds
 from .margin import Margin, MarginRules
 from .ports import Clock, Contracts, Fees, MarketFeed, Truth
@@ -34,18 +35,18 @@ class Core:
         accounts: Sequence[AccountSpec],
         truth: Truth,
         seed: int,
-        fees: Fees,
+        fees: Fees | None,
         behavior: ExchangeBehavior,
         margin_rules: MarginRules,
     ) -> None:
         self.clock = clock
         self.market = market
-        self.fees = fees
         self.behavior = behavior
         self.now: datetime = clock.now()
         self.timeline = Timeline()
         self.feed = Feed(market, contracts)
         self.marks = Marks(self.feed, contracts, lambda: self.now)
+        self.fees: Fees = fees if fees is not None else HouseFees(lambda currency: self.marks.rate(currency, DOLLAR))
         self.margin = Margin(margin_rules)
         self.accounts = {spec.name: Account(spec, self.marks) for spec in accounts}
         self.registry = Registry()

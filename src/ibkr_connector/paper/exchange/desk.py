@@ -236,6 +236,7 @@ class Desk:
         )
         if not (order.triggered and same_trigger):
             order.triggered = False
+            order.stop_price = None
         was_waiting = order.stage is Stage.WAITING_OPEN
         life.activate(order)
         if was_waiting and order.stage is Stage.WAITING_OPEN:

@@ -69,6 +69,7 @@ class Book:
     def arrive(self, order: Order, at: datetime) -> None:
         """An order meets the market: it takes what it may of the far side, then waits or rests."""
         tape = self.tape
+        self._enter_phase(at)
         quote = tape.usable_quote(at) if tape.is_open(at, order.extended) else None
         if quote is None:
             self._waiting[order.sequence] = order

@@ -32,6 +32,8 @@ class OrderDesk:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._given = 0
+        """The last order id the client was told."""
         self._sees_all = False
         """Whether the client has asked for the orders of all clients; only then may it cancel them."""
         self._cancelling: set[tuple[int, int]] = set()
@@ -53,6 +55,12 @@ class OrderDesk:
 
     def close(self) -> None:
         """Orders outlive the connection: nothing to end."""
+
+    def give_next_id(self) -> None:
+        """Tell the client an order id it may use; one it was told before counts as taken, as captured."""
+        exchange = self._session.hub.exchange
+        self._given = max(exchange.next_order_id(self._session.client_id), self._given + 1)
+        self._session.send(layouts_system.next_valid_id(self._given))
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -140,8 +148,7 @@ class OrderDesk:
         cursor.skip("version")
         cursor.integer("numIds", empty=1)
         cursor.end()
-        next_id = self._session.hub.exchange.next_order_id(self._session.client_id)
-        self._session.send(layouts_system.next_valid_id(next_id))
+        self.give_next_id()
 
     def _completed_orders(self, cursor: Cursor) -> None:
         session = self._session

@@ -58,7 +58,7 @@ class Session:
     def greet(self) -> None:
         """What a gateway says once a client has started: accounts, the next order id, the state of the farms."""
         self.send(layouts_system.managed_accounts(self.hub.exchange.accounts))
-        self.send(layouts_system.next_valid_id(self.hub.exchange.next_order_id(self.client_id)))
+        self.orders.give_next_id()
         for notice in texts.FARM_NOTICES:
             self.error(layouts_system.SYSTEM, notice)
 

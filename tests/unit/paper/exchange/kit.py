@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
@@ -38,6 +39,10 @@ Number = str | int | Decimal
 
 def d(value: Number) -> Decimal:
     return value if isinstance(value, Decimal) else Decimal(value)
+
+
+def ds(*values: Number) -> tuple[Decimal, ...]:
+    return tuple(d(value) for value in values)
 
 
 def stock(symbol: str, con_id: int, *, shortable: bool = True) -> Instrument:
@@ -282,7 +287,7 @@ class World:
         tif: str = "DAY",
         trail_stop: Number | None = None,
         percent: Number | None = None,
-        **more: object,
+        **more: Any,
     ) -> OrderTicket:
         return OrderTicket(
             client_id=client_id,
@@ -297,12 +302,12 @@ class World:
             trail_stop_price=None if trail_stop is None else d(trail_stop),
             trailing_percent=None if percent is None else d(percent),
             tif=tif,
-            **more,  # type: ignore[arg-type]
+            **more,
         )
 
-    def place(self, *args: object, run: float = 0.1, **kwargs: object) -> int:
+    def place(self, *args: Any, run: float = 0.1, **kwargs: Any) -> int:
         """Place an order and let its first latencies pass (default 0.1 s; 0 = do not wait). Returns its id."""
-        ticket = self.ticket(*args, **kwargs)  # type: ignore[arg-type]
+        ticket = self.ticket(*args, **kwargs)
         self.exchange.place(ticket)
         if run:
             self.run(run)

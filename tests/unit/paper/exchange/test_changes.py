@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from unit.paper.exchange.kit import ACCOUNT, MSFT, World, d
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
+from unit.paper.exchange.kit import ACCOUNT, MSFT, World, d, ds
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_a_change_is_echoed_presubmitted_then_submitted(world: World) -> None:
     world.place("BUY", 2, "LMT", "11", order_id=order)
     assert world.lines(order)[4:] == ["echo", "PreSubmitted", "echo", "Submitted"]
     view = world.exchange.open_orders(1)[0]
-    assert (view.ticket.limit_price, view.ticket.quantity, view.remaining) == (11, 2, 2)
+    assert (view.ticket.limit_price, view.ticket.quantity, view.remaining) == ds(11, 2, 2)
     assert world.truth.of("recv_modify", order_id=order)
     assert world.truth.of("modified", order_id=order)
 
@@ -124,13 +124,13 @@ def test_the_size_cannot_be_set_to_what_is_filled_already(world: World) -> None:
 
 
 def test_a_smaller_size_keeps_the_place_in_the_queue_and_a_new_price_loses_it() -> None:
-    for change, expected in (({"quantity": 50, "limit": "100.00"}, 50), ({"quantity": 100, "limit": "99.99"}, 0)):
+    for quantity, limit, expected in ((50, "100.00", 50), (100, "99.99", 0)):
         world = World(behavior=ExchangeBehavior.instant())
         world.quote("100.00", "100.05", bid_size=200)
         order = world.place("BUY", 100, "LMT", "100.00")
         world.trade("100.00", 200)
-        world.place("BUY", order_type="LMT", order_id=order, **change)
-        if change["limit"] == "99.99":
+        world.place("BUY", quantity, "LMT", limit, order_id=order)
+        if limit == "99.99":
             world.place("BUY", 100, "LMT", "100.00", order_id=order)
         world.trade("100.00", 100)
         assert world.last(order).filled == expected

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from unit.paper.exchange.kit import World, d
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
+from unit.paper.exchange.kit import World, d
 
 
 @pytest.fixture
@@ -16,7 +18,7 @@ def world() -> World:
 
 
 def bracket(
-    world: World, quantity: int = 100, limit: str = "99.00", take: str = "105", stop: str = "95", **more: object
+    world: World, quantity: int = 100, limit: str = "99.00", take: str = "105", stop: str = "95", **more: Any
 ) -> tuple[int, int, int]:
     parent = world.place("BUY", quantity, "LMT", limit, transmit=False, **more)
     profit = world.place("SELL", quantity, "LMT", take, parent_id=parent, transmit=False, **more)
@@ -44,12 +46,15 @@ def test_children_share_an_oca_group_named_after_the_parents_perm_id(world: Worl
 
 def test_children_never_fill_before_their_parent(world: World) -> None:
     parent, profit, loss = bracket(world)
-    world.trade("90", 1000)
+    world.quote("106", "106.05")
+    world.trade("106", 1000)
+    assert world.fills() == []
+    world.trade("98", 1000)
     world.quote("106", "106.05")
     world.trade("106", 1000)
     filled = {e.order_id for e in world.fills()}
     assert filled == {parent, profit}
-    assert [e.order_id for e in world.fills()][0] == parent
+    assert world.fills()[0].order_id == parent
     assert world.status(loss) == "Cancelled"
 
 
@@ -85,7 +90,8 @@ def test_children_work_only_for_what_the_parent_has_filled(world: World) -> None
     assert world.last(loss).ticket.quantity == 96
     world.quote("94.00", "94.05", ask_size=0)
     world.trade("94.50", 10)
-    assert world.filled(loss) == [], "what the profit order sold cannot be sold again"
+    # The print fills ten more of the parent; the four that the profit order sold cannot be sold again.
+    assert world.filled(loss) == [(d(10), d("94.00"))]
     assert world.exchange.positions() == []
 
 
@@ -171,7 +177,7 @@ def test_changing_a_waiting_child_keeps_it_waiting(world: World) -> None:
     world.place("SELL", 100, "LMT", "106", order_id=profit, parent_id=parent)
     assert world.last(profit).why_held == "child"
     assert world.last(profit).ticket.oca_group == str(world.last(parent).perm_id)
-    world.trade("90", 1000)
+    world.trade("98", 1000)
     assert world.status(profit) == "Submitted"
     assert world.last(profit).ticket.limit_price == 106
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from unit.paper.exchange.kit import AAPL, ES, HARD_TO_BORROW, OPEN_BEHAVIOR, World, d
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
 from ibkr_connector.paper.exchange.types import OrderChanged, OrderStatus
+from unit.paper.exchange.kit import AAPL, ES, HARD_TO_BORROW, OPEN_BEHAVIOR, World, d, ds
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_partial_fills_show_what_is_left(world: World) -> None:
     world.quote("100.00", "100.02", ask_size=30)
     order = world.place("BUY", 400)
     view = world.last(order)
-    assert (view.status, view.filled, view.remaining) == ("Submitted", 300, 100)
+    assert (view.status.value, view.filled, view.remaining) == ("Submitted", d(300), d(100))
     world.quote("100.00", "100.02", ask_size=500)
     assert world.status(order) == "Filled"
     assert sum(shares for shares, _ in world.filled(order)) == 400
@@ -251,7 +251,9 @@ def test_a_closed_subscription_hears_nothing_more(world: World) -> None:
 
 
 def test_quotes_and_trades_are_sent_only_while_watched(world: World) -> None:
-    kinds = lambda: [type(e).__name__ for e in world.events]
+    def kinds() -> list[str]:
+        return [type(e).__name__ for e in world.events]
+
     world.quote("100.00", "100.02")
     assert kinds() == []
     world.exchange.watch(AAPL)
@@ -276,7 +278,7 @@ def test_day_stats_count_only_what_has_been_printed() -> None:
     world.trade("103", 5)
     world.trade("99", 5)
     stats = world.exchange.day_stats(AAPL)
-    assert (stats.open, stats.high, stats.low, stats.volume) == (100, 103, 99, 20)
+    assert (stats.open, stats.high, stats.low, stats.volume) == ds(100, 103, 99, 20)
     assert stats.close is None
 
 

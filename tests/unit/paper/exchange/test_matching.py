@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from unit.paper.exchange.kit import AAPL, EURUSD, MSFT, World, d
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
+from unit.paper.exchange.kit import AAPL, EURUSD, MSFT, World, d
 
 
 @pytest.fixture
@@ -188,9 +188,7 @@ def test_a_quote_stamped_after_the_arrival_is_not_used_even_if_known_to_the_mark
     world.quote("100.00", "100.05")
     from ibkr_connector.paper.market.base import Quote
 
-    world.market.add(
-        AAPL, Quote(world.clock.now() + timedelta(seconds=0.05), d("90.00"), d("90.01"), d(1000), d(1000))
-    )
+    world.market.add(AAPL, Quote(world.clock.now() + timedelta(seconds=0.05), d("90.00"), d("90.01"), d(1000), d(1000)))
     world.exchange.place(world.ticket("BUY", 10))
     world.exchange.advance()
     assert [e.price for e in world.fills()] == [d("100.05")]

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from hypothesis import given, strategies as st
-from unit.paper.exchange.kit import AAPL, THURSDAY, World
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
 from ibkr_connector.paper.exchange.matching import ADDED, DEPTH_LEVELS, REMOVED
 from ibkr_connector.paper.exchange.orders import LIMITED
 from ibkr_connector.paper.exchange.types import Execution, OrderTicket
 from ibkr_connector.paper.market.base import MarketEvent, Quote, Trade
+from unit.paper.exchange.kit import AAPL, THURSDAY, World
 
 CENT = Decimal("0.01")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from unit.paper.exchange.kit import AAPL, ACCOUNT, ES, EURUSD, MSFT, World, d
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
 from ibkr_connector.paper.exchange.ids import ExecIds, OrderIds, PermIds
+from unit.paper.exchange.kit import AAPL, ACCOUNT, ES, EURUSD, MSFT, World, d
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("fields", "code", "text"), REFUSALS)
-def test_a_bad_ticket_is_refused_and_never_shown(world: World, fields: dict[str, object], code: int, text: str) -> None:
+def test_a_bad_ticket_is_refused_and_never_shown(world: World, fields: dict[str, Any], code: int, text: str) -> None:
     given = {"quantity": 1, **fields}
     order = world.place("BUY", **given)
     assert world.lines(order) == [f"error {code}"]
@@ -192,9 +194,9 @@ def test_a_partial_fill_during_a_cancel_keeps_it_pending() -> None:
     order = world.place("BUY", 10, "LMT", "99.00")
     world.cancel(order)
     world.trade("98.00", 4)
-    assert (world.status(order), world.last(order).filled) == ("PendingCancel", 4)
+    assert (world.status(order), world.last(order).filled) == ("PendingCancel", d(4))
     world.run(6)
-    assert (world.status(order), world.last(order).filled) == ("Cancelled", 4)
+    assert (world.status(order), world.last(order).filled) == ("Cancelled", d(4))
 
 
 def test_an_order_cancelled_before_its_first_echo_is_only_ever_cancelled() -> None:
@@ -271,7 +273,8 @@ def test_executions_and_completed_orders_are_those_of_the_day(world: World) -> N
     world.at(world.new_york(12, 23, 59))
     assert len(world.exchange.executions()) == len(world.exchange.completed_orders()) == 1
     world.at(world.new_york(13, 0, 1))
-    assert world.exchange.executions() == world.exchange.completed_orders() == []
+    assert world.exchange.executions() == []
+    assert world.exchange.completed_orders() == []
 
 
 def test_completed_orders_say_how_they_ended(world: World) -> None:

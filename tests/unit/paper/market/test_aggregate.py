@@ -103,9 +103,7 @@ def test_an_unknown_word_for_a_bar_size_is_refused() -> None:
     size=st.sampled_from([1, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 14400, 28800]),
     use_rth=st.booleans(),
 )
-def test_intraday_periods_cover_the_hours_exactly_once(
-    item: Instrument, hours: int, size: int, use_rth: bool
-) -> None:
+def test_intraday_periods_cover_the_hours_exactly_once(item: Instrument, hours: int, size: int, use_rth: bool) -> None:
     start = utc("2025-10-01T00:00") + timedelta(hours=hours)
     end = start + timedelta(seconds=max(size, 60) * 40)
     previous: datetime | None = None

@@ -47,11 +47,15 @@ def between(market: SyntheticMarket, item: Instrument, start: datetime, end: dat
 
 
 def bars_from_ticks(
-    market: SyntheticMarket, item: Instrument, start: datetime, end: datetime, size: BarSize, what: What, use_rth: bool
+    item: Instrument,
+    events: list[MarketEvent],
+    start: datetime,
+    end: datetime,
+    size: BarSize,
+    what: What,
+    use_rth: bool,
 ) -> list[Bar]:
-    """The same grid, filled from the tick stream alone."""
-    session = sessions.last_session(item, start)
-    events = between(market, item, session.start, end)
+    """The same grid, filled from ticks alone."""
     quotes = [event for event in events if isinstance(event, Quote)]
     times, quote_times = [event.at for event in events], [quote.at for quote in quotes]
 
@@ -61,6 +65,11 @@ def bars_from_ticks(
         return list(parts_of_events(inside, kind, low, high, before[-1] if before else None))
 
     return build_bars(parts, item, start, end, size, what, use_rth)
+
+
+def ticks_until(market: SyntheticMarket, item: Instrument, start: datetime, end: datetime) -> list[MarketEvent]:
+    """Ticks of `[start, end)` and of the minute before, for the quote in force at `start`."""
+    return between(market, item, start - timedelta(minutes=1), end)
 
 
 def shape(bar: Bar) -> tuple[object, ...]:
@@ -86,7 +95,8 @@ def test_trade_bars_equal_the_aggregate_of_their_own_ticks(
     start = utc(f"{day}T14:30") + timedelta(seconds=first * 37)
     end = start + timedelta(seconds=seconds)
     asked = market.bars(item, start, end, size, "TRADES", use_rth=False)
-    made = bars_from_ticks(market, item, start, end, size, "TRADES", use_rth=False)
+    ticks = ticks_until(market, item, start, end)
+    made = bars_from_ticks(item, ticks, start, end, size, "TRADES", use_rth=False)
     assert [shape(bar) for bar in asked] == [shape(bar) for bar in made]
     assert [bar.wap for bar in asked] == [pytest.approx(bar.wap, abs=2e-3) for bar in made]
 
@@ -108,19 +118,24 @@ def test_quote_bars_equal_the_aggregate_of_their_own_ticks(
     start = utc(f"{day}T14:30") + timedelta(seconds=first * 37)
     end = start + timedelta(seconds=seconds)
     asked = market.bars(item, start, end, size, what, use_rth=False)
-    made = bars_from_ticks(market, item, start, end, size, what, use_rth=False)
+    ticks = ticks_until(market, item, start, end)
+    made = bars_from_ticks(item, ticks, start, end, size, what, use_rth=False)
     assert [shape(bar) for bar in asked] == [shape(bar) for bar in made]
 
 
-@pytest.mark.parametrize("item", EVERY_KIND, ids=lambda item: item.local_symbol)
-@pytest.mark.parametrize("use_rth", [True, False])
+@pytest.mark.parametrize(
+    ("item", "use_rth"),
+    [(SPY, True), (SPY, False), (FORD, False), (LLY, True), (EURUSD, True), (ES, True), (VIX, True)],
+    ids=lambda value: value.local_symbol if isinstance(value, Instrument) else f"rth={value}",
+)
 def test_a_daily_bar_equals_the_aggregate_of_its_whole_day(item: Instrument, use_rth: bool) -> None:
     market = SyntheticMarket(seed=11)
     session = sessions.session_of(item, date(2026, 11, 19))
     assert session is not None
+    ticks = between(market, item, session.bounds(use_rth)[0], session.bounds(use_rth)[1])
     for what in ("TRADES", "BID", "ASK", "MIDPOINT"):
         asked = market.bars(item, session.start, session.end, "day", what, use_rth)
-        made = bars_from_ticks(market, item, session.start, session.end, "day", what, use_rth)
+        made = bars_from_ticks(item, ticks, session.start, session.end, "day", what, use_rth)
         assert [shape(bar) for bar in asked] == [shape(bar) for bar in made]
         for one, other in zip(asked, made, strict=True):
             assert one.wap == pytest.approx(other.wap, rel=0.01)
@@ -214,9 +229,7 @@ def test_the_same_seed_gives_the_same_ticks_whatever_was_asked_before(
 
 @settings(max_examples=25)
 @given(item=st.sampled_from(EVERY_KIND), seed=st.integers(0, 1_000), minutes=st.integers(-9_000, 9_000))
-def test_quote_in_force_and_last_trade_are_the_latest_of_the_stream(
-    item: Instrument, seed: int, minutes: int
-) -> None:
+def test_quote_in_force_and_last_trade_are_the_latest_of_the_stream(item: Instrument, seed: int, minutes: int) -> None:
     market = SyntheticMarket(seed=seed)
     moment = utc("2026-11-11T15:00:30") + timedelta(minutes=minutes)
     session = sessions.last_session(item, moment)
@@ -263,7 +276,9 @@ def test_nothing_happens_while_closed_and_the_close_withdraws_the_quote() -> Non
     market = SyntheticMarket(seed=5)
     friday_evening, monday = utc("2026-11-20T23:00"), utc("2026-11-24T01:00:01")
     events = between(market, SPY, friday_evening, monday)
-    assert all(sessions.is_open(SPY, e.at, outside_rth=True) or (isinstance(e, Quote) and e.bid is None) for e in events)
+    assert all(
+        sessions.is_open(SPY, e.at, outside_rth=True) or (isinstance(e, Quote) and e.bid is None) for e in events
+    )
     closing = [e for e in events if isinstance(e, Quote) and e.bid is None]
     assert [e.at for e in closing] == [utc("2026-11-21T01:00"), utc("2026-11-24T01:00")]
     weekend = market.quote_at(SPY, utc("2026-11-21T15:00"))
@@ -370,9 +385,7 @@ def test_futures_live_from_listing_to_expiry_and_share_one_market() -> None:
         return math.log(bars[-1].close / bars[0].close)
 
     assert move(ES) == pytest.approx(move(following), abs=2e-3)
-    near, far = (
-        market.bars(item, noon, later, "day", "TRADES", use_rth=True)[0] for item in (ES, following)
-    )
+    near, far = (market.bars(item, noon, later, "day", "TRADES", use_rth=True)[0] for item in (ES, following))
     assert far.close > near.close
     assert far.volume < 0.1 * near.volume
 

@@ -1,0 +1,101 @@
+"""The paper gateway in a process of its own, without latencies and limits, and its tool to flood a client with ticks.
+
+    python -m bench.gateway     (run from the folder `benchmarks`; asked by the harness, see `processes`)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Any
+
+from .processes import serve
+
+from ibkr_connector.paper import PaperGateway
+from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
+from ibkr_connector.paper.instruments import ContractQuery, Instrument
+from ibkr_connector.paper.sessions import previous_session, session_date
+from ibkr_connector.paper.tws.framing import encode_frame
+from ibkr_connector.paper.tws.options import TwsOptions
+
+SEED = 7
+UNSENT_LIMIT = 512 * 1024 * 1024
+"""A flood is written at once: its client needs time to read it."""
+BID, ASK, LAST, VOLUME, OPEN = 1, 2, 4, 8, 14
+
+
+class Tools:
+    """What the harness can ask of the gateway."""
+
+    def __init__(self, gateway: PaperGateway) -> None:
+        self._gateway = gateway
+        self._flood = b""
+        self._client = 0
+
+    async def handle(self, command: str, args: dict[str, Any]) -> Any:
+        """Do one command."""
+        return getattr(self, f"do_{command}")(**args)
+
+    def do_market(self, symbol: str) -> dict[str, Any]:
+        """Bid and ask, and the bounds of the last whole session, as ISO times."""
+        item = self._instrument(symbol)
+        now = self._gateway.clock.now()
+        quote = self._gateway.exchange.quote(item)
+        if quote is None or quote.bid is None or quote.ask is None:
+            raise ValueError(f"no quote of {symbol}: the market is closed")
+        start, end = previous_session(item, session_date(item, now)).bounds(use_rth=True)
+        return {
+            "bid": str(quote.bid),
+            "ask": str(quote.ask),
+            "con_id": item.con_id,
+            "session": [start.isoformat(), end.isoformat()],
+        }
+
+    def do_prepare(self, client_id: int, symbols: list[str], ticks: int, mark: float) -> dict[str, int]:
+        """Encode `ticks` frames for the open lines of a client, round robin; the last one carries the price `mark`."""
+        self._client = client_id
+        lines = [self._request_id(client_id, self._instrument(symbol)) for symbol in symbols]
+        rng = random.Random(SEED)
+        frames = [encode_frame(_tick(lines[i % len(lines)], i // len(lines), rng)) for i in range(ticks - 1)]
+        frames.append(encode_frame(["1", "6", str(lines[0]), str(OPEN), f"{mark}", "0", "1"]))
+        self._flood = b"".join(frames)
+        return {"frames": len(frames), "bytes": len(self._flood)}
+
+    def do_flood(self) -> float:
+        """Write what was prepared; the monotonic time of the first byte."""
+        started = time.monotonic()
+        self._gateway.flood(self._client, self._flood)
+        return started
+
+    def _instrument(self, symbol: str) -> Instrument:
+        book = self._gateway.server._hub.instruments
+        query = ContractQuery(symbol=symbol, sec_type="STK", currency="USD", exchange="SMART")
+        return book.resolve(query)[0]
+
+    def _request_id(self, client_id: int, item: Instrument) -> int:
+        for feed in self._gateway.server._hub.feeds.get(item.con_id, ()):
+            if feed._session.client_id == client_id:
+                return feed._target.request_id
+        raise ValueError(f"client {client_id} has no market data line of {item.symbol}")
+
+
+def _tick(request_id: int, number: int, rng: random.Random) -> list[str]:
+    """One tick of the mix bid, ask, last, volume. No value repeats the one before: nothing can be skipped as old news."""
+    kind = (BID, ASK, LAST, VOLUME)[number % 4]
+    if kind == VOLUME:
+        return ["2", "6", str(request_id), str(VOLUME), str(1_000_000 + number)]
+    price = 100 + (number % 1000) * 0.01 + rng.randrange(3) * 10
+    size = 100 + number % 900
+    return ["1", "6", str(request_id), str(kind), f"{price:.2f}", str(size), "1"]
+
+
+async def main() -> None:
+    """Run until the harness ends."""
+    options = TwsOptions(message_rate_limit=None, history_pacing=False, write_limit=UNSENT_LIMIT)
+    async with PaperGateway(seed=SEED, options=options, behavior=ExchangeBehavior.instant()) as gateway:
+        await serve({"port": gateway.tws_port}, Tools(gateway).handle)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

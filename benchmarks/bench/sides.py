@@ -1,0 +1,124 @@
+"""The two kinds of sides that are measured: a client library as its users use it, and the connector over it.
+
+Only what is needed is imported, when it is needed: a raw side never loads the connector, so its memory is its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ibkr_connector import IBKRConnector
+
+HOST = "127.0.0.1"
+MESSAGES_PER_SECOND = 500
+CANCEL_RESERVE = 100
+"""The connector's pacer is on, at the highest rate its settings allow; the benchmarks stay below it."""
+
+
+class RawSide:
+    """A client library, connected. Its own throttle of 45 messages per second is off."""
+
+    kind = "raw"
+
+    def __init__(self, library: str, port: int, client_id: int) -> None:
+        self.library = library
+        self.port = port
+        self.client_id = client_id
+        self.module: Any = None
+        self.ib: Any = None
+        self.lines: dict[str, Any] = {}
+        self._next_client = itertools.count(client_id * 100)
+
+    async def open(self) -> None:
+        """Import the library inside the running loop, and connect."""
+        self.module = importlib.import_module(self.library)
+        logging.getLogger(self.library).setLevel(logging.CRITICAL)
+        self.ib = await self.connect(self.client_id)
+
+    async def connect(self, client_id: int) -> Any:
+        """A new connection, with the library's own start-up sync."""
+        ib = self.module.IB()
+        ib.client.MaxRequests = 0
+        await ib.connectAsync(HOST, self.port, clientId=client_id)
+        return ib
+
+    def new_client_id(self) -> int:
+        """A client id nobody used."""
+        return next(self._next_client)
+
+    async def stock(self, symbol: str) -> Any:
+        """A qualified contract."""
+        (contract,) = await self.ib.qualifyContractsAsync(self.module.Stock(symbol, "SMART", "USD"))
+        return contract
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self.ib is not None:
+            self.ib.disconnect()
+
+
+class ConnectorSide:
+    """The connector, connected; the caller's event loop is the worker's, on another thread than the session."""
+
+    kind = "connector"
+
+    def __init__(self, library: str, port: int, client_id: int, folder: Path) -> None:
+        self.library = library
+        self.port = port
+        self.client_id = client_id
+        self.folder = folder
+        self._connector: IBKRConnector | None = None
+        self._next_client = itertools.count(client_id * 100)
+        self.lines: dict[str, Any] = {}
+
+    @property
+    def connector(self) -> IBKRConnector:
+        """The connected connector."""
+        if self._connector is None:
+            raise RuntimeError("the side is not open")
+        return self._connector
+
+    async def open(self) -> None:
+        """Make the connector and connect."""
+        logging.getLogger("ibkr_connector").setLevel(logging.CRITICAL)
+        logging.getLogger(self.library).setLevel(logging.CRITICAL)
+        self._connector = self.make(self.client_id, "main")
+        await self._connector.connect()
+
+    def make(self, client_id: int, name: str) -> IBKRConnector:
+        """A connector of its own profile and journal, all gates on; it takes nothing from this machine's settings."""
+        from ibkr_connector import IBKRConnector
+
+        folder = self.folder / name
+        folder.mkdir(parents=True)
+        settings = folder / "empty.ini"
+        settings.touch(mode=0o600)
+        made: IBKRConnector = IBKRConnector(
+            settings,
+            profile=f"bench-{name}",
+            mode="paper",
+            tws_library=self.library,
+            host=HOST,
+            port=self.port,
+            client_id=client_id,
+            state_dir=folder,
+            pacing={"messages_per_second": MESSAGES_PER_SECOND, "cancel_reserve": CANCEL_RESERVE},
+        )
+        return made
+
+    def new_client_id(self) -> int:
+        """A client id nobody used."""
+        return next(self._next_client)
+
+    async def close(self) -> None:
+        """Close the connector."""
+        if self._connector is not None:
+            await self._connector.close()
+
+
+Side = RawSide | ConnectorSide

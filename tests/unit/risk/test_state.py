@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ibkr_connector.risk import TradingControl, TradingRecord, TradingState
+
+AT = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
+
+
+class Disk:
+    def __init__(self, record: Mapping[str, Any] | None = None) -> None:
+        self.record = record
+        self.broken = False
+
+    def load(self) -> Mapping[str, Any] | None:
+        return self.record
+
+    def save(self, record: Mapping[str, Any]) -> None:
+        if self.broken:
+            raise OSError("disk full")
+        self.record = record
+
+
+def state(control: TradingControl) -> TradingState:
+    return control.record.state
+
+
+def test_a_kill_outlives_a_restart_and_ends_only_with_resume() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    assert state(control) is TradingState.ACTIVE
+    control.kill("operator", AT)
+    control = TradingControl(disk.load, disk.save)
+    assert control.record == TradingRecord(TradingState.HALTED, "operator", AT)
+    control.reduce("later", AT)
+    assert state(control) is TradingState.HALTED
+    assert control.resume("checked", AT)
+    assert state(control) is TradingState.ACTIVE
+    assert state(TradingControl(disk.load)) is TradingState.ACTIVE
+
+
+def test_reducing_is_kept_too_and_a_second_reason_does_not_replace_the_first() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.reduce("first", AT)
+    control.reduce("second", AT)
+    assert TradingControl(disk.load).record == TradingRecord(TradingState.REDUCING, "first", AT)
+
+
+def test_without_a_place_to_store_it_works_in_memory() -> None:
+    control = TradingControl()
+    control.reduce("x", AT)
+    control.kill("x", AT)
+    assert state(control) is TradingState.HALTED
+    assert control.resume("x", AT)
+    assert state(control) is TradingState.ACTIVE
+
+
+def test_a_disk_that_fails_stops_no_kill_and_no_reduce_but_every_resume() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    disk.broken = True
+    with pytest.raises(OSError, match="disk full"):
+        control.reduce("r", AT)
+    assert state(control) is TradingState.REDUCING
+    with pytest.raises(OSError, match="disk full"):
+        control.kill("k", AT)
+    assert state(control) is TradingState.HALTED
+    with pytest.raises(OSError, match="disk full"):
+        control.resume("s", AT)
+    assert state(control) is TradingState.HALTED
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {},
+        {"version": 2, "state": "active", "reason": "", "at": None},
+        {"version": 1, "state": "running", "reason": "", "at": None},
+        {"version": 1, "state": "active", "reason": "", "at": 5},
+        5,
+    ],
+)
+def test_a_state_that_cannot_be_read_counts_as_killed(stored: Any) -> None:
+    record = TradingControl(Disk(stored).load).record
+    assert record.state is TradingState.HALTED
+    assert "check the state directory" in record.reason
+
+
+def test_a_state_whose_reading_fails_counts_as_killed() -> None:
+    def load() -> Mapping[str, Any] | None:
+        raise PermissionError("no access")
+
+    assert state(TradingControl(load)) is TradingState.HALTED
+
+
+def test_a_kill_that_comes_while_somebody_resumes_wins() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.kill("first", AT)
+    saving, go_on = threading.Event(), threading.Event()
+
+    def slow_save(record: Mapping[str, Any]) -> None:
+        if record["state"] == "active":
+            saving.set()
+            assert go_on.wait(10)
+        disk.save(record)
+
+    control = TradingControl(disk.load, slow_save)
+    resumed: list[bool] = []
+    resumer = threading.Thread(target=lambda: resumed.append(control.resume("too early", AT)))
+    resumer.start()
+    assert saving.wait(10)
+    killer = threading.Thread(target=lambda: control.kill("second", AT))
+    killer.start()
+    while control.record.reason != "second":  # in memory the kill does not wait for the disk
+        assert killer.is_alive()
+    go_on.set()
+    resumer.join(10)
+    killer.join(10)
+    assert resumed == [False]
+    assert control.record.reason == "second"
+    assert disk.record is not None
+    assert (disk.record["state"], disk.record["reason"]) == ("halted", "second")
