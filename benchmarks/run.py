@@ -26,8 +26,7 @@ from bench.table import Section, as_markdown, as_text, between_markers
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "BENCHMARKS.md"
 
 BENCHMARKS: dict[str, tuple[str, Callable[[harness.Bench], Section]]] = {
-    module.NAME: (module.TITLE, module.run)
-    for module in (memory, connect, orders, bars, ticks, positions, imports)
+    module.NAME: (module.TITLE, module.run) for module in (memory, connect, orders, bars, ticks, positions, imports)
 }
 """In the order they run: memory first, while nothing else has happened."""
 

@@ -13,7 +13,7 @@ async def main() -> None:
         try:
             order = await connector.place_market_order("AAPL", 100, "BUY")
             done = await order.filled(timeout=30)
-        except OrderError as error:  # refused by a limit, rejected, in doubt: the text says what happened and what to do
+        except OrderError as error:  # refused by a limit, rejected, in doubt: the text says what to do
             raise SystemExit(str(error)) from error
         price = done.fills[-1].price
         print(f"bought {done.filled} at {price}")

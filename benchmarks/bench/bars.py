@@ -11,7 +11,7 @@ import time
 from datetime import datetime
 
 from .harness import SYMBOL, Bench
-from .sides import ConnectorSide, RawSide
+from .sides import Commands, ConnectorSide, RawSide
 from .stats import flat, median, percentile, ratio
 from .table import Check, Section, duration
 
@@ -46,7 +46,7 @@ async def connector(side: ConnectorSide, count: int, end: str) -> dict[str, list
     return {"taken": taken, "bars": [float(bars)]}
 
 
-COMMANDS = {"raw.bars": raw, "connector.bars": connector}
+COMMANDS: Commands = {"raw.bars": raw, "connector.bars": connector}
 
 
 def run(bench: Bench) -> Section:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from .harness import Bench
-from .sides import ConnectorSide, RawSide
+from .sides import Commands, ConnectorSide, RawSide
 from .stats import flat, median, ratio
 from .table import Section, duration, times
 
@@ -42,7 +42,7 @@ async def connector(side: ConnectorSide, count: int) -> dict[str, list[float]]:
     return {"taken": taken}
 
 
-COMMANDS = {"raw.connect": raw, "connector.connect": connector}
+COMMANDS: Commands = {"raw.connect": raw, "connector.connect": connector}
 
 
 def run(bench: Bench) -> Section:

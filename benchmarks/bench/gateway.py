@@ -1,6 +1,6 @@
 """The paper gateway in a process of its own, without latencies and limits, and its tool to flood a client with ticks.
 
-    python -m bench.gateway     (run from the folder `benchmarks`; asked by the harness, see `processes`)
+python -m bench.gateway     (run from the folder `benchmarks`; asked by the harness, see `processes`)
 """
 
 from __future__ import annotations
@@ -8,21 +8,41 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from datetime import datetime
 from typing import Any
-
-from .processes import serve
 
 from ibkr_connector.paper import PaperGateway
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
 from ibkr_connector.paper.instruments import ContractQuery, Instrument
+from ibkr_connector.paper.market.base import Bar, BarSize, What
+from ibkr_connector.paper.market.synthetic import SyntheticMarket
 from ibkr_connector.paper.sessions import previous_session, session_date
 from ibkr_connector.paper.tws.framing import encode_frame
 from ibkr_connector.paper.tws.options import TwsOptions
+
+from .processes import serve
 
 SEED = 7
 UNSENT_LIMIT = 512 * 1024 * 1024
 """A flood is written at once: its client needs time to read it."""
 BID, ASK, LAST, VOLUME, OPEN = 1, 2, 4, 8, 14
+
+
+class Remembering(SyntheticMarket):
+    """The synthetic market, with its bars computed once: what is left of an answer is mostly the client's work."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._answers: dict[tuple[object, ...], list[Bar]] = {}
+
+    def bars(
+        self, instrument: Instrument, start: datetime, end: datetime, size: BarSize, what: What, use_rth: bool
+    ) -> list[Bar]:
+        """See `MarketSource.bars`."""
+        key = (instrument.con_id, start, end, size, what, use_rth)
+        if key not in self._answers:
+            self._answers[key] = super().bars(instrument, start, end, size, what, use_rth)
+        return self._answers[key]
 
 
 class Tools:
@@ -81,7 +101,7 @@ class Tools:
 
 
 def _tick(request_id: int, number: int, rng: random.Random) -> list[str]:
-    """One tick of the mix bid, ask, last, volume. No value repeats the one before: nothing can be skipped as old news."""
+    """One tick of the mix bid, ask, last, volume. No value repeats: nothing can be skipped as old news."""
     kind = (BID, ASK, LAST, VOLUME)[number % 4]
     if kind == VOLUME:
         return ["2", "6", str(request_id), str(VOLUME), str(1_000_000 + number)]
@@ -93,7 +113,9 @@ def _tick(request_id: int, number: int, rng: random.Random) -> list[str]:
 async def main() -> None:
     """Run until the harness ends."""
     options = TwsOptions(message_rate_limit=None, history_pacing=False, write_limit=UNSENT_LIMIT)
-    async with PaperGateway(seed=SEED, options=options, behavior=ExchangeBehavior.instant()) as gateway:
+    async with PaperGateway(
+        market=Remembering(SEED), seed=SEED, options=options, behavior=ExchangeBehavior.instant()
+    ) as gateway:
         await serve({"port": gateway.tws_port}, Tools(gateway).handle)
 
 

@@ -15,6 +15,7 @@ TITLE = "Import"
 CASES = (
     ("import ibkr_connector", 0.05, sys.executable),
     ("from ibkr_connector import get_ibkr_connector", 0.15, sys.executable),
+    ("from ibkr_connector import get_ibkr_connector; get_ibkr_connector()", 0.0, sys.executable),
 )
 PROBE = "import time; begun = time.perf_counter()\n{code}\nprint(time.perf_counter() - begun)"
 RAW = "import asyncio; asyncio.set_event_loop(asyncio.new_event_loop())\nimport {library}"

@@ -16,7 +16,7 @@ def describe(folder: Path, command: str, versions: dict[str, str]) -> dict[str, 
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{os.cpu_count()} cores, {cpu_model()}, {memory()} of memory",
-        "system": f"{platform.system()} {platform.release()}; journals on {filesystem(folder)}",
+        "system": f"{platform.system()}, journals on {filesystem(folder)}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "libraries": ", ".join(f"{name} {version}" for name, version in versions.items()) or "none",
         "command": f"`{command}`",

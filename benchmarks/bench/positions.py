@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from .harness import Bench
-from .sides import ConnectorSide, RawSide
+from .sides import Commands, ConnectorSide, RawSide
 from .stats import median, ratio
 from .table import Check, Section, duration, times
 
@@ -81,7 +81,7 @@ async def _nothing() -> None:
     """What is hopped for."""
 
 
-COMMANDS = {"raw.buy": buy, "raw.positions": raw, "connector.positions": connector}
+COMMANDS: Commands = {"raw.buy": buy, "raw.positions": raw, "connector.positions": connector}
 
 
 def run(bench: Bench) -> Section:
@@ -92,10 +92,8 @@ def run(bench: Bench) -> Section:
     found = bench.interleave("positions", rounds, count=count, asked=count // 10)
     section = Section(NAME, TITLE, ["side", "read", "asked anew", "positions"])
     for side, answers in found.items():
-        reads = median([answer["reads"] for answer in answers])
-        refreshes = median([answer["refreshes"] for answer in answers])
-        held = int(answers[-1]["held"][0])
-        section.rows.append([side, duration(reads), duration(refreshes), str(held)])
+        cells = [duration(median([answer[name] for answer in answers])) for name in ("reads", "refreshes")]
+        section.rows.append([side, *cells, str(int(answers[-1]["held"][0]))])
     for library, raw_side, connector_side in bench.pairs():
         raw_reads = [answer["reads"] for answer in found[raw_side]]
         reads = [answer["reads"] for answer in found[connector_side]]

@@ -36,7 +36,7 @@ class Child:
 
     def __init__(self, name: str, command: Sequence[str]) -> None:
         self.name = name
-        self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
             cwd=HERE,
@@ -115,7 +115,7 @@ async def serve(ready: Any, handle: Handler) -> None:
         asked = json.loads(line)
         try:
             _write({"ok": True, "value": await handle(asked["do"], asked["args"])})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told to the harness, which gives up
             traceback.print_exc()
             _write({"ok": False, "error": f"{asked['do']}: {type(error).__name__}: {error}"})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,3 +123,5 @@ class ConnectorSide:
 
 
 Side = RawSide | ConnectorSide
+Commands = dict[str, Callable[..., Awaitable[Any]]]
+"""`kind.command` -> what a worker does for it; the first argument is its side."""

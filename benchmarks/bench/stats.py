@@ -44,7 +44,5 @@ def ratio(side: Rounds, *floor: Rounds) -> Ratio:
     if any(len(part) != len(side) for part in floor):
         raise ValueError("all sides of a ratio need the same number of rounds: they are interleaved")
     whole = median(side) / sum(median(part) for part in floor)
-    each = [
-        statistics.median(side[i]) / sum(statistics.median(part[i]) for part in floor) for i in range(len(side))
-    ]
+    each = [statistics.median(side[i]) / sum(statistics.median(part[i]) for part in floor) for i in range(len(side))]
     return Ratio(whole, min(each), max(each))

@@ -2,8 +2,8 @@
 
 raw: `pendingTickersEvent` on the library's own loop, every tick of every ticker counted. raw, handed over: the same,
 but one row of values per ticker and packet goes to a consumer on another thread, which is what a program has to do that
-must not block the library. connector: `stream_quotes` read with `async for` on an event loop of another thread. Time runs from the
-gateway's first byte to the moment the consumer sees the mark that the last frame carries.
+must not block the library. connector: `stream_quotes` read with `async for` on an event loop of another thread. Time
+runs from the gateway's first byte to the moment the consumer sees the mark that the last frame carries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .harness import Bench
-from .sides import ConnectorSide, RawSide
+from .sides import Commands, ConnectorSide, RawSide
 from .stats import median, ratio
 from .table import Check, Section, plain, times
 
@@ -58,9 +58,14 @@ async def _collect(arrival: Arrival) -> dict[str, float]:
 async def raw_open(side: RawSide, symbols: list[str]) -> None:
     """Subscribe, and wait for a first quote of each."""
     tickers = [side.ib.reqMktData(await side.stock(symbol)) for symbol in symbols]
-    while any(ticker.bid != ticker.bid for ticker in tickers):
-        await asyncio.sleep(0.02)
+    for ticker in tickers:
+        while ticker.bid != ticker.bid:
+            await asyncio.wait_for(_next(ticker.updateEvent), 10)
     side.lines["tickers"] = tickers
+
+
+async def _next(event: Any) -> Any:
+    return await event
 
 
 async def raw_close(side: RawSide) -> None:
@@ -161,7 +166,7 @@ async def connector_collect(side: ConnectorSide) -> dict[str, float]:
     return {**found, "dropped": float(sum(stream.dropped for stream in side.lines["streams"]))}
 
 
-COMMANDS = {
+COMMANDS: Commands = {
     "raw.ticks_open": raw_open,
     "raw.ticks_arm": raw_arm,
     "raw.ticks_collect": raw_collect,
@@ -202,11 +207,14 @@ def run(bench: Bench) -> Section:
         section.checks.append(Check(f"ticks per second on {library}, over raw in its own loop", over, ">=", TARGET))
         beside = ratio(rates[connector_side], rates[f"{raw_side}, handed over"])
         section.notes.append(f"{library}: over raw handed to another thread {times(beside)} times.")
-    section.notes += [
-        f"{len(SYMBOLS)} lines in turn; each tick one frame: bid, ask or last with its size, or the volume.",
-        "Every frame is decoded on all sides. Both the raw event and the connector then tell once per line and packet "
-        "(raw with a list of the ticks in it, the connector with the line's newest values): the items above.",
-    ]
+    section.notes.append(
+        f"{len(SYMBOLS)} lines in turn; each tick one frame: bid, ask or last with its size, or the volume."
+    )
+    section.notes.append(
+        "Every frame is decoded on all sides. Both the raw event and the connector then tell once per line and packet: "
+        "raw with a list of the ticks in it, the connector with the line's newest values, which are the items above. "
+        "Part of the connector's lead is that it makes no object per tick."
+    )
     return section
 
 

@@ -1,6 +1,6 @@
 """One side in a process of its own.
 
-    python -m bench.worker raw ib_insync PORT CLIENT_ID FOLDER     (run from the folder `benchmarks`)
+python -m bench.worker raw ib_insync PORT CLIENT_ID FOLDER     (run from the folder `benchmarks`)
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 from . import bars, connect, machine, memory, orders, positions, ticks
 from .processes import serve
-from .sides import ConnectorSide, RawSide, Side
+from .sides import Commands, ConnectorSide, RawSide, Side
 
-COMMANDS = {
+COMMANDS: Commands = {
     **bars.COMMANDS,
     **connect.COMMANDS,
     **memory.COMMANDS,
@@ -27,9 +27,7 @@ COMMANDS = {
 async def main(kind: str, library: str, port: int, client_id: int, folder: Path) -> None:
     """Connect, and do what is asked."""
     before = machine.resident_bytes()
-    side: Side = (
-        RawSide(library, port, client_id) if kind == "raw" else ConnectorSide(library, port, client_id, folder)
-    )
+    side: Side = RawSide(library, port, client_id) if kind == "raw" else ConnectorSide(library, port, client_id, folder)
 
     async def handle(command: str, args: dict[str, Any]) -> Any:
         return await COMMANDS[f"{kind}.{command}"](side, **args)

@@ -62,6 +62,7 @@ class House:
         self.bus = EventBus()
         self.thread = SessionThread(f"ibkr-{profile}")
         self.closed = False
+        self._warming: asyncio.Task[None] | None = None
         self._allow_live = allow_live
         self._password = Secret(settings.connection.password.get_secret_value())
         connection = settings.connection
@@ -154,6 +155,8 @@ class House:
         await asyncio.to_thread(self.bus.close)
 
     async def _close_rooms(self) -> None:
+        if self._warming is not None:
+            await asyncio.gather(self._warming, return_exceptions=True)
         self.hub.close()
         self.portfolio.close()
         await self.manager.close()
@@ -196,6 +199,8 @@ class House:
     async def _arm(self, info: ConnectInfo) -> None:
         del info
         self._observe_account()
+        if self._warming is None:
+            self._warming = asyncio.create_task(self.feed.warm(), name="ibkr-warm")
 
     async def _resubscribe(self, info: ConnectInfo) -> None:
         del info

@@ -31,6 +31,7 @@ _QUOTE_MAX_AGE_S = 10.0
 _QUOTE_SHARE = 0.5
 """Share of the order's deadline that waiting for a quote may take."""
 _CALENDAR_DAYS = 7
+_USUAL_CALENDAR = "XNYS"
 
 
 class GateFeed:
@@ -86,18 +87,24 @@ class GateFeed:
         except MarketDataError as error:
             _log.info("no quote for the gates", symbol=details.contract.symbol, error=error.message)
 
+    async def warm(self) -> None:
+        """Load the calendar that most orders need (importing it takes half a second) before the first order does."""
+        if self._limits.check_market_hours:
+            await self._sessions(_USUAL_CALENDAR)
+
     async def _calendar(self, details: ContractDetails) -> Sessions | None:
         name = calendar_name(details.contract)
-        if not name:
-            return None
+        return await self._sessions(name) if name else None
+
+    async def _sessions(self, name: str) -> Sessions | None:
         day = self.session.broker_now().date()
         key = (name, day)
         if key not in self._calendars:
             loop = asyncio.get_running_loop()
             try:
                 self._calendars[key] = await loop.run_in_executor(None, calendar_sessions, name, day, _CALENDAR_DAYS)
-            except (ValueError, ImportError) as error:  # a calendar we do not have: the broker's hours stand alone
-                _log.warning("no exchange calendar", name=name, error=str(error))
+            except Exception as error:  # noqa: BLE001 - a second opinion that cannot be had: the broker's hours stand alone
+                _log.warning("no exchange calendar", name=name, error=repr(error))
                 self._calendars[key] = None
         return self._calendars[key]
 

@@ -72,7 +72,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Forget every rule."""
-        never: Rule = lambda _: False  # noqa: E731
+        never: Rule = lambda _: False
         self.swallow_requests = self.swallow_answers = self.cut_after_request = self.cut_before_request = never
         self.refuse = False
 

@@ -30,11 +30,8 @@ class Output:
 
     def __init__(self, *, json_only: bool) -> None:
         self.json_only = json_only
-        self.console = Console(highlight=False)
-        if not self.console.is_terminal:
-            # A file or a pipe has no edge: nothing is folded or cut there.
-            self.console = Console(highlight=False, width=_NO_EDGE)
-        self.errors = Console(stderr=True, highlight=False)
+        self.console = _console(stderr=False)
+        self.errors = _console(stderr=True)
 
     # --- results ---------------------------------------------------------------------------------------------------
 
@@ -85,7 +82,8 @@ class Output:
         details = _details(error)
         if details:
             body.append("\n" + details, style="dim")
-        self.errors.print(Panel(body, title=f"{type(error).__name__}{number}", title_align="left", border_style="red"))
+        title = f"{type(error).__name__}{number}"
+        self.errors.print(Panel(body, title=title, title_align="left", border_style="red", expand=False))
         return code
 
     def refused(self, kind: str, message: str, remedy: str, code: ExitCode) -> ExitCode:
@@ -96,6 +94,12 @@ class Output:
             text = Text.assemble(("Error: ", "bold red"), message.rstrip(), " ", (remedy, "bold"))
             self.errors.print(text, soft_wrap=True)
         return code
+
+
+def _console(*, stderr: bool) -> Console:
+    found = Console(stderr=stderr, highlight=False)
+    # A file or a pipe has no edge: nothing is folded or cut there.
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=_NO_EDGE)
 
 
 _SHOWN_CONTEXT = ("field", "value", "legal", "origin", "suggestion", "order_ref", "pid", "path", "retry_after", "gates")

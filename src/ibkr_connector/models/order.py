@@ -236,11 +236,17 @@ def _validation_error(error: ValidationError, values: dict[str, Any]) -> OrderVa
     first = error.errors()[0]
     where = [str(part) for part in first["loc"]]
     reason = str(first["msg"]).removeprefix("Value error, ")
-    field = where[0] if where else next((name for name in OrderRequest.model_fields if name in reason), "order")
+    field = where[0] if where else _first_named(reason)
     legal = _LEGAL.get(field, reason)
     shown = values.get(field)
     message = f"{field}={shown!r}: {reason}." + (f" Legal: {legal}." if field in _LEGAL else "")
     return OrderValidationError(message, field=field, value=repr(shown), legal=legal)
+
+
+def _first_named(reason: str) -> str:
+    """The field that a sentence about the order names first."""
+    places = {name: reason.find(name) for name in OrderRequest.model_fields if name in reason}
+    return min(places, key=lambda name: places[name], default="order")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

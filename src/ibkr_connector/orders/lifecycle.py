@@ -480,7 +480,7 @@ class Step:
         record = self.record
         if (ended := record.ended) is not None:
             overtaken = ended.state in (OrderState.CANCELLED, OrderState.EXPIRED)
-            if overtaken and not record.is_forked and record.filled >= record.terms.quantity:
+            if overtaken and not record.is_forked and record.filled >= record.wanted:
                 self.emit(Filled(at=self.ctx.now))
             return
         branches = list(record.branches.values())
@@ -489,7 +489,7 @@ class Step:
         for operation in sorted(record.doubts):
             self.settle(operation, SettledHow.ENDED, "the order ended")
         finals = [branch for branch in branches if branch.final not in (None, OrderState.FILLED)]
-        if record.filled >= record.terms.quantity or not finals:
+        if record.filled >= record.wanted or not finals:
             self.emit(Filled(at=self.ctx.now))
         else:
             last = finals[0]

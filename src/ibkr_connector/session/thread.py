@@ -13,6 +13,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ibkr_connector.errors import ConnectorClosed, SyncCallFromSession
@@ -20,6 +21,8 @@ from ibkr_connector.logs import get_logger
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
+_WORKERS = 4
+"""Threads for the little that blocks: opening the journal, loading a calendar."""
 
 
 class SessionThread:
@@ -67,6 +70,7 @@ class SessionThread:
     def _main(self, ready: threading.Event) -> None:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
+        loop.set_default_executor(ThreadPoolExecutor(_WORKERS, thread_name_prefix="ibkr"))
         self._loop = loop
         loop.call_soon(ready.set)
         try:
@@ -75,6 +79,7 @@ class SessionThread:
             with contextlib.suppress(RuntimeError):
                 loop.run_until_complete(_cancel_leftovers())
                 loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.run_until_complete(loop.shutdown_default_executor())
             asyncio.set_event_loop(None)
             loop.close()
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.connector import ACCOUNT, FAST, MakeConnector
-from support.proxy import Proxy
 
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.paper import ExchangeBehavior, PaperGateway
+from support.connector import ACCOUNT, FAST, MakeConnector
+from support.proxy import Proxy
+
 
 @pytest.fixture
 def behavior() -> ExchangeBehavior:
@@ -65,4 +66,3 @@ async def connector(gateway: PaperGateway, make: MakeConnector) -> IBKRConnector
     made = make(gateway.tws_port)
     await made.connect()
     return made
-

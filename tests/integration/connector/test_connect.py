@@ -6,8 +6,6 @@ import asyncio
 import threading
 
 import pytest
-from support.connector import ACCOUNT, MakeConnector, link_reaches
-from support.proxy import Proxy, is_kind
 
 from ibkr_connector import get_ibkr_connector
 from ibkr_connector.connector import IBKRConnector
@@ -25,6 +23,8 @@ from ibkr_connector.errors import (
     SyncCallFromSession,
 )
 from ibkr_connector.paper import PaperGateway
+from support.connector import ACCOUNT, MakeConnector, link_reaches
+from support.proxy import Proxy, is_kind
 
 SECONDS = 20.0
 
@@ -127,9 +127,7 @@ class TestLiveAccounts:
             make(7496, mode="live", allow_live=True)
 
 
-async def test_lost_connection_is_made_again_and_the_account_is_read_anew(
-    proxy: Proxy, make: MakeConnector
-) -> None:
+async def test_lost_connection_is_made_again_and_the_account_is_read_anew(proxy: Proxy, make: MakeConnector) -> None:
     connector = make(proxy.port)
     await connector.connect()
     async with link_reaches(connector, "reconnecting"):

@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.connector import MakeConnector, link_reaches
-from support.proxy import PLACE_ORDER, Proxy, is_kind
 
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import CancelInDoubt, OrderInDoubt, OrderNotSent
 from ibkr_connector.models.order import OrderSnapshot, OrderState
 from ibkr_connector.paper import PaperGateway
+from support.connector import MakeConnector, link_reaches
+from support.proxy import PLACE_ORDER, Proxy, is_kind
 
 SECONDS = 20.0
 ANSWERS_ABOUT_ORDERS = is_kind("3", "5", "11", "59")

@@ -6,7 +6,6 @@ import asyncio
 from decimal import Decimal
 
 import pytest
-from support.connector import MakeConnector
 
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import (
@@ -20,6 +19,7 @@ from ibkr_connector.errors import (
 )
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.paper import PaperGateway
+from support.connector import MakeConnector
 
 
 def placed(gateway: PaperGateway, ref: str) -> int:
@@ -187,11 +187,9 @@ async def test_ioc_that_cannot_fill_ends_cancelled_and_filled_raises(connector: 
 
 async def test_updates_stream_tells_every_step_up_to_the_end(connector: IBKRConnector) -> None:
     order = await connector.place_limit_order("AAPL", 10, "BUY", 150)
-    seen: list[OrderState] = []
     async with order.updates() as updates:
         cancelling = asyncio.create_task(order.cancel())
-        async for snapshot in updates:
-            seen.append(snapshot.state)
+        seen = [snapshot.state async for snapshot in updates]
         await cancelling
     assert seen[0] is OrderState.WORKING
     assert seen[-1] is OrderState.CANCELLED

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from decimal import Decimal
 
 import pytest
-from support.connector import MakeConnector
 
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import OrderError, OrderNotSent, RiskRejected
 from ibkr_connector.paper import PaperGateway
+from support.connector import MakeConnector
+from support.threads import in_thread
 
 LIMITS = {"max_order_size": 500, "max_order_value": 60_000, "max_position_size": 1000, "daily_loss_limit": 100_000}
 
@@ -131,11 +131,8 @@ async def test_fifty_callers_from_many_loops_and_threads_cannot_pass_one_limit(
 
         outcomes.extend(asyncio.run(several()))
 
-    threads = [threading.Thread(target=run, args=(range(start, start + 10),)) for start in range(0, 50, 10)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        await asyncio.sleep(0.01)
+    starts = range(0, 50, 10)
+    await asyncio.gather(*(in_thread(lambda start=start: run(range(start, start + 10))) for start in starts))  # type: ignore[misc]
     assert len(outcomes) == 50
     assert outcomes.count("filled") >= 22
     position, working = Decimal(0), {"BUY": Decimal(0), "SELL": Decimal(0)}
@@ -147,7 +144,7 @@ async def test_fifty_callers_from_many_loops_and_threads_cannot_pass_one_limit(
             side = "BUY" if entry.fields["side"] == "BOT" else "SELL"
             working[side] -= Decimal(str(quantity))
             position += Decimal(str(quantity)) * (1 if side == "BUY" else -1)
-        assert -1000 <= position - working["SELL"], entry
+        assert position - working["SELL"] >= -1000, entry
         assert position + working["BUY"] <= 1000, entry
     held = {p.contract.symbol: p.quantity for p in await limited.get_positions(refresh=True)}
     assert held.get("AAPL", Decimal(0)) == position

@@ -141,5 +141,5 @@ async def ib(connect: Connect) -> Any:
 async def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
     """Wait until a condition holds; TimeoutError after so many seconds."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in a library that tells nobody
             await asyncio.sleep(0.005)

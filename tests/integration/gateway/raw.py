@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -82,10 +83,8 @@ class RawClient:
     async def close(self) -> None:
         """Hang up."""
         self._writer.close()
-        try:
+        with contextlib.suppress(ConnectionError):  # the gateway was quicker
             await self._writer.wait_closed()
-        except ConnectionError:
-            pass  # the gateway was quicker
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,22 +101,25 @@ def pack(fields: Sequence[str] | Iterable[str]) -> bytes:
 
 # placeOrder as a client of server version 178 writes an order without any of the optional blocks.
 _ORDER_178 = (
-    "orderId= conId=0 symbol= secType=STK expiry= strike=0.0 right= multiplier= exchange=SMART primaryExchange= "
-    "currency=USD localSymbol= tradingClass= secIdType= secId= action= quantity= orderType= lmtPrice= auxPrice= tif=DAY "
-    "ocaGroup= account= openClose= origin=0 orderRef= transmit=1 parentId=0 blockOrder=0 sweepToFill=0 displaySize=0 "
-    "triggerMethod=0 outsideRth=0 hidden=0 sharesAllocation= discretionaryAmt=0.0 goodAfterTime= goodTillDate= faGroup= "
-    "faMethod= faPercentage= modelCode= shortSaleSlot=0 designatedLocation= exemptCode=-1 ocaType=0 rule80A= "
-    "settlingFirm= allOrNone=0 minQty= percentOffset= eTradeOnly=0 firmQuoteOnly=0 nbboPriceCap= auctionStrategy=0 "
-    "startingPrice= stockRefPrice= delta= stockRangeLower= stockRangeUpper= overridePercentageConstraints=0 volatility= "
-    "volatilityType= deltaNeutralOrderType= deltaNeutralAuxPrice= continuousUpdate=0 referencePriceType= "
-    "trailStopPrice= trailingPercent= scaleInitLevelSize= scaleSubsLevelSize= scalePriceIncrement= scaleTable= "
-    "activeStartTime= activeStopTime= hedgeType= optOutSmartRouting=0 clearingAccount= clearingIntent= notHeld=0 "
+    "orderId= conId=0 symbol= secType=STK expiry= strike=0.0 right= multiplier= exchange=SMART "
+    "primaryExchange= currency=USD localSymbol= tradingClass= secIdType= secId= action= quantity= "
+    "orderType= lmtPrice= auxPrice= tif=DAY ocaGroup= account= openClose= origin=0 orderRef= transmit=1 "
+    "parentId=0 blockOrder=0 sweepToFill=0 displaySize=0 triggerMethod=0 outsideRth=0 hidden=0 "
+    "sharesAllocation= discretionaryAmt=0.0 goodAfterTime= goodTillDate= faGroup= faMethod= faPercentage= "
+    "modelCode= shortSaleSlot=0 designatedLocation= exemptCode=-1 ocaType=0 rule80A= settlingFirm= "
+    "allOrNone=0 minQty= percentOffset= eTradeOnly=0 firmQuoteOnly=0 nbboPriceCap= auctionStrategy=0 "
+    "startingPrice= stockRefPrice= delta= stockRangeLower= stockRangeUpper= "
+    "overridePercentageConstraints=0 volatility= volatilityType= deltaNeutralOrderType= "
+    "deltaNeutralAuxPrice= continuousUpdate=0 referencePriceType= trailStopPrice= trailingPercent= "
+    "scaleInitLevelSize= scaleSubsLevelSize= scalePriceIncrement= scaleTable= activeStartTime= "
+    "activeStopTime= hedgeType= optOutSmartRouting=0 clearingAccount= clearingIntent= notHeld=0 "
     "deltaNeutralContract=0 algoStrategy= algoId= whatIf=0 orderMiscOptions= solicited=0 randomizeSize=0 "
     "randomizePrice=0 nConditions=0 adjustedOrderType= triggerPrice= lmtPriceOffset= adjustedStopPrice= "
-    "adjustedStopLimitPrice= adjustedTrailingAmount= adjustableTrailingUnit=0 extOperator= softDollarTierName= "
-    "softDollarTierValue= cashQty= mifid2DecisionMaker= mifid2DecisionAlgo= mifid2ExecutionTrader= "
-    "mifid2ExecutionAlgo= dontUseAutoPriceForHedge=0 isOmsContainer=0 discretionaryUpToLimitPrice=0 "
-    "usePriceMgmtAlgo=0 duration= postToAts= autoCancelParent=0 advancedErrorOverride= manualOrderTime="
+    "adjustedStopLimitPrice= adjustedTrailingAmount= adjustableTrailingUnit=0 extOperator= "
+    "softDollarTierName= softDollarTierValue= cashQty= mifid2DecisionMaker= mifid2DecisionAlgo= "
+    "mifid2ExecutionTrader= mifid2ExecutionAlgo= dontUseAutoPriceForHedge=0 isOmsContainer=0 "
+    "discretionaryUpToLimitPrice=0 usePriceMgmtAlgo=0 duration= postToAts= autoCancelParent=0 "
+    "advancedErrorOverride= manualOrderTime="
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -99,7 +100,9 @@ async def test_a_refused_history_request_ends_with_the_gateways_words(ib: Any, t
     errors: list[tuple[int, str]] = []
     ib.errorEvent += lambda request_id, code, text, contract: errors.append((code, text))
     pending = asyncio.ensure_future(
-        ib.reqHistoricalDataAsync(tws.Stock("AAPL", "SMART", "USD"), "", "1 D", "7 mins", "TRADES", useRTH=True, timeout=1)
+        ib.reqHistoricalDataAsync(
+            tws.Stock("AAPL", "SMART", "USD"), "", "1 D", "7 mins", "TRADES", useRTH=True, timeout=1
+        )
     )
     await until(lambda: errors)
     assert errors[0][0] == 321
@@ -125,7 +128,11 @@ async def test_history_that_is_kept_up_to_date_grows_and_ends_with_162(
     ib.cancelHistoricalData(bars)
     await until(lambda: errors)
     assert errors == [
-        (bars.reqId, 162, f"Historical Market Data Service error message:API historical data query cancelled: {bars.reqId}")
+        (
+            bars.reqId,
+            162,
+            f"Historical Market Data Service error message:API historical data query cancelled: {bars.reqId}",
+        )
     ]
 
 
@@ -166,21 +173,17 @@ async def test_a_snapshot_has_both_sides_and_ends(ib: Any, tws: ModuleType) -> N
     assert 0 < euro.bid < euro.ask < 10
 
 
-async def test_real_time_bars_arrive_every_five_market_seconds(
-    ib: Any, tws: ModuleType, gateway: PaperGateway
-) -> None:
+async def test_real_time_bars_arrive_every_five_market_seconds(ib: Any, tws: ModuleType, gateway: PaperGateway) -> None:
     bars = ib.reqRealTimeBars(tws.Stock("SPY", "SMART", "USD"), 5, "TRADES", False)
     await ib.reqCurrentTimeAsync()  # the gateway has read the request before this one
     gateway.jump(gateway.clock.now() + timedelta(seconds=21))
     await until(lambda: len(bars) >= 3)
     assert {(bar.time.timestamp() % 5) for bar in bars} == {0}
-    assert {(after.time - before.time).total_seconds() for before, after in zip(bars, bars[1:], strict=False)} == {5}
+    assert {(after.time - before.time).total_seconds() for before, after in pairwise(bars)} == {5}
     ib.cancelRealTimeBars(bars)
 
 
-async def test_a_market_order_fills_and_everything_agrees(
-    ib: Any, tws: ModuleType, gateway: PaperGateway
-) -> None:
+async def test_a_market_order_fills_and_everything_agrees(ib: Any, tws: ModuleType, gateway: PaperGateway) -> None:
     trade = ib.placeOrder(tws.Stock("AAPL", "SMART", "USD"), tws.MarketOrder("BUY", 100, orderRef="ref-1"))
     await until(lambda: trade.isDone() and trade.fills and trade.fills[0].commissionReport.execId)
     assert trade.orderStatus.status == "Filled"
@@ -348,7 +351,10 @@ async def test_small_requests_are_answered(ib: Any) -> None:
         (10092, lambda ib, c: ib.client.reqMktDepth(777, c, 5, False, [])),
         (430, lambda ib, c: ib.client.reqFundamentalData(777, c, "ReportSnapshot", [])),
         (10189, lambda ib, c: ib.client.reqTickByTickData(777, c, "Last", 0, False)),
-        (10187, lambda ib, c: ib.client.reqHistoricalTicks(777, c, "20260101-00:00:00", "", 10, "TRADES", 1, False, [])),
+        (
+            10187,
+            lambda ib, c: ib.client.reqHistoricalTicks(777, c, "20260101-00:00:00", "", 10, "TRADES", 1, False, []),
+        ),
         (10276, lambda ib, c: ib.client.reqWshMetaData(777)),
         (10276, lambda ib, c: ib.client.reqNewsArticle(777, "BRFG", "BRFG$1", [])),
         (10276, lambda ib, c: ib.client.reqHistoricalNews(777, 265598, "BRFG", "", "", 10, [])),
@@ -359,9 +365,7 @@ async def test_small_requests_are_answered(ib: Any) -> None:
         (366, lambda ib, c: ib.client.cancelHistoricalData(777)),
     ],
 )
-async def test_what_is_not_served_gets_ibkrs_own_error(
-    ib: Any, tws: ModuleType, code: int, ask: Any
-) -> None:
+async def test_what_is_not_served_gets_ibkrs_own_error(ib: Any, tws: ModuleType, code: int, ask: Any) -> None:
     errors: list[tuple[int, int]] = []
     ib.errorEvent += lambda request_id, code, text, contract: errors.append((request_id, code))
     ask(ib, tws.Stock("AAPL", "SMART", "USD"))

@@ -107,7 +107,10 @@ async def test_the_thirty_third_client_is_refused(gateway: PaperGateway) -> None
     ],
 )
 async def test_strangers_are_dropped_and_clients_stay(gateway: PaperGateway, data: bytes) -> None:
-    async with await RawClient.connect(gateway.tws_port, 1) as client, await RawClient.open(gateway.tws_port) as stranger:
+    async with (
+        await RawClient.connect(gateway.tws_port, 1) as client,
+        await RawClient.open(gateway.tws_port) as stranger,
+    ):
         stranger.write(data)
         assert await stranger.closed() == []
         client.send(*TIME)
@@ -124,7 +127,10 @@ async def test_a_silent_stranger_is_dropped_in_time(gateway: PaperGateway) -> No
     "data", [struct.pack(">I", 0), struct.pack(">I", 20 * 1024 * 1024), struct.pack(">I", 3) + b"abc"]
 )
 async def test_a_client_that_loses_the_framing_is_dropped(gateway: PaperGateway, data: bytes) -> None:
-    async with await RawClient.connect(gateway.tws_port, 1) as client, await RawClient.connect(gateway.tws_port, 2) as other:
+    async with (
+        await RawClient.connect(gateway.tws_port, 1) as client,
+        await RawClient.connect(gateway.tws_port, 2) as other,
+    ):
         client.write(data)
         assert await client.closed() == []
         other.send(*TIME)
@@ -191,7 +197,10 @@ async def test_a_client_that_asks_for_pacing_is_paced_instead_of_refused(gateway
 
 @pytest.mark.parametrize("options", [TwsOptions(message_rate_limit=None)])
 async def test_a_flood_of_one_client_leaves_the_others_their_turn(gateway: PaperGateway) -> None:
-    async with await RawClient.connect(gateway.tws_port, 1) as noisy, await RawClient.connect(gateway.tws_port, 2) as quiet:
+    async with (
+        await RawClient.connect(gateway.tws_port, 1) as noisy,
+        await RawClient.connect(gateway.tws_port, 2) as quiet,
+    ):
         noisy.write(pack(TIME) * 20_000)
         quiet.send(*TIME)
         assert (await quiet.receive())[0] == "49"

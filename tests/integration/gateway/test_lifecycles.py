@@ -290,7 +290,27 @@ async def test_real_time_bars_without_permission_are_refused_in_the_recorded_wor
     path = shared_dir / "fixtures" / "tws" / "transcripts" / "realtime_bars_api_error.txt"
     [[step]] = connections(path)
     async with await RawClient.connect(gateway.tws_port, 1) as client:
-        client.send("50", "3", "7", "265598", "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", "", "5", "TRADES", "1", "")
+        client.send(
+            "50",
+            "3",
+            "7",
+            "265598",
+            "AAPL",
+            "STK",
+            "",
+            "0.0",
+            "",
+            "",
+            "SMART",
+            "",
+            "USD",
+            "",
+            "",
+            "5",
+            "TRADES",
+            "1",
+            "",
+        )
         [(_, expected)] = step.answers
         assert is_error(await client.receive(), expected | {"req_id": 7})
 

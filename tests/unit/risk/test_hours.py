@@ -222,9 +222,7 @@ def test_both_sources_agreeing_or_not_is_told() -> None:
 def test_the_calendar_speaks_where_ibkrs_text_ends_and_nobody_where_both_do() -> None:
     calendar = calendar_sessions("XNYS", date(2026, 12, 1))
     hours = MarketHours(trading=TRADING, liquid=LIQUID, calendar=calendar)
-    assert hours.at(LATER, outside_rth=False) == HoursVerdict(
-        True, "exchange_calendars", utc("2026-12-04T14:30:00")
-    )
+    assert hours.at(LATER, outside_rth=False) == HoursVerdict(True, "exchange_calendars", utc("2026-12-04T14:30:00"))
     assert hours.at(utc("2027-06-01T15:00:00"), outside_rth=False) == HoursVerdict(None, "none")
     assert MarketHours(trading=TRADING, liquid=LIQUID).at(LATER, outside_rth=False).open is None
     assert MarketHours().at(MORNING, outside_rth=True) == HoursVerdict(None, "none")

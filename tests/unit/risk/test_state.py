@@ -119,6 +119,7 @@ def test_a_kill_that_comes_while_somebody_resumes_wins() -> None:
     killer = threading.Thread(target=lambda: control.kill("second", AT))
     killer.start()
     while control.record.reason != "second":  # in memory the kill does not wait for the disk
+        killer.join(0.01)
         assert killer.is_alive()
     go_on.set()
     resumer.join(10)

@@ -31,7 +31,11 @@ def paper(ctx: typer.Context) -> None:
     """Run a paper gateway until Ctrl-C: a market, an exchange and TWS's protocol on a socket."""
     from ibkr_connector.paper.main import main
 
-    raise typer.Exit(main(ctx.args))
+    try:
+        code = main(ctx.args)
+    except SystemExit as ended:  # its parser's way to end: help, or an option that makes no sense
+        code = ended.code if isinstance(ended.code, int) else 0
+    raise typer.Exit(code)
 
 
 def init(

@@ -169,9 +169,7 @@ class Lifecycle:
         return self.check_margin(order, order.remaining)
 
     def check_margin(self, order: Order, quantity: Decimal) -> Refusal | None:
-        """Whether `quantity` more of this order fits in the account. Children only close what their parent opened."""
-        if order.parent is not None:
-            return None
+        """Whether `quantity` more of this order fits in the account."""
         core, ticket = self.core, order.ticket
         account = core.accounts[ticket.account]
         price = core.price(ticket.instrument, ticket.limit_price)
@@ -267,7 +265,6 @@ class Lifecycle:
             return
         child.parent = None
         child.amend(quantity=keep)
-        child.initial_quantity = keep
         self.reckon(child)
         self.core.report.order(child)
 
@@ -302,10 +299,10 @@ class Lifecycle:
         self.core.report.order(order)
 
     def wake_child(self, order: Order) -> None:
-        """A parent has filled: its child starts to work, or works for more."""
+        """A parent has filled: its child starts to work, or works for more. A resting child keeps its place."""
         if order.stage is Stage.WAITING_PARENT:
             self.activate(order)
-        elif order.stage is Stage.WORKING and not order.is_waiting_trigger:
+        elif order.stage is Stage.WORKING and not order.is_waiting_trigger and order.rest_key is None:
             book = self.book(order.ticket.instrument)
             book.remove(order)
             book.arrive(order, self.core.now)

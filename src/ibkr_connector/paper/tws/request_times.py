@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 from .wire import HOME_ZONE
 
 _UTC_FORM: Final = re.compile(r"([0-9]{8})-([0-9]{1,2}):([0-9]{2}):([0-9]{2})")
-_ZONED_FORM: Final = re.compile(r"(?:([0-9]{8})\s+)?([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?(?:\s+([^0-9\s].*))?")
+_ZONED_FORM: Final = re.compile(
+    r"(?:([0-9]{8})\s+)?([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?(?:\s+([^0-9\s].*))?"
+)
 
 
 @dataclass(frozen=True, slots=True)

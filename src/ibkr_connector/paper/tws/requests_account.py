@@ -306,7 +306,6 @@ class AccountDesk:
         self._flush_handle = None
         session = self._session
         dirty, self._dirty = self._dirty, {}
-        views = {(view.account, view.instrument.con_id): view for view in session.hub.exchange.positions(None)}
         told_updates = False
         for (account, con_id), instrument in dirty.items():
             view = session.hub.exchange.pnl_single(account, con_id) or _no_position(account, instrument)

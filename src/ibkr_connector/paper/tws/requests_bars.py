@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from .. import sessions
 from ..instruments import Instrument
-from ..market.base import What
+from ..market.base import Bar, What
 from . import history, layouts_market as layout, texts
 from .contracts import WireContract, read_contract, read_legs
 from .fields import Cursor
 from .history import BadRequest, HistoryQuery, HistoryRequest
+from .history_job import HistoryJob
 from .live_bars import BarStream, RealTimeBars, UpdatedHistory
 from .pacing import HistoryKey
 from .routes import Refusal, Route, Routes
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 _REAL_TIME: Final[dict[str, What]] = {"TRADES": "TRADES", "MIDPOINT": "MIDPOINT", "BID": "BID", "ASK": "ASK"}
+MAX_QUERIES: Final = 50
+"""Historical queries one client may have open at once, as in TWS."""
 _HEADS: Final[dict[str, What]] = {**_REAL_TIME, "BID_ASK": "BID_ASK", "ADJUSTED_LAST": "ADJUSTED_LAST"}
 
 
@@ -29,6 +33,8 @@ class BarDesk:
         self._session = session
         self._streams: dict[int, BarStream] = {}
         """History kept up to date, and real-time bars, by request id."""
+        self._jobs: dict[int, HistoryJob] = {}
+        """Historical queries at work, by request id."""
 
     def routes(self) -> Routes:
         """The requests answered here."""
@@ -42,7 +48,10 @@ class BarDesk:
         }
 
     def close(self) -> None:
-        """End every stream."""
+        """End every stream and query."""
+        for job in self._jobs.values():
+            job.cancel()
+        self._jobs.clear()
         for stream in self._streams.values():
             stream.close()
         self._streams.clear()
@@ -58,8 +67,10 @@ class BarDesk:
         session = self._session
         request = _read_history(cursor)
         request_id = request.request_id
-        if request_id in self._streams:
+        if request_id in self._streams or request_id in self._jobs:
             raise Refusal(request_id, texts.DUPLICATE_HISTORY)
+        if len(self._jobs) >= MAX_QUERIES:
+            raise Refusal(request_id, texts.TOO_MANY_QUERIES)
         now = session.hub.clock.now()
         try:
             query = history.check(request, now)
@@ -95,20 +106,37 @@ class BarDesk:
             raise Refusal(request_id, texts.history_service(texts.PACING_VIOLATION))
 
     def _bars(self, request: HistoryRequest, query: HistoryQuery, what: What, item: Instrument) -> None:
-        session = self._session
-        start, end = history.window(query, item, session.hub.clock.now(), use_rth=request.use_rth)
-        bars = session.hub.market.bars(item, start, end, query.size, what, request.use_rth)
+        hub = self._session.hub
+        span = history.window(query, item, hub.clock.now(), use_rth=request.use_rth)
+
+        def done(bars: list[Bar]) -> None:
+            self._jobs.pop(request.request_id, None)
+            self._answer(request, query, what, item, span, bars)
+
+        job = HistoryJob(hub, item, span, query.size, what, use_rth=request.use_rth, done=done)
+        self._jobs[request.request_id] = job
+        job.run()
+
+    def _answer(
+        self,
+        request: HistoryRequest,
+        query: HistoryQuery,
+        what: What,
+        item: Instrument,
+        span: tuple[datetime, datetime],
+        bars: list[Bar],
+    ) -> None:
+        session, request_id = self._session, request.request_id
         if not bars:
-            raise Refusal(
-                request.request_id,
-                history.no_data(item.symbol, request.contract.exchange or item.exchange, what),
-            )
+            venue = request.contract.exchange or item.exchange
+            session.error(request_id, history.no_data(item.symbol, venue, what))
+            return
         session.send(
             layout.historical_data(
                 session.version,
-                request.request_id,
-                layout.history_edge(session.version, start, item),
-                layout.history_edge(session.version, end, item),
+                request_id,
+                layout.history_edge(session.version, span[0], item),
+                layout.history_edge(session.version, span[1], item),
                 bars,
                 intraday=query.is_intraday,
                 format_date=request.format_date,
@@ -116,9 +144,9 @@ class BarDesk:
             )
         )
         if request.keep_up_to_date:
-            self._streams[request.request_id] = UpdatedHistory(
+            self._streams[request_id] = UpdatedHistory(
                 session,
-                request.request_id,
+                request_id,
                 item,
                 query.size,
                 what,
@@ -136,10 +164,13 @@ class BarDesk:
         cursor.skip("version")
         request_id = cursor.request_id()
         cursor.end()
-        stream = self._streams.get(request_id)
-        if not isinstance(stream, UpdatedHistory):
+        job = self._jobs.pop(request_id, None)
+        if job is not None:
+            job.cancel()
+        elif isinstance(self._streams.get(request_id), UpdatedHistory):
+            self._end_stream(request_id)
+        else:
             raise Refusal(request_id, texts.unknown_history(request_id))
-        self._end_stream(request_id)
         cause = f"API historical data query cancelled: {request_id}"
         self._session.error(request_id, texts.history_service(cause))
 
@@ -155,7 +186,7 @@ class BarDesk:
         use_rth = cursor.flag("useRTH")
         cursor.skip("realTimeBarsOptions")
         cursor.end()
-        if request_id in self._streams:
+        if request_id in self._streams or request_id in self._jobs:
             raise Refusal(request_id, texts.DUPLICATE_TICKER)
         if what not in _REAL_TIME:
             raise Refusal(request_id, texts.invalid(f"Invalid source price '{what}'", "b1"))

@@ -214,4 +214,4 @@ def test_a_portfolio_line_holds_its_value() -> None:
 
 def test_a_status_has_zero_for_what_is_not_told() -> None:
     seen = convert.order_status(5, "Submitted", 0.0, convert.UNSET, 0.0, 9, 0, 3, "")
-    assert (seen.remaining, seen.filled, seen.status) == (0, 0, "Submitted")
+    assert (seen.remaining, seen.filled, seen.status) == (Decimal(0), Decimal(0), "Submitted")

@@ -47,7 +47,10 @@ def test_a_packet_of_many_ticks_makes_one_quote_per_line() -> None:
 
 @pytest.mark.parametrize(
     ("tick", "delayed", "field"),
-    [(1, 66, "bid"), (2, 67, "ask"), (4, 68, "last"), (6, 72, "high"), (7, 73, "low"), (9, 75, "close"), (14, 76, "open")],
+    [
+        (1, 66, "bid"), (2, 67, "ask"), (4, 68, "last"), (6, 72, "high"), (7, 73, "low"), (9, 75, "close"),
+        (14, 76, "open"),
+    ],
 )  # fmt: skip
 def test_every_price_tick_and_its_delayed_twin_reach_their_field(tick: int, delayed: int, field: str) -> None:
     for kind, is_delayed in ((tick, False), (delayed, True)):
@@ -197,7 +200,8 @@ async def test_a_snapshot_ends_with_the_gateways_marker_or_with_the_connection()
     desk.table.snapshot_end(9)
     desk.table.fail(11, MarketDataLost("no"))
     desk.table.fail_snapshots(lost)
-    assert marked.done is not None and marked.done.result() is None
+    assert marked.done is not None
+    assert marked.done.done()
     with pytest.raises(ConnectionLost, match="snapshot of AAPL"):
         await cut.done  # type: ignore[misc]
     with pytest.raises(MarketDataLost):

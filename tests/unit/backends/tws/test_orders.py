@@ -18,7 +18,7 @@ from ibkr_connector.errors import InvalidRequest, OrderValidationError
 from ibkr_connector.models.contract import Contract
 
 
-def fake(**values: Any) -> SimpleNamespace:
+def fake(*_callbacks: Any, **values: Any) -> SimpleNamespace:
     return SimpleNamespace(**values)
 
 

@@ -110,6 +110,8 @@ def test_a_currency_trade_exchanges_one_balance_for_another(world: World) -> Non
     assert world.value("ExchangeRate", "EUR") == d("1.2")
     assert world.exchange.pnl(ACCOUNT).unrealized == 2000
     assert world.exchange.pnl(ACCOUNT).realized == -100
+    world.at(world.new_york(12, 17))
+    assert world.exchange.pnl(ACCOUNT).realized == 0
 
 
 def test_commissions_of_partial_fills_add_up_to_that_of_the_order() -> None:

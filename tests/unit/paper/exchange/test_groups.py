@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
+from ibkr_connector.paper.exchange.types import OrderChanged, OrderStatus
 from unit.paper.exchange.kit import World, d
 
 
@@ -105,6 +106,24 @@ def test_a_child_follows_each_further_fill_of_its_parent(world: World) -> None:
     assert world.status(parent) == "Filled"
     world.trade("101.50", 500)
     assert sum(n for n, _ in world.filled(profit)) == 100
+
+
+def test_a_childs_share_is_rounded_down_to_whole_shares(world: World) -> None:
+    parent = world.place("BUY", 100, "LMT", "100.04", transmit=False)
+    child = world.place("SELL", 50, "MKT", parent_id=parent)
+    world.trade("100.00", 3)
+    assert sum(n for n, _ in world.filled(child)) == 1
+    world.trade("100.00", 1)
+    assert sum(n for n, _ in world.filled(child)) == 2, "a child at market follows at once, on the quote in force"
+
+
+def test_a_child_changed_in_size_works_for_its_new_share(world: World) -> None:
+    world.quote("100.00", "100.05", ask_size=40)
+    parent, profit, _ = bracket(world, limit="100.05", take="101")
+    world.quote("99.90", "100.20")
+    world.place("SELL", 50, "LMT", "101", order_id=profit, parent_id=parent)
+    world.quote("101.00", "101.05")
+    assert world.filled(profit) == [(d(20), d("101"))]
 
 
 def test_a_cancelled_parent_takes_its_children_along(world: World) -> None:
@@ -256,3 +275,6 @@ def test_a_global_cancel_of_a_group_says_it_once_per_order(world: World) -> None
         assert world.lines(order).count("error 202") == 1
         assert world.lines(order).count("Cancelled") == 1
     assert not world.messages(161)
+    changes = [e.order for e in world.events if isinstance(e, OrderChanged)]
+    ended = [view.ticket.order_id for view in changes if view.status is OrderStatus.CANCELLED]
+    assert ended.index(parent) < ended.index(profit) < ended.index(loss)

@@ -150,6 +150,7 @@ def test_a_preview_shows_margin_and_commission_and_changes_nothing(world: World)
     assert isinstance(preview, MarginPreview)
     assert (preview.init_before, preview.init_change, preview.init_after) == ds(0, 5_000, 5_000)
     assert (preview.maint_change, preview.equity_before, preview.equity_after) == ds(2_500, 100_000, 99_999)
+    assert preview.equity_change == -1
     assert (preview.commission, preview.commission_currency, preview.refusal_code) == (d(1), "USD", 0)
     assert world.exchange.next_order_id(1) == 1
     assert world.events == []

@@ -194,6 +194,14 @@ def test_a_quote_stamped_after_the_arrival_is_not_used_even_if_known_to_the_mark
     assert [e.price for e in world.fills()] == [d("100.05")]
 
 
+def test_a_quote_is_in_force_from_its_own_stamp_on() -> None:
+    world = World(behavior=ExchangeBehavior(ack_latency=(1.0, 1.0), fill_latency=(0.0, 0.0)))
+    world.quote("100.00", "100.05")
+    order = world.place("BUY", 10, run=0)
+    world.quote("101.00", "101.05", after=1.0)
+    assert world.filled(order) == [(d(10), d("101.05"))]
+
+
 def test_nothing_fills_in_a_halt(world: World) -> None:
     world.quote("100.00", "100.05")
     resting = world.place("BUY", 10, "LMT", "99.00")

@@ -8,7 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from unit.paper.exchange.kit import ACCOUNT, NEW_YORK, HandClock
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
 from ibkr_connector.paper.exchange.book import Exchange
@@ -16,6 +15,7 @@ from ibkr_connector.paper.exchange.types import AccountSpec, Charged, ExchangeEv
 from ibkr_connector.paper.instruments import ContractQuery, Instrument, InstrumentBook
 from ibkr_connector.paper.market import MarketSource, parse_market
 from ibkr_connector.paper.truth import TruthLog
+from unit.paper.exchange.kit import ACCOUNT, NEW_YORK, HandClock
 
 SYNTHETIC_START = datetime(2026, 3, 12, 10, tzinfo=NEW_YORK).astimezone(UTC)
 LEAN_START = datetime(2013, 10, 8, 10, tzinfo=NEW_YORK).astimezone(UTC)

@@ -84,6 +84,7 @@ def test_times_are_new_yorks_unless_they_say_otherwise(tmp_path: Path, text: str
 
 def test_a_symbol_does_not_take_the_file_of_a_longer_one(tmp_path: Path) -> None:
     write(tmp_path, "AAPL_x.csv", "2026-03-02,250,251,249,250,5")
+    write(tmp_path, "SPYG.csv", "2026-03-02,250,251,249,250,5")
     market = CsvMarket(tmp_path)
     apple, agilent = market.covers(AAPL), [i for i in BOOK if market.covers(i)]
     assert apple
@@ -106,7 +107,7 @@ def test_pairs_quote_without_trades_and_indices_print_without_quotes(tmp_path: P
     assert market.last_trade_at(EURUSD, at) is None
     print_ = market.last_trade_at(VIX, at)
     assert print_ is not None
-    assert (print_.price, print_.size) == (Decimal("17.5"), 0)
+    assert (print_.price, print_.size) == (Decimal("17.5"), Decimal(0))
     assert all(not isinstance(e, Quote) or e.bid is None for e in market.events(VIX, at))
 
 

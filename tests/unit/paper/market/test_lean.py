@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ibkr_connector.paper.instruments import ContractQuery, Instrument, InstrumentBook
-from ibkr_connector.paper.market.base import MarketDataFileError, Quote
+from ibkr_connector.paper.market.base import MarketDataFileError, Quote, Trade
 from ibkr_connector.paper.market.lean import LeanMarket
 
 BOOK = InstrumentBook(lambda: date(2013, 10, 7))
@@ -61,7 +61,7 @@ def test_prices_are_unscaled_and_times_are_new_yorks(tmp_path: Path) -> None:
     assert (bar.open, bar.high, bar.low, bar.close, bar.volume) == (167.43, 167.52, 167.415, 167.44, 816)
     after = market.quote_at(SPY, at + timedelta(minutes=1))
     assert after is not None
-    assert (after.bid_size, after.ask_size) == (500, 700)
+    assert (after.bid_size, after.ask_size) == (Decimal(500), Decimal(700))
 
 
 def test_a_date_without_a_file_is_a_closed_day(tmp_path: Path) -> None:
@@ -108,6 +108,36 @@ def test_daily_bars_come_from_the_daily_file_and_missing_ones_from_minutes(tmp_p
     assert [(b.open, b.high, b.close, b.volume) for b in week] == [(167.43, 168.45, 167.53, 2020)]
 
 
+def test_a_daily_bar_of_all_hours_is_made_of_all_minutes(tmp_path: Path) -> None:
+    zipped(tmp_path / "equity/usa/daily/spy.zip", "20131007 00:00,1674300,1684500,1672500,1674200,2000")
+    early = 14_400_000
+    zipped(
+        tmp_path / MINUTES / "20131007_trade.zip",
+        f"{early},1700000,1700000,1700000,1700000,7",
+        f"{HALF_PAST_NINE},1674300,1674300,1674300,1674300,10",
+    )
+    market = LeanMarket(tmp_path)
+    start, end = utc("2013-10-07T00:00"), utc("2013-10-08T02:00")
+    (regular,) = market.bars(SPY, start, end, "day", "TRADES", use_rth=True)
+    (everything,) = market.bars(SPY, start, end, "day", "TRADES", use_rth=False)
+    assert (regular.high, regular.volume) == (168.45, 2000)
+    assert (everything.high, everything.volume) == (170.0, 17)
+
+
+def test_a_daily_row_is_not_seen_before_its_session_ends(tmp_path: Path) -> None:
+    zipped(
+        tmp_path / "equity/usa/daily/spy.zip",
+        "20131004 00:00,1670000,1690000,1660000,1680000,1000",
+        "20131007 00:00,1674300,1684500,1672500,1674200,2000",
+    )
+    market = LeanMarket(tmp_path)
+    start, close = utc("2013-10-01T00:00"), utc("2013-10-07T20:00")
+    before = market.bars(SPY, start, close - timedelta(microseconds=1), "day", "TRADES", use_rth=True)
+    after = market.bars(SPY, start, close, "day", "TRADES", use_rth=True)
+    assert [bar.session.day for bar in before] == [4]
+    assert [bar.session.day for bar in after] == [4, 7]
+
+
 def test_rows_beyond_the_session_are_left_out(tmp_path: Path) -> None:
     eight_in_the_evening = 72_000_000
     zipped(
@@ -115,8 +145,11 @@ def test_rows_beyond_the_session_are_left_out(tmp_path: Path) -> None:
         f"{HALF_PAST_NINE},1674300,1674300,1674300,1674300,10",
         f"{eight_in_the_evening},9999900,9999900,9999900,9999900,10",
     )
-    bars = LeanMarket(tmp_path).bars(SPY, utc("2013-10-07T00:00"), utc("2013-10-09T00:00"), 60, "TRADES", use_rth=False)
+    market = LeanMarket(tmp_path)
+    bars = market.bars(SPY, utc("2013-10-07T00:00"), utc("2013-10-09T00:00"), 60, "TRADES", use_rth=False)
     assert [b.open for b in bars] == [167.43]
+    prices = {event.price for event in market.events(SPY, utc("2013-10-07T00:00")) if isinstance(event, Trade)}
+    assert prices == {Decimal("167.43")}
 
 
 def test_one_sided_quotes_stay_one_sided(tmp_path: Path) -> None:
@@ -125,7 +158,9 @@ def test_one_sided_quotes_stay_one_sided(tmp_path: Path) -> None:
     at = utc("2013-10-07T13:30")
     quote = market.quote_at(SPY, at)
     assert quote is not None
-    assert (quote.bid, quote.ask, quote.ask_size) == (Decimal("167.42"), None, 0)
+    assert quote.bid == Decimal("167.42")
+    assert quote.ask is None
+    assert quote.ask_size == 0
     assert market.bars(SPY, at, at + timedelta(minutes=1), 60, "MIDPOINT", use_rth=True) == []
     assert len(market.bars(SPY, at, at + timedelta(minutes=1), 60, "BID", use_rth=True)) == 1
 

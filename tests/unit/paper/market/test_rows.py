@@ -95,7 +95,7 @@ def seen_until(market: MarketSource, at: datetime) -> tuple[list[MarketEvent], o
         for what in ("TRADES", "BID", "MIDPOINT")
         for use_rth in (True, False)
     ]
-    return events, market.quote_at(SPY, at), market.last_trade_at(SPY, at), bars  # type: ignore[arg-type]
+    return events, market.quote_at(SPY, at), market.last_trade_at(SPY, at), bars
 
 
 @each_market
@@ -138,6 +138,19 @@ def test_a_rows_extremes_are_not_seen_at_its_open(
     folder = tmp_path_factory.mktemp("market")
     one, two = make(folder / "a", table), make(folder / "b", changed)
     assert seen_until(two, just_opened) == seen_until(one, just_opened)
+
+
+def test_quote_sizes_stay_those_of_the_row_before_until_the_close(tmp_path: Path) -> None:
+    market = lean_market(tmp_path, [(1_000, 1_010, 990, 1_005, 100), (1_005, 1_020, 1_000, 1_015, 100)])
+
+    def sizes(seconds: float) -> tuple[Decimal, Decimal]:
+        quote = market.quote_at(SPY, OPEN + timedelta(seconds=seconds))
+        assert quote is not None
+        return quote.bid_size, quote.ask_size
+
+    assert sizes(59) == (Decimal(100), Decimal(100))  # nothing recorded before: a round lot
+    assert sizes(60) == sizes(119) == (Decimal(1), Decimal(11))
+    assert sizes(120) == (Decimal(2), Decimal(12))
 
 
 @each_market

@@ -15,6 +15,7 @@ from ibkr_connector.paper import sessions
 from ibkr_connector.paper.instruments import ContractQuery, Instrument, InstrumentBook
 from ibkr_connector.paper.market.aggregate import Part, build_bars, parts_of_events
 from ibkr_connector.paper.market.base import Bar, BarSize, MarketEvent, Quote, Trade, What
+from ibkr_connector.paper.market.days import ANCHOR
 from ibkr_connector.paper.market.minutes import minutes_of, ticks_of
 from ibkr_connector.paper.market.synthetic import SyntheticMarket
 
@@ -304,12 +305,10 @@ def test_days_join_and_years_stay_plausible() -> None:
         assert all(bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high for bar in bars)
 
 
-def test_the_walk_passes_the_reference_price_on_its_anchor_date() -> None:
-    for item in (SPY, EURUSD):
-        (bar,) = SyntheticMarket(seed=4).bars(
-            item, utc("2026-01-02T15:00"), utc("2026-01-02T22:00"), "day", own_kind(item), use_rth=True
-        )[:1]
-        assert bar.close == pytest.approx(float(item.reference_price), rel=0.01)
+def test_the_walk_ends_its_anchor_date_at_the_reference_price() -> None:
+    for item in (SPY, LLY, EURUSD, VIX):
+        segments = SyntheticMarket(seed=4)._segments(item, ANCHOR)
+        assert segments[-1].last * item.min_tick == item.reference_price
 
 
 def test_volume_is_busy_at_both_ends_of_the_day() -> None:

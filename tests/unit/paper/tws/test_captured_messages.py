@@ -1,4 +1,4 @@
-"""Messages of real gateways (server version 200) against ours, field by field, where the field exists in our versions."""
+"""Messages of real gateways (server version 200) against ours, field by field, as far as our versions have them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -249,8 +250,8 @@ def test_historical_data(captured: dict[str, list[str]], apple: Instrument) -> N
     rows = [message[at : at + 8] for at in range(3, len(message), 8)]
     bars = [
         Bar(
-            start=datetime.strptime(row[0], "%Y%m%d %H:%M:%S US/Eastern").replace(hour=int(row[0][9:11]) + 4, tzinfo=UTC),
-            session=datetime.strptime(row[0][:8], "%Y%m%d").date(),
+            start=new_york(row[0]),
+            session=new_york(row[0]).date(),
             open=float(row[1]),
             high=float(row[2]),
             low=float(row[3]),
@@ -261,9 +262,7 @@ def test_historical_data(captured: dict[str, list[str]], apple: Instrument) -> N
         )
         for row in rows
     ]
-    ours = layouts_market.historical_data(
-        178, 1001, "s", "e", bars, intraday=True, format_date=1, item=apple
-    )
+    ours = layouts_market.historical_data(178, 1001, "s", "e", bars, intraday=True, format_date=1, item=apple)
     # From 196 on the start and end of the query moved to a message of their own.
     assert ours[:5] == ["17", "1001", "s", "e", "7"]
     for index, row in enumerate(rows):
@@ -276,9 +275,7 @@ def test_historical_data(captured: dict[str, list[str]], apple: Instrument) -> N
 
 
 def test_historical_schedule(captured: dict[str, list[str]], apple: Instrument) -> None:
-    days = list(
-        sessions_between(apple, datetime(2026, 3, 12, tzinfo=UTC), datetime(2026, 4, 11, tzinfo=UTC))
-    )
+    days = list(sessions_between(apple, datetime(2026, 3, 12, tzinfo=UTC), datetime(2026, 4, 11, tzinfo=UTC)))
     days = [day for day in days if f"{day.day:%Y%m%d}" >= "20260312"]
     ours = layouts_market.historical_schedule(1001, days, use_rth=True, item=apple)
     assert ours == captured["HistoricalSchedule"]
@@ -290,6 +287,11 @@ def test_ticks(captured: dict[str, list[str]], apple: Instrument) -> None:
     assert layouts_market.tick_size(target, 74, Decimal(312894)) == captured["TickSize"]
     assert layouts_market.market_data_type(1001, 3) == captured["MarketDataType"]
     assert layouts_market.snapshot_end(1001) == captured["TickSnapshotEnd"]
+
+
+def new_york(text: str) -> datetime:
+    """A time such as `20260402 09:30:00 US/Eastern`."""
+    return datetime.fromisoformat(text.removesuffix(" US/Eastern")).replace(tzinfo=ZoneInfo("America/New_York"))
 
 
 def position_view(instrument: Instrument, quantity: Decimal, avg_cost: Decimal) -> PositionView:

@@ -22,7 +22,8 @@ TIME = ("49", "1")
 
 
 class Handle:
-    cancelled = False
+    def __init__(self) -> None:
+        self.cancelled = False
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -41,9 +42,7 @@ class Loop:
 
     def call_later(self, delay: float, callback: Callable[..., None], *arguments: Any) -> Handle:
         handle = Handle()
-        heapq.heappush(
-            self._timers, (self.now + delay, next(self._order), handle, lambda: callback(*arguments))
-        )
+        heapq.heappush(self._timers, (self.now + delay, next(self._order), handle, lambda: callback(*arguments)))
         return handle
 
     def create_future(self) -> asyncio.Future[None]:

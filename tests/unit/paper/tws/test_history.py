@@ -45,7 +45,11 @@ def test_every_bar_size_of_ibkr_is_taken(bar_size: str) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        ({"bar_size": "7 mins"}, 321, "Historical data bar size setting is invalid. Legal ones are: 1 secs, 5 secs, 10"),
+        (
+            {"bar_size": "7 mins"},
+            321,
+            "Historical data bar size setting is invalid. Legal ones are: 1 secs, 5 secs, 10",
+        ),
         ({"bar_size": "1 sec"}, 321, "1 day, 1W, 1M"),
         ({"duration": ""}, 321, "Historical data request duration not specified."),
         ({"duration": "1D"}, 321, "format is integer{SPACE}unit (S|D|W|M|Y)."),

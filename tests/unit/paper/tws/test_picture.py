@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, strategies as st
 
-from ibkr_connector.paper.instruments import Instrument, InstrumentBook
+from ibkr_connector.paper.instruments import InstrumentBook
 from ibkr_connector.paper.tws.layouts_market import Target
 from ibkr_connector.paper.tws.picture import Picture, ticks
 
@@ -32,7 +32,7 @@ FULL = Picture(
 
 
 def target(version: int = 178, symbol: str = "AAPL") -> Target:
-    [item] = [each for each in BOOK if isinstance(each, Instrument) and each.local_symbol == symbol]
+    [item] = [each for each in BOOK if each.local_symbol == symbol]
     return Target(version, 9, item)
 
 

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -156,7 +157,8 @@ def decoded(written: tuple[int, Write], order: dict[str, Any], contract: dict[st
 def test_a_market_order_is_read(written: tuple[int, Write]) -> None:
     order = decoded(written, {"tif": "DAY", "orderRef": "ref-1", "account": "DU1"})
     assert (order.order_id, order.contract.con_id, order.contract.symbol) == (77, 265598, "AAPL")
-    assert (order.values["action"], order.decimal("total_quantity"), order.values["order_type"]) == ("BUY", 100, "MKT")
+    assert order.decimal("total_quantity") == 100
+    assert (order.values["action"], order.values["order_type"]) == ("BUY", "MKT")
     assert (order.values["tif"], order.values["order_ref"], order.values["account"]) == ("DAY", "ref-1", "DU1")
     assert order.flag("transmit")
     assert not order.flag("what_if")
@@ -210,9 +212,7 @@ def test_prices_flags_and_groups_are_read(written: tuple[int, Write]) -> None:
 
 def test_a_combination_with_leg_prices_and_routing_is_read(written: tuple[int, Write]) -> None:
     bag = {"symbol": "AAPL", "secType": "BAG", "exchange": "SMART", "currency": "USD", "comboLegs": LEGS}
-    order = decoded(
-        written, {"orderComboLegs": [1.25, 2.5], "smartComboRoutingParams": [("NonGuaranteed", "1")]}, bag
-    )
+    order = decoded(written, {"orderComboLegs": [1.25, 2.5], "smartComboRoutingParams": [("NonGuaranteed", "1")]}, bag)
     assert [(leg.con_id, leg.ratio, leg.action, leg.exchange) for leg in order.legs] == [
         (1, 1, "BUY", "SMART"),
         (2, 3, "SELL", "CBOE"),
@@ -330,20 +330,18 @@ def test_garbage_in_any_field_is_a_field_error_and_nothing_else(data: st.DataObj
         fields[at] = data.draw(st.sampled_from(["", "x", "-1", "99999999999999999999", "1.5", "None", "Infinite", "2"]))
     if data.draw(st.booleans()):
         del fields[data.draw(st.integers(1, len(fields) - 1)) :]
-    try:
-        decode_place_order(Cursor(fields, 1), 178)
-    except FieldError as error:
-        assert str(error)
+    with suppress(FieldError):
+        assert decode_place_order(Cursor(fields, 1), 178).order_id == int(fields[1])
 
 
-_SAMPLE = (
-    ["3", "77", "265598", "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", "", "", ""]
-    + ["BUY", "100", "LMT", "10.5", "", "DAY", "", "", "O", "0", "ref", "1", "0", "0", "0", "0", "0", "0", "0"]
-    + ["", "0.0", "", "", "", "", "", "", "0", "", "-1", "0", "", "", "0", "", "", "0", "0", "", "0", "", "", "", "", ""]
-    + ["0", "", "", "", "", "0", "", "", "", "", "", "", "", "", "", "", "0", "", "", "0", "0", ""]
-    + ["", "0", "", "0", "0", "0", "0", "", "", "", "", "", "", "0", "", "", "", "", "", "", "", "", "0", "0", "0", "0"]
-    + ["", "", "0", "", ""]
-)
+_SAMPLE = [
+    "3", "77", "265598", "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", "", "", "",
+    "BUY", "100", "LMT", "10.5", "", "DAY", "", "", "O", "0", "ref", "1", "0", "0", "0", "0", "0", "0", "0",
+    "", "0.0", "", "", "", "", "", "", "0", "", "-1", "0", "", "", "0", "", "", "0", "0", "", "0", "", "", "", "", "",,
+    "0", "", "", "", "", "0", "", "", "", "", "", "", "", "", "", "", "0", "", "", "0", "0", "",
+    "", "0", "", "0", "0", "0", "0", "", "", "", "", "", "", "0", "", "", "", "", "", "", "", "", "0", "0", "0", "0",
+    "", "", "0", "", "",
+]  # fmt: skip
 
 
 def test_the_sample_of_the_garbage_test_is_itself_in_order() -> None:

@@ -31,7 +31,15 @@ def test_every_form_is_read(text: str, at: datetime, implied: bool) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "tomorrow", "20260402", "20261302 10:00:00", "20260402 25:00:00", "20260400 10:00:00", "20260402 10:00:00 Mars"],
+    [
+        "",
+        "tomorrow",
+        "20260402",
+        "20261302 10:00:00",
+        "20260402 25:00:00",
+        "20260400 10:00:00",
+        "20260402 10:00:00 Mars",
+    ],
 )
 def test_what_a_gateway_cannot_read_is_none(text: str) -> None:
     assert parse_request_time(text, NOW) is None

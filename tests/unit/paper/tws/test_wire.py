@@ -63,7 +63,12 @@ def test_market_sizes_by_version(version: int, us_stock: bool, size: str, text: 
 
 @pytest.mark.parametrize(
     ("version", "us_stock", "volume", "text"),
-    [(157, True, 2829736.0, "28297"), (157, False, 10.0, "10"), (176, True, 2829736.0, "2829736"), (157, True, -1.0, "-1")],
+    [
+        (157, True, 2829736.0, "28297"),
+        (157, False, 10.0, "10"),
+        (176, True, 2829736.0, "2829736"),
+        (157, True, -1.0, "-1"),
+    ],
 )
 def test_history_volumes_by_version(version: int, us_stock: bool, volume: float, text: str) -> None:
     assert wire.history_volume(version, volume, us_stock=us_stock) == text

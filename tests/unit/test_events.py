@@ -1,0 +1,70 @@
+"""The bus: ordered, isolated, bounded."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+from ibkr_connector.events import Event, EventBus, Incident
+
+AT = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def incident(text: str) -> Incident:
+    return Incident(at=AT, kind="test", text=text)
+
+
+def test_listener_gets_every_event_in_order() -> None:
+    bus, seen = EventBus(), list[str]()
+    bus.subscribe(lambda event: seen.append(getattr(event, "text", "")))
+    for number in range(100):
+        bus.publish(incident(str(number)))
+    bus.close()
+    assert seen == [str(number) for number in range(100)]
+
+
+def test_raising_listener_stays_and_others_are_not_touched() -> None:
+    bus, seen = EventBus(), list[Event]()
+
+    def raises(event: Event) -> None:
+        seen.append(event)
+        raise RuntimeError("bug")
+
+    bus.subscribe(raises)
+    bus.subscribe(seen.append)
+    bus.publish(incident("a"))
+    bus.publish(incident("b"))
+    bus.close()
+    assert len(seen) == 4
+
+
+def test_blocked_listener_loses_only_its_own_events_and_they_are_counted() -> None:
+    bus, release, seen = EventBus(capacity=2), threading.Event(), list[Event]()
+    started = threading.Event()
+
+    def blocks(event: Event) -> None:
+        started.set()
+        release.wait(10)
+
+    bus.subscribe(blocks)
+    bus.publish(incident("first"))
+    assert started.wait(10)
+    for number in range(5):
+        bus.publish(incident(str(number)))
+    assert bus.dropped == 3
+    assert bus.lag == 2
+    bus.subscribe(seen.append)
+    bus.publish(incident("last"))
+    release.set()
+    bus.close()
+    assert [getattr(event, "text", "") for event in seen] == ["last"]
+
+
+def test_unsubscribed_listener_hears_nothing_more() -> None:
+    bus, seen = EventBus(), list[Event]()
+    stop = bus.subscribe(seen.append)
+    assert bus.has_listeners
+    stop()
+    bus.publish(incident("late"))
+    assert not bus.has_listeners
+    assert seen == []
