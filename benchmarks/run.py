@@ -23,6 +23,8 @@ from bench import bars, connect, harness, imports, machine, memory, orders, posi
 from bench.processes import ChildError
 from bench.table import Section, as_markdown, as_text, between_markers
 
+BUSY = 0.5
+"""Load average above which a run says that it does not have the machine to itself."""
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "BENCHMARKS.md"
 
 BENCHMARKS: dict[str, tuple[str, Callable[[harness.Bench], Section]]] = {
@@ -50,7 +52,9 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"{name:<10} {title}")
         return 0
     chosen = options.only or list(BENCHMARKS)
-    begun = time.monotonic()
+    begun, load = time.monotonic(), machine.load_average()
+    if load is not None and load > BUSY:
+        say(f"other programs are busy (load {load:.1f}): the numbers will be about them too")
     folder = harness.disk_folder()
     try:
         with harness.running(folder, quick=options.quick) as bench:
@@ -59,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 say(f"{name} ...")
                 sections.append(BENCHMARKS[name][1](bench))
             versions = {"ibkr-connector": machine.version_of("ibkr-connector"), **bench.versions}
-            facts = machine.describe(folder, command(words), versions)
+            facts = machine.describe(folder, command(words), versions, load)
             facts["took"] = f"{time.monotonic() - begun:.0f} s"
             facts |= {"not measured": "; ".join(bench.problems)} if bench.problems else {}
     except ChildError as error:

@@ -95,4 +95,6 @@ def running(folder: Path, *, quick: bool) -> Iterator[Bench]:
                 stack.callback(child.close)
                 bench.sides[name] = child
                 bench.versions[library] = child.greeting["library"]
+        if not bench.sides:
+            raise ChildError("nothing can be measured: " + "; ".join(problems))
         yield bench

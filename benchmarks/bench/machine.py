@@ -11,11 +11,16 @@ from pathlib import Path
 LIBRARIES = ("ib_insync", "ib_async")
 
 
-def describe(folder: Path, command: str, versions: dict[str, str]) -> dict[str, str]:
-    """The lines above the tables. `folder` is where the journals lie, `versions` those of the libraries measured."""
+def describe(folder: Path, command: str, versions: dict[str, str], load: float | None) -> dict[str, str]:
+    """The lines above the tables.
+
+    folder: where the journals lie. versions: of the libraries measured. load: `load_average` from before the run.
+    """
+    others = "unknown" if load is None else f"{load:.1f} processes wanted a core in the minute before"
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{os.cpu_count()} cores, {cpu_model()}, {memory()} of memory",
+        "load": others,
         "system": f"{platform.system()}, journals on {filesystem(folder)}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "libraries": ", ".join(f"{name} {version}" for name, version in versions.items()) or "none",
@@ -48,6 +53,14 @@ def memory() -> str:
         return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1024**3:.0f} GB"
     except (AttributeError, ValueError, OSError):
         return "an unknown amount"
+
+
+def load_average() -> float | None:
+    """How many processes wanted a core in the last minute, on average; None where the system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows
+        return None
 
 
 def filesystem(folder: Path) -> str:

@@ -39,6 +39,9 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
 _LOCK_BYTE = 1 << 30
 """Where Windows locks: beyond the text, so that the pid stays readable."""
 
+_POSIX = os.name == "posix"
+"""Whether folders can be synced and permissions mean something."""
+
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -62,7 +65,7 @@ def account_dir(state_dir: str | os.PathLike[str], account: str) -> Path:
         if folder.is_symlink():
             msg = f"{folder} is a symbolic link; the state of an account must lie in a folder of its own."
             raise JournalUnwritable(msg, path=str(folder))
-        if os.name == "posix":
+        if _POSIX:
             folder.chmod(0o700)
     except OSError as error:
         raise translate(error, folder) from error
@@ -75,7 +78,7 @@ def make_private(path: Path) -> bool:
     try:
         os.close(os.open(path, flags, 0o600))
     except FileExistsError:
-        if os.name == "posix":
+        if _POSIX:
             path.chmod(0o600)
         return False
     sync_dir(path.parent)
@@ -84,7 +87,7 @@ def make_private(path: Path) -> bool:
 
 def sync_dir(folder: Path) -> None:
     """Make the names in a folder durable (nothing to do where folders cannot be synced)."""
-    if os.name != "posix":
+    if not _POSIX:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:

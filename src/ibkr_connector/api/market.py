@@ -42,7 +42,7 @@ class MarketApi:
 
     async def _quote(self, contract: Contract, max_age: float, timeout: float) -> Quote:
         details = await self._book.details(contract, self._timeout)
-        return await self._hub.quote(details.contract, max_age=max_age, timeout=timeout)
+        return await self._hub.quote(details.contract, max_age=max_age, timeout=timeout, whole=True)
 
     def stream(self, symbol: str | Contract, *, buffer: int = 10_000) -> QuoteStream:
         """A stream of quotes; open it with `async with`. `buffer` bounds what a slow reader may lag behind."""

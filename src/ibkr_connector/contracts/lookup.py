@@ -42,8 +42,13 @@ class ContractBook:
         if flight is None:
             flight = asyncio.create_task(self._fetch(contract, timeout), name=f"details {contract.key}")
             self._flights[contract] = flight
-            flight.add_done_callback(lambda _task: self._flights.pop(contract, None))
+            flight.add_done_callback(lambda task: self._landed(contract, task))
         return await asyncio.shield(flight)
+
+    def _landed(self, contract: Contract, task: asyncio.Task[ContractDetails]) -> None:
+        self._flights.pop(contract, None)
+        if not task.cancelled():
+            task.exception()  # whoever still waits gets it too
 
     async def _fetch(self, contract: Contract, timeout: float) -> ContractDetails:
         found = await self.candidates(contract, timeout)

@@ -238,6 +238,8 @@ def _validation_error(error: ValidationError, values: dict[str, Any]) -> OrderVa
     reason = str(first["msg"]).removeprefix("Value error, ")
     field = where[0] if where else _first_named(reason)
     legal = _LEGAL.get(field, reason)
+    if first["type"] == "extra_forbidden":
+        reason, legal = "an order has no such field", ", ".join(OrderRequest.model_fields)
     shown = values.get(field)
     message = f"{field}={shown!r}: {reason}." + (f" Legal: {legal}." if field in _LEGAL else "")
     return OrderValidationError(message, field=field, value=repr(shown), legal=legal)

@@ -10,7 +10,8 @@ from ibkr_connector.orders.live import LiveOrder
 class OrderTable:
     """Indexes: our ref, (client id, order id), perm id."""
 
-    def __init__(self) -> None:
+    def __init__(self, remember: int = 20_000) -> None:
+        self._remember = remember
         self._by_ref: dict[str, LiveOrder] = {}
         self._by_number: dict[tuple[int, int], LiveOrder] = {}
         self._by_perm: dict[int, LiveOrder] = {}
@@ -19,6 +20,8 @@ class OrderTable:
         """Take in an order, or index it again after its numbers changed."""
         record = live.record
         self._by_ref[record.ref] = live
+        if len(self._by_ref) > self._remember:
+            self._forget_oldest_done()
         if record.order_id:
             self._by_number[record.client_id, record.order_id] = live
         for perm_id in record.perm_ids:
@@ -50,6 +53,14 @@ class OrderTable:
     def open(self) -> list[LiveOrder]:
         """Orders that can still fill."""
         return [live for live in self if live.record.state.is_live]
+
+    def _forget_oldest_done(self) -> None:
+        """A program that runs for months must not keep every order it ever had; the journal does."""
+        done = [live for live in self if live.record.is_done]
+        for live in done[: max(len(done) // 2, 1)]:
+            self.forget(live)
+            for perm_id in live.record.perm_ids:
+                self._by_perm.pop(perm_id, None)
 
     def forget(self, live: LiveOrder) -> None:
         """Drop an order that never existed at the broker (not sent, so its name may be used again)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from ibkr_connector.backends.base import CommissionSeen
 from ibkr_connector.models.account import Execution
@@ -30,6 +31,12 @@ class ExecutionBook:
         known = self._by_base.get(base)
         if known is not None and known.exec_id == told.exec_id:
             self._by_base[base] = _with_commission(known, told)
+
+    def forget_before(self, moment: datetime) -> None:
+        """Drop what is older: the broker repeats a week at most."""
+        self._by_base = {base: known for base, known in self._by_base.items() if known.at >= moment}
+        kept = {known.exec_id for known in self._by_base.values()}
+        self._commissions = {exec_id: told for exec_id, told in self._commissions.items() if exec_id in kept}
 
     def all(self) -> tuple[Execution, ...]:
         """Every execution, oldest first."""

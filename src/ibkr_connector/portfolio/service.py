@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 
 from ibkr_connector.backends.base import (
@@ -25,6 +26,7 @@ from ibkr_connector.session.session import Session
 
 _log = get_logger(__name__)
 _SNAPSHOT_TRIES = 4
+_REMEMBER = timedelta(days=8)
 _SETTLE_S = 1.5
 """How long position messages may disagree with executions before a new snapshot is asked for."""
 
@@ -54,6 +56,7 @@ class Portfolio:
         """The start-up step: account values and positions, complete, then live updates."""
         del info
         self._complete = False
+        self.executions.forget_before(self._session.broker_now() - _REMEMBER)
         timeout = self._session.settings.request_timeout
         await self.refresh_account(timeout)
         await self.refresh_positions(timeout)
@@ -178,7 +181,7 @@ class Portfolio:
         return self.account.pnl.get(self.account_id)
 
     def executions_of_day(self) -> tuple[Execution, ...]:
-        """Executions seen since the start of the broker's day, oldest first, with their commissions."""
+        """Executions the broker told of (its day, and what came since), oldest first, with their commissions."""
         return self.executions.all()
 
 

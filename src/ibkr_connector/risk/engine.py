@@ -66,7 +66,8 @@ class RiskEngine:
     def attach(self, control: TradingControl, day: DailyLoss) -> None:
         """Take over what was stored of the account, once it is known; a kill of before stays a kill."""
         with self._lock:
-            before, self.control, self._day = self.control.record, control, day
+            old, self.control, self._day = self.control, control, day
+        before = old.record  # after the swap: a kill that comes now sees the new one, see `kill`
         if before.state is TradingState.HALTED and control.record.state is not TradingState.HALTED and before.at:
             control.kill(before.reason, before.at)
 
@@ -212,7 +213,11 @@ class RiskEngine:
 
     def kill(self, reason: str, at: datetime) -> None:
         """Refuse every order from now on; does not wait for a check under way (the check before the write sees it)."""
-        self.control.kill(reason, at)
+        while True:
+            control = self.control
+            control.kill(reason, at)
+            if control is self.control:  # else another one was attached meanwhile
+                return
 
     def reduce(self, reason: str, at: datetime) -> None:
         """Let through only orders that reduce positions."""

@@ -28,7 +28,6 @@ from ibkr_connector.errors import (
     ConnectionLost,
     ConnectorClosed,
     IBKRConnectionError,
-    IBKRError,
     NotConnected,
     OrderNotSent,
     RequestTimeout,
@@ -40,16 +39,12 @@ from ibkr_connector.models.market import Bar
 from ibkr_connector.resilience.pacing import Lane
 from ibkr_connector.session.brokertime import BrokerTime
 from ibkr_connector.session.guard import Guard
+from ibkr_connector.session.keeper import LinkKeeper
 from ibkr_connector.session.link import Link, LinkNews, LinkState
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
 
-_HEARTBEAT_S = 20.0
-_HEARTBEAT_ANSWER_S = 10.0
-_BROKER_TIME_EVERY_S = 60.0
-_BACKOFF_FIRST_S = 1.0
-_BACKOFF_MOST_S = 60.0
 
 Step = Callable[[ConnectInfo], Awaitable[None]]
 
@@ -76,15 +71,15 @@ class Session:
         self.info: ConnectInfo | None = None
         self._guard = guard
         self._bus = bus
-        self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._steps: list[tuple[str, Step]] = []
         self._sinks: list[FactSink] = []
         self._news: list[Callable[[LinkNews], None]] = []
         self._connecting: asyncio.Task[None] | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._heartbeat: asyncio.Task[None] | None = None
+        self._keeper = LinkKeeper(self, rng or random.Random())  # noqa: S311 - jitter, not secrecy
+        self._stale = False
+        """The broker link came back while the sync was under way: what was read before may be old."""
         self._changed = asyncio.Condition()
-        self._last_fact = 0.0
+        self.last_fact = 0.0
         backend.on_fact(self._on_fact)
 
     # --- what upper rooms register --------------------------------------------------------------------------------
@@ -114,11 +109,12 @@ class Session:
             raise ConnectorClosed("the connector was closed.")
         if self.link.state is LinkState.READY:
             return
-        if self._keeper is not None and not self._keeper.done():
+        if self._keeper.busy:
             await self.ready(self.settings.sync_timeout)
             return
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect_by_plan(), name="ibkr-connect")
+            self._connecting.add_done_callback(_retrieve)
         await asyncio.shield(self._connecting)
 
     async def disconnect(self) -> None:
@@ -197,7 +193,7 @@ class Session:
         tries, delay = plan.tries, plan.delay
         for attempt in range(1, tries + 1):
             try:
-                await self._attempt()
+                await self.attempt()
             except IBKRConnectionError as error:
                 if attempt == tries or not error.retryable or self.link.state is LinkState.CIRCUIT_OPEN:
                     raise
@@ -206,15 +202,15 @@ class Session:
             else:
                 return
 
-    async def _attempt(self) -> None:
+    async def attempt(self) -> None:
         """One attempt through the breaker, synchronisation included."""
         try:
             permit = self._guard.connect_permit()
         except IBKRConnectionError as error:
-            self._move(LinkState.CIRCUIT_OPEN, error.message)
+            self.move(LinkState.CIRCUIT_OPEN, error.message)
             raise
-        resting = LinkState.DISCONNECTED if self._keeper is None else LinkState.RECONNECTING
-        self._move(LinkState.CONNECTING, f"{self.settings.host}:{self.settings.port}")
+        resting = LinkState.RECONNECTING if self._keeper.started else LinkState.DISCONNECTED
+        self.move(LinkState.CONNECTING, f"{self.settings.host}:{self.settings.port}")
         try:
             timeout = self._guard.plan().timeout
             info = await self.backend.connect(
@@ -222,68 +218,48 @@ class Session:
             )
         except BaseException as error:
             permit.done(error)
-            self._move(resting, str(error) or type(error).__name__)
+            self.move(resting, str(error) or type(error).__name__)
             raise
         permit.done(None)
         self.info = info
         self.link.socket_up(self.clock.monotonic())
-        self._last_fact = self.clock.monotonic()
-        self._move(LinkState.SYNCING, f"server version {info.server_version}")
+        self.last_fact = self.clock.monotonic()
+        self.move(LinkState.SYNCING, f"server version {info.server_version}")
         try:
-            await self._synchronise(info)
+            await self.synchronise(info)
         except BaseException as error:
             await self.backend.disconnect()
             self.link.socket_down()
             if self.link.state is not LinkState.CLOSED:
-                self._move(resting, f"start-up sync failed: {error}")
+                self.move(resting, f"start-up sync failed: {error}")
             raise
-        self._start_keeping()
+        self._keeper.watch()
 
-    async def _synchronise(self, info: ConnectInfo) -> None:
+    async def synchronise(self, info: ConnectInfo) -> None:
         """Run the registered steps within the sync budget; then the session is READY."""
         deadline = self.clock.monotonic() + self.settings.sync_timeout
-        for name, step in self._steps:
-            left = deadline - self.clock.monotonic()
-            try:
-                await self.clock.wait_for(step(info), max(left, 0.001))
-            except TimeoutError as error:
-                if isinstance(error, TradingError):
-                    raise
-                raise RequestTimeout(
-                    f"the start-up sync did not finish in {self.settings.sync_timeout:g} s; it was at: {name}."
-                ) from None
-            if not self.backend.connected:
-                raise ConnectionLost(f"the connection ended during the start-up sync, at: {name}.")
-        self._move(LinkState.READY, "synchronised")
-        self.link.reconciled = True
+        self._stale = True
+        while self._stale:
+            self._stale = False
+            for name, step in self._steps:
+                await self._run_step(name, step, info, deadline)
+        self.move(LinkState.READY, "synchronised")
+        self.link.reconciled = self.link.broker_link
         await self._notify()
 
-    # --- keeping --------------------------------------------------------------------------------------------------
+    async def _run_step(self, name: str, step: Step, info: ConnectInfo, deadline: float) -> None:
+        try:
+            await self.clock.wait_for(step(info), max(deadline - self.clock.monotonic(), 0.001))
+        except TimeoutError as error:
+            if isinstance(error, TradingError):
+                raise
+            raise RequestTimeout(
+                f"the start-up sync did not finish in {self.settings.sync_timeout:g} s; it was at: {name}."
+            ) from None
+        if not self.backend.connected:
+            raise ConnectionLost(f"the connection ended during the start-up sync, at: {name}.")
 
-    def _start_keeping(self) -> None:
-        if self._heartbeat is None or self._heartbeat.done():
-            self._heartbeat = asyncio.create_task(self._beat(), name="ibkr-heartbeat")
-
-    async def _beat(self) -> None:
-        """Ask the time when the line is silent, and once a minute; two misses in a row mean a dead connection."""
-        misses = 0
-        asked = self.clock.monotonic()
-        while True:
-            await self.clock.sleep(_HEARTBEAT_S)
-            now = self.clock.monotonic()
-            if now - self._last_fact < _HEARTBEAT_S and now - asked < _BROKER_TIME_EVERY_S:
-                continue
-            try:
-                await self.ask_time(_HEARTBEAT_ANSWER_S)
-                misses = 0
-                asked = now
-            except RequestTimeout:
-                misses += 1
-                if misses > 1:
-                    await self.drop("two heartbeats went unanswered")
-                    return
-            except TradingError:
-                continue
+    # --- keeping ------------------------------------------------------------------------------------------------
 
     async def ask_time(self, timeout: float) -> None:
         """Ask the broker's clock and remember the answer."""
@@ -291,40 +267,22 @@ class Session:
         told = await self.backend.server_time(timeout)
         self.broker_time.told(told, self.clock.monotonic())
 
-    async def _reconnect(self) -> None:
-        """Try until the session is ready again: jittered back-off, breaker honoured."""
-        failures = 0
-        while self.link.state is not LinkState.READY:
-            wait = self._guard.connect_wait()
-            if wait > 0:
-                self._move(LinkState.CIRCUIT_OPEN, f"next try in {wait:.0f} s")
-            else:
-                wait = min(_BACKOFF_MOST_S, _BACKOFF_FIRST_S * 2**failures) * self._rng.uniform(0.5, 1.0)
-            await self.clock.sleep(wait)
-            try:
-                await self._attempt()
-            except (IBKRError, TimeoutError, OSError) as error:
-                failures = min(failures + 1, 10)
-                _log.warning("reconnect failed", failures=failures, error=str(error))
-                if isinstance(error, TradingError) and not error.retryable:
-                    self._bus.publish(
-                        Incident(
-                            at=self.clock.now(),
-                            severity=Severity.CRITICAL,
-                            kind="reconnect_refused",
-                            text=str(error),
-                            context=error.to_dict(),
-                        )
-                    )
-
     def _on_fact(self, fact: BrokerFact) -> None:
-        self._last_fact = self.clock.monotonic()
+        self.last_fact = self.clock.monotonic()
         if isinstance(fact, SystemNotice):
             self._on_notice(fact)
         for sink in self._sinks:
-            sink(fact)
+            try:
+                sink(fact)
+            except Exception as error:  # noqa: BLE001 - our own bug in one room must not deafen the others
+                _log.exception("a broker message could not be taken in", fact=type(fact).__name__)
+                self.incident("unexpected_exception", f"{type(fact).__name__}: {type(error).__name__}: {error}")
         if isinstance(fact, SocketClosed):
             self._on_socket_closed(fact)
+
+    def incident(self, kind: str, text: str) -> None:
+        """Tell of something that a person should look at."""
+        self._bus.publish(Incident(at=self.clock.now(), severity=Severity.CRITICAL, kind=kind, text=text))
 
     def _on_notice(self, notice: SystemNotice) -> None:
         news = self.link.on_notice(notice.code, notice.text, self.clock.monotonic())
@@ -343,8 +301,10 @@ class Session:
         )
         for listener in self._news:
             listener(news)
-        if important and news.up and self.link.state is LinkState.READY:
-            self._keep(self._resync())
+        if important and news.up:
+            self._stale = True
+            if self.link.state is LinkState.READY:
+                self._keeper.resync()
 
     def _on_socket_closed(self, fact: SocketClosed) -> None:
         self.link.socket_down()
@@ -352,56 +312,26 @@ class Session:
             return
         if self.link.state is LinkState.SYNCING:
             return  # the attempt that is synchronising sees the loss itself
-        self._move(LinkState.RECONNECTING, fact.reason)
-        if self._heartbeat is not None and self._heartbeat is not asyncio.current_task():
-            self._heartbeat.cancel()
-        self._heartbeat = None
-        self._keep(self._reconnect())
-
-    async def _resync(self) -> None:
-        """After 1101 or 1102: know again what the broker knows, on the same socket."""
-        if self.info is None:
-            return
-        self._move(LinkState.SYNCING, "the broker link is back")
-        try:
-            await self._synchronise(self.info)
-        except TradingError as error:
-            _log.warning("resync failed; reconnecting", error=str(error))
-            await self.backend.disconnect()
-            self.link.socket_down()
-            if self.link.state is LinkState.SYNCING:
-                self._move(LinkState.RECONNECTING, f"resync failed: {error}")
-            await self._reconnect()
-
-    def _keep(self, work: Awaitable[None]) -> None:
-        previous = self._keeper
-
-        async def keep() -> None:
-            if previous is not None and not previous.done():
-                previous.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await previous
-            await work
-
-        self._keeper = asyncio.create_task(keep(), name="ibkr-keeper")
-        self._keeper.add_done_callback(_log_failure)
+        self.move(LinkState.RECONNECTING, fact.reason)
+        self._keeper.lost()
 
     async def _end(self, state: LinkState, reason: str) -> None:
-        for task in (self._connecting, self._keeper, self._heartbeat):
-            if task is not None and task is not asyncio.current_task():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
-        self._connecting = self._keeper = self._heartbeat = None
+        await self._keeper.stop()
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None and connecting is not asyncio.current_task():
+            connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await connecting
         was_connected = self.backend.connected
-        self._move(state, reason)
+        self.move(state, reason)
         await self.backend.disconnect()
         self.link.socket_down()
         if was_connected:
             _log.info("disconnected", reason=reason)
         await self._notify()
 
-    def _move(self, state: LinkState, reason: str) -> None:
+    def move(self, state: LinkState, reason: str) -> None:
+        """Move the link and tell it."""
         previous = self.link.move(state, reason)
         if previous is state:
             return
@@ -449,6 +379,7 @@ class Session:
         return self._guard.status()
 
 
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("the link keeper failed", error=repr(error))
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """The callers got the error; a caller that left must not leave a warning behind."""
+    if not task.cancelled():
+        task.exception()

@@ -96,7 +96,14 @@ class SessionThread:
         """Await `coroutine` on the session loop from any loop. Cancelling the caller cancels it."""
         if self.is_current:
             return await coroutine
-        return await asyncio.wrap_future(self.submit(coroutine))
+        future = self.submit(coroutine)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and future.cancelled() and (task is None or not task.cancelling()):
+                raise ConnectorClosed("the connector was closed while the call was waiting.") from None
+            raise
 
     def run_sync(self, coroutine: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
         """Block until `coroutine` is done on the session loop; Ctrl-C interrupts the wait and cancels it.
@@ -110,6 +117,8 @@ class SessionThread:
         future = self.submit(coroutine)
         try:
             return future.result(timeout)
+        except concurrent.futures.CancelledError:
+            raise ConnectorClosed("the connector was closed while the call was waiting.") from None
         except BaseException:
             future.cancel()
             raise

@@ -20,6 +20,7 @@ from ibkr_connector.session.mailbox import Mailbox
 from ibkr_connector.session.session import Session
 
 _LINGER_S = 60.0
+_WHOLE_S = 0.25
 _log = get_logger(__name__)
 
 
@@ -68,8 +69,10 @@ class QuoteHub:
         line.readers.discard(box)
         self._maybe_linger(line)
 
-    async def quote(self, contract: Contract, *, max_age: float, timeout: float) -> Quote:
+    async def quote(self, contract: Contract, *, max_age: float, timeout: float, whole: bool = False) -> Quote:
         """A quote at most `max_age` seconds old with both sides, or, at the deadline, the best there is.
+
+        `whole` waits a moment longer for the last price and the day's figures, which a new line tells afterwards.
 
         Raises:
             NoMarketData: nothing at all came within `timeout` seconds.
@@ -82,7 +85,10 @@ class QuoteHub:
                 quote = line.latest
                 age = clock.monotonic() - line.latest_at
                 if quote is not None and age <= max_age and _is_usable(quote):
-                    return quote
+                    if not whole or (quote.last is not None and quote.close is not None):
+                        return quote
+                    deadline = min(deadline, clock.monotonic() + _WHOLE_S)
+                    whole = False
                 waiter: asyncio.Future[Quote] = asyncio.get_running_loop().create_future()
                 line.waiters.add(waiter)
                 try:
@@ -218,6 +224,8 @@ class QuoteHub:
 
     def _maybe_linger(self, line: _Line) -> None:
         if line.readers or line.waiters or line.linger is not None:
+            return
+        if self._lines.get(line.contract.con_id) is not line:
             return
         line.idle_since = self._session.clock.monotonic()
         loop = asyncio.get_running_loop()

@@ -79,6 +79,7 @@ class ScriptedTws:
         self._tasks: set[asyncio.Task[None]] = set()
         self.peers: list[Peer] = []
         self.port = 0
+        self.accepted = asyncio.Event()
         self.failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:
@@ -107,6 +108,7 @@ class ScriptedTws:
         self._tasks.add(task)
         peer = Peer(reader, writer)
         self.peers.append(peer)
+        self.accepted.set()
         try:
             await self._script(peer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):

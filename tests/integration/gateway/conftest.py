@@ -141,5 +141,6 @@ async def ib(connect: Connect) -> Any:
 async def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
     """Wait until a condition holds; TimeoutError after so many seconds."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in a library that tells nobody
+        # What is waited for happens inside a library that tells nobody.
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

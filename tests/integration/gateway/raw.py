@@ -18,6 +18,8 @@ class RawClient:
         self._reader = reader
         self._writer = writer
         self.version = 0
+        self.executions: dict[str, str] = {}
+        """Execution id -> order id, for tests that follow orders."""
 
     @classmethod
     async def open(cls, port: int) -> Self:

@@ -10,7 +10,7 @@ import pytest
 from ibkr_connector.paper import PaperGateway, TwsOptions
 
 from .conftest import until
-from .raw import RawClient, pack
+from .raw import RawClient, pack, place_order
 
 TIME = ("49", "1")
 
@@ -245,3 +245,25 @@ async def test_closing_the_gateway_ends_every_connection() -> None:
     await gateway.aclose()
     with pytest.raises(RuntimeError, match="make a new one"):
         await gateway.start()
+
+
+async def test_strangers_do_not_pile_up(gateway: PaperGateway) -> None:
+    async with await RawClient.connect(gateway.tws_port, 1) as client:
+        strangers = [await RawClient.open(gateway.tws_port) for _ in range(33)]
+        assert await strangers[-1].closed() == []
+        client.send(*TIME)
+        assert (await client.receive())[0] == "49"
+        for stranger in strangers:
+            await stranger.close()
+
+
+async def test_an_order_the_gateway_itself_refuses_is_in_the_truth_log(gateway: PaperGateway) -> None:
+    async with await RawClient.connect(gateway.tws_port, 1) as client:
+        client.send(*place_order(5, symbol="NOSUCH", action="BUY", quantity=1, orderType="MKT", orderRef="r"))
+        assert (await client.receive())[2:4] == ["5", "200"]
+        client.send("3", "6", "not enough")
+        assert (await client.receive())[2:4] == ["6", "320"]
+    [received] = gateway.truth.of("recv_place", client_id=1, order_id=5, order_ref="r")
+    [rejected] = gateway.truth.of("rejected", order_id=5, code=200)
+    assert received.seq < rejected.seq
+    assert gateway.truth.of("unreadable", client_id=1, request="placeOrder")

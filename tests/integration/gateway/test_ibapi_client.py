@@ -12,14 +12,15 @@ from ibkr_connector.paper import PaperGateway
 
 from .conftest import until
 
-ibapi = pytest.importorskip("ibapi", reason="needs IBKR's original client library")
-
-from ibapi.client import EClient  # noqa: E402
-from ibapi.contract import ComboLeg, Contract  # noqa: E402
-from ibapi.execution import ExecutionFilter  # noqa: E402
-from ibapi.order import Order  # noqa: E402
-from ibapi.order_condition import PriceCondition  # noqa: E402
-from ibapi.wrapper import EWrapper  # noqa: E402
+ibapi = {
+    name: pytest.importorskip(f"ibapi.{name}", reason="needs IBKR's original client library")
+    for name in ("client", "contract", "execution", "order", "order_condition", "wrapper")
+}
+EClient: Any = ibapi["client"].EClient
+EWrapper: Any = ibapi["wrapper"].EWrapper
+ComboLeg, Contract = ibapi["contract"].ComboLeg, ibapi["contract"].Contract
+Order, PriceCondition = ibapi["order"].Order, ibapi["order_condition"].PriceCondition
+ExecutionFilter = ibapi["execution"].ExecutionFilter
 
 
 class App(EWrapper, EClient):  # type: ignore[misc]
@@ -44,16 +45,59 @@ def _recorder(name: str) -> Callable[..., None]:
     return record
 
 
-for _name in (
-    "error nextValidId managedAccounts currentTime position positionEnd positionMulti positionMultiEnd "
-    "updateAccountValue updatePortfolio updateAccountTime accountDownloadEnd accountUpdateMulti "
-    "accountUpdateMultiEnd accountSummary accountSummaryEnd contractDetails contractDetailsEnd symbolSamples "
-    "historicalData historicalDataEnd historicalDataUpdate headTimestamp tickPrice tickSize tickString tickGeneric "
-    "tickReqParams marketDataType tickSnapshotEnd realtimeBar openOrder openOrderEnd orderStatus execDetails "
-    "execDetailsEnd commissionReport completedOrder completedOrdersEnd pnl pnlSingle marketRule newsProviders "
-    "securityDefinitionOptionParameterEnd familyCodes softDollarTiers smartComponents mktDepthExchanges "
-    "scannerParameters displayGroupList displayGroupUpdated"
-).split():
+for _name in [
+    "error",
+    "nextValidId",
+    "managedAccounts",
+    "currentTime",
+    "position",
+    "positionEnd",
+    "positionMulti",
+    "positionMultiEnd",
+    "updateAccountValue",
+    "updatePortfolio",
+    "updateAccountTime",
+    "accountDownloadEnd",
+    "accountUpdateMulti",
+    "accountUpdateMultiEnd",
+    "accountSummary",
+    "accountSummaryEnd",
+    "contractDetails",
+    "contractDetailsEnd",
+    "symbolSamples",
+    "historicalData",
+    "historicalDataEnd",
+    "historicalDataUpdate",
+    "headTimestamp",
+    "tickPrice",
+    "tickSize",
+    "tickString",
+    "tickGeneric",
+    "tickReqParams",
+    "marketDataType",
+    "tickSnapshotEnd",
+    "realtimeBar",
+    "openOrder",
+    "openOrderEnd",
+    "orderStatus",
+    "execDetails",
+    "execDetailsEnd",
+    "commissionReport",
+    "completedOrder",
+    "completedOrdersEnd",
+    "pnl",
+    "pnlSingle",
+    "marketRule",
+    "newsProviders",
+    "securityDefinitionOptionParameterEnd",
+    "familyCodes",
+    "softDollarTiers",
+    "smartComponents",
+    "mktDepthExchanges",
+    "scannerParameters",
+    "displayGroupList",
+    "displayGroupUpdated",
+]:
     setattr(App, _name, _recorder(_name))
 
 
@@ -75,13 +119,13 @@ async def app(gateway: PaperGateway) -> AsyncIterator[App]:
     thread.join()
 
 
-def stock(symbol: str = "AAPL") -> Contract:
+def stock(symbol: str = "AAPL") -> Any:
     contract = Contract()
     contract.symbol, contract.secType, contract.exchange, contract.currency = symbol, "STK", "SMART", "USD"
     return contract
 
 
-def order(action: str, quantity: float, kind: str, **fields: Any) -> Order:
+def order(action: str, quantity: float, kind: str, **fields: Any) -> Any:
     result = Order()
     result.action, result.totalQuantity, result.orderType = action, quantity, kind
     for name, value in fields.items():
@@ -262,7 +306,7 @@ async def test_a_what_if_order_has_margins(app: App) -> None:
         (order("BUY", 1, "MKT", algoStrategy="Twap"), 201),
     ],
 )
-async def test_orders_that_cannot_be_are_refused_with_their_code(app: App, request_order: Order, code: int) -> None:
+async def test_orders_that_cannot_be_are_refused_with_their_code(app: App, request_order: Any, code: int) -> None:
     app.placeOrder(1, stock(), request_order)
     await until(lambda: any(e[0] == 1 for e in app.of("error")))
     assert [e[1] for e in app.of("error") if e[0] == 1] == [code]

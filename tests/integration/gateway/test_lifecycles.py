@@ -170,23 +170,52 @@ REPEATABLE = {"3", "5", "59", "101"}
 """Messages ours may send more often than the recording shows them."""
 
 
+def order_of(name: str, values: dict[str, Any], executions: dict[str, str]) -> str:
+    """The order a recorded answer is about; lists and their ends are about none."""
+    if name == "execution_detail":
+        executions[values["exec_id"]] = str(values["order_id"])
+    if name == "commission_report":
+        return executions[values["exec_id"]]
+    return str(values.get("order_id", values.get("req_id", "")))
+
+
+def order_in(message: Message, executions: dict[str, str]) -> str:
+    """The order one of our messages is about."""
+    match message[0]:
+        case "5" | "3":
+            return message[1]
+        case "11":
+            executions[message[14]] = message[2]
+            return message[2]
+        case "4":
+            return message[2]
+        case "59":
+            return executions[message[2]]
+    return ""
+
+
 async def play(client: RawClient, step: Step) -> None:
-    """Send what was sent, and find every answer in ours, in order."""
+    """Send what was sent, and find every answer in ours, in order: for each order, when several live at once."""
     for name, values in step.sent:
         client.send(*request(name, values))
     if not step.answers:
         client.send(*PING)
         assert (await client.receive())[0] == "49", "a held order says nothing"
         return
-    passed: list[Message] = []
+    recorded: dict[str, str] = {}
+    waiting: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for name, expected in step.answers:
-        while True:
-            message = await client.receive()
-            if MATCHES[name](message, expected):
-                break
-            assert message[0] in REPEATABLE, f"{message} is of a kind the recording does not have"
-            passed.append(message)
-            assert len(passed) < 20, f"waiting for {name} {expected}; passed {passed}"
+        waiting.setdefault(order_of(name, expected, recorded), []).append((name, expected))
+    passed: list[Message] = []
+    while any(waiting.values()):
+        message = await client.receive()
+        queue = waiting.get(order_in(message, client.executions), [])
+        if queue and MATCHES[queue[0][0]](message, queue[0][1]):
+            queue.pop(0)
+            continue
+        passed.append(message)
+        assert message[0] in REPEATABLE, f"the recording has no {message} where it waits for {waiting}"
+        assert len(passed) < 30, f"waiting for {waiting}; passed {passed}"
 
 
 @pytest.fixture

@@ -225,3 +225,25 @@ async def test_updated_history_agrees_with_history_asked_for_later(
         for start in sorted(updates)[:-1]:
             count, _, opened, close, high, low, wap, volume = updates[start][2:]
             assert later[start] == [start, opened, high, low, close, volume, wap, count]
+
+
+async def test_a_long_query_can_be_cancelled_while_it_works_and_holds_nobody_up(gateway: PaperGateway) -> None:
+    async with await RawClient.connect(gateway.tws_port, 1) as one, await RawClient.connect(gateway.tws_port, 2) as two:
+        one.send(*history(1, "1 min", duration="1 Y"))
+        one.send(*history(1, "1 min", duration="1 D"))
+        duplicate = await one.receive()
+        assert duplicate[2:5] == [
+            "1",
+            "322",
+            "Error processing request.-'bM' : cause - Duplicate ticker ID for API historical data query",
+        ]
+        two.send("49", "1")
+        assert (await two.receive())[0] == "49"
+        one.send("25", "1", "1")
+        assert (await one.receive())[2:5] == [
+            "1",
+            "162",
+            "Historical Market Data Service error message:API historical data query cancelled: 1",
+        ]
+        one.send("25", "1", "1")
+        assert (await one.receive())[2:5] == ["1", "366", "No historical data query found for ticker id:1"]

@@ -1,4 +1,4 @@
-"""Bad input ends with code 2, one clear message and its remedy; never with a traceback, never after sending anything."""
+"""Bad input ends with code 2, one clear message and its remedy: no traceback, and before anything is sent."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-COMMANDS = (
-    "demo paper init config status account positions orders quote history buy sell cancel doctor version audit".split()
-)
+COMMANDS = ["demo", "paper", "init", "config", "status", "account", "positions", "orders", "quote", "history"]
+COMMANDS += ["buy", "sell", "cancel", "doctor", "version", "audit"]
 
 # The words, and what the message must name.
 BAD = [

@@ -36,7 +36,7 @@ def test_json_has_no_nan_no_infinity_and_numbers_for_decimals() -> None:
         (True, "yes"),
         (float("nan"), "-"),
         (100.0, "100"),
-        (Decimal("1234567"), "1,234,567"),
+        (Decimal(1234567), "1,234,567"),
         (Decimal("247.8"), "247.80"),
         (Decimal("1.14295"), "1.14295"),
         (Decimal("0.00001"), "0.00001"),

@@ -19,8 +19,8 @@ from ibkr_connector.models.account import Execution
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Change
-from ibkr_connector.orders.entries import ChangeEntry, SendingEntry
+from ibkr_connector.orders.changes import Change, Committed
+from ibkr_connector.orders.entries import ChangeEntry, JournalOrder, SendingEntry
 from ibkr_connector.orders.record import Context, OrderRecord
 
 NOW = datetime(2026, 3, 12, 15, 0, tzinfo=UTC)
@@ -175,3 +175,24 @@ def changing(record: OrderRecord, **new: Any) -> ChangeEntry:
         endpoint=ENDPOINT,
         epoch=1,
     )
+
+
+def journal_order(*changes: Change, **values: Any) -> JournalOrder:
+    given: dict[str, Any] = {
+        "ref": request().order_ref,
+        "account": ACCOUNT,
+        "request": request(),
+        "decision": {},
+        "order_id": ORDER_ID,
+        "client_id": CLIENT_ID,
+        "endpoint": ENDPOINT,
+        "group": "G",
+        "parent_ref": "P",
+        "parent_id": 0,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "ended": None,
+        "changes": (Committed(at=NOW, order_id=ORDER_ID, client_id=CLIENT_ID, epoch=1), *changes),
+    }
+    given.update(values)
+    return JournalOrder(**given)

@@ -28,8 +28,6 @@ from ibkr_connector.orders.recover import recover
 from unit.orders.kit import (
     ACCOUNT,
     CLIENT_ID,
-    ENDPOINT,
-    NOW,
     ORDER_ID,
     PERM,
     UP,
@@ -37,6 +35,7 @@ from unit.orders.kit import (
     completed,
     echo,
     fill,
+    journal_order,
     notice,
     request,
     status,
@@ -351,22 +350,7 @@ def reread(change: Change) -> Change:
 
 def journaled(history: list[Change]) -> JournalOrder:
     """What the journal gives back of these changes."""
-    return JournalOrder(
-        ref=request().order_ref,
-        account=ACCOUNT,
-        request=request(),
-        decision={},
-        order_id=ORDER_ID,
-        client_id=CLIENT_ID,
-        endpoint=ENDPOINT,
-        group="",
-        parent_ref="",
-        parent_id=0,
-        created_at=NOW,
-        updated_at=NOW,
-        ended=None,
-        changes=tuple(reread(change) for change in history),
-    )
+    return journal_order(changes=tuple(reread(change) for change in history), group="", parent_ref="")
 
 
 def fold(history: list[Change]) -> OrderRecord:

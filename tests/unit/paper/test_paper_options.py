@@ -20,9 +20,32 @@ def test_the_defaults_are_a_gateway_one_can_use_at_once() -> None:
 
 def test_every_option_arrives() -> None:
     options = parse(
-        "--tws-port 0 --host 127.0.0.2 --account DU1 --account DU2 --market lean:/data --clock session "
-        "--start 2013-10-07T10:00:00-04:00 --speed 60 --seed 7 --truth t.jsonl --control-port 0 "
-        "--initial-cash 5000.50".split()
+        [
+            "--tws-port",
+            "0",
+            "--host",
+            "127.0.0.2",
+            "--account",
+            "DU1",
+            "--account",
+            "DU2",
+            "--market",
+            "lean:/data",
+            "--clock",
+            "session",
+            "--start",
+            "2013-10-07T10:00:00-04:00",
+            "--speed",
+            "60",
+            "--seed",
+            "7",
+            "--truth",
+            "t.jsonl",
+            "--control-port",
+            "0",
+            "--initial-cash",
+            "5000.50",
+        ]
     )
     assert options == PaperOptions(
         tws_port=0,
@@ -104,4 +127,4 @@ def test_a_gateway_explains_arguments_that_make_no_sense(arguments: dict[str, ob
 
 def test_parts_of_a_gateway_that_was_not_started_say_so() -> None:
     with pytest.raises(RuntimeError, match="async with PaperGateway"):
-        PaperGateway().exchange  # noqa: B018
+        PaperGateway().exchange

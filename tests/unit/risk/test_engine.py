@@ -389,6 +389,45 @@ def test_a_kill_does_not_wait_for_a_check_under_way() -> None:
     holder.join(10)
 
 
+def test_a_kill_before_the_account_is_known_stays_a_kill() -> None:
+    engine = RiskEngine(OFF)
+    engine.kill("early", NOW)
+    stored = TradingControl()
+    engine.attach(stored, DailyLoss())
+    assert engine.trading.state is TradingState.HALTED
+    assert stored.record.reason == "early"
+
+
+def test_what_was_stored_of_the_account_is_taken_over() -> None:
+    engine = RiskEngine(OFF)
+    stored = TradingControl()
+    stored.reduce("yesterday", NOW)
+    day = DailyLoss()
+    day.observe(NOW, D(100_000), D(0))
+    engine.attach(stored, day)
+    assert engine.trading.reason == "yesterday"
+    assert engine.status()["daily_loss_baseline"] == "100000"
+    killed = TradingControl()
+    killed.kill("stored", NOW)
+    engine.kill("here", NOW)
+    engine.attach(killed, day)
+    assert engine.trading.reason == "stored"
+
+
+def test_a_kill_while_another_control_is_attached_reaches_the_new_one() -> None:
+    engine = RiskEngine(OFF)
+    fresh = TradingControl()
+
+    class Swapping(TradingControl):
+        def kill(self, reason: str, at: datetime) -> None:
+            engine.attach(fresh, DailyLoss())
+            super().kill(reason, at)
+
+    engine.control = Swapping()
+    engine.kill("now", NOW)
+    assert fresh.record.reason == "now"
+
+
 # --- the day's loss --------------------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,9 @@
 """Execution times that the library reads wrongly or not at all are put right before it decodes them.
 
-Gateways set to UTC send `20260413-15:27:04`, which the libraries take for this machine's zone. And a time with an unknown
-zone (a name of Windows, an old Java id) makes the decoder drop the whole execution report: quantity, price and execution
-id matter more, so the time of arrival stands in for such a time. A time without any zone is TWS's own, taken for this
-machine's: nothing tells otherwise.
+Gateways set to UTC send `20260413-15:27:04`, which the libraries take for this machine's zone. And a time with an
+unknown zone (a name of Windows, an old Java id) makes the decoder drop the whole execution report: quantity, price and
+execution id matter more, so the time of arrival stands in for such a time. A time without any zone is TWS's own, taken
+for this machine's: nothing tells otherwise.
 """
 
 from __future__ import annotations

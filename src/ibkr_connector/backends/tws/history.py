@@ -5,7 +5,7 @@ Bars are asked for with formatDate=2: intraday bars then carry seconds since 197
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from .orders import utc_text
 
 FORMAT_EPOCH = 2
 _DATE_DIGITS = 8
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def end_text(request: HistoryRequest) -> str:
@@ -43,10 +44,10 @@ def moment(text: str) -> datetime:
     """
     words = text.split()
     try:
-        if len(words) == 1 and text.isdigit():
-            if len(text) == _DATE_DIGITS:
-                return datetime(int(text[:4]), int(text[4:6]), int(text[6:8]), tzinfo=UTC)
-            return datetime.fromtimestamp(int(text), UTC)
+        if len(words) == 1 and text.isdigit() and len(text) == _DATE_DIGITS:
+            return datetime(int(text[:4]), int(text[4:6]), int(text[6:8]), tzinfo=UTC)
+        if len(words) == 1 and text.removeprefix("-").isdigit():
+            return _EPOCH + timedelta(seconds=int(text))  # before 1970 too, on every system
         if len(words) == 1:
             return datetime.strptime(text, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
         day, clock, zone = words

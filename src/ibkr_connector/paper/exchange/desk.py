@@ -237,9 +237,8 @@ class Desk:
         if not (order.triggered and same_trigger):
             order.triggered = False
             order.stop_price = None
-        was_waiting = order.stage is Stage.WAITING_OPEN
         life.activate(order)
-        if was_waiting and order.stage is Stage.WAITING_OPEN:
+        if order.stage in {Stage.WAITING_OPEN, Stage.WAITING_PARENT}:
             self._core.report.order(order)
 
     def _too_late(self, order: Order, ticket: OrderTicket) -> None:

@@ -50,20 +50,14 @@ class Book:
         self._asks: _Resting = []
         self._phase: tuple[datetime, bool] | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no order works here."""
-        return not (self._stops or self._waiting or self._bids or self._asks)
-
     # --- coming and going ---
 
     def add_stop(self, order: Order, at: datetime) -> None:
         """A stop starts to wait for its trigger; a market that is already through triggers it at once."""
-        stops.arm(order, self.tape)
+        price = stops.reference(order, self.tape, at)
+        stops.arm(order, self.tape, price)
         self._stops[order.sequence] = order
-        price = stops.reference(order, self.tape)
-        usable = self.tape.usable_quote(at) is not None and self.tape.is_open(at, order.extended)
-        if usable and price is not None and stops.is_triggered(order, price):
+        if price is not None and not self.tape.halted and stops.is_triggered(order, price):
             self._pull_trigger(order)
 
     def arrive(self, order: Order, at: datetime) -> None:

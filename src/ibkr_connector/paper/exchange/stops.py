@@ -6,6 +6,7 @@ triggers on the bid, a sell stop on the ask (TWS user guide, "Modify the stop tr
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from ..market.base import Quote
@@ -26,14 +27,20 @@ def quoted_reference(order: Order, quote: Quote) -> Decimal | None:
     return quote.bid if order.is_buy else quote.ask
 
 
-def reference(order: Order, tape: Tape) -> Decimal | None:
-    """The price a stop looks at now, or None when there is none yet."""
+def reference(order: Order, tape: Tape, at: datetime) -> Decimal | None:
+    """The price a stop looks at now; None when there was none yet in the hours the order works in."""
+    session = tape.session_at(at)
+    if session is None:
+        return None
+    since = session.start if order.extended else session.rth_start
     if uses_quotes(tape):
-        return quoted_reference(order, tape.quote) if tape.quote is not None else None
-    return tape.trade.price if tape.trade is not None else None
+        quote = tape.quote
+        return quoted_reference(order, quote) if quote is not None and quote.at >= since else None
+    trade = tape.trade
+    return trade.price if trade is not None and trade.at >= since else None
 
 
-def arm(order: Order, tape: Tape) -> None:
+def arm(order: Order, tape: Tape, price: Decimal | None) -> None:
     """Set the trigger of a stop that starts to work: its own, or the trailing distance from the price now."""
     ticket = order.ticket
     if ticket.order_type not in TRAILING:
@@ -42,7 +49,6 @@ def arm(order: Order, tape: Tape) -> None:
     order.stop_price = ticket.trail_stop_price
     if ticket.order_type == "TRAIL LIMIT":
         order.limit_offset = _offset(order)
-    price = reference(order, tape)
     if price is not None:
         trail(order, price, tape)
 

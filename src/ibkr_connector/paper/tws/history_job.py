@@ -66,9 +66,7 @@ class HistoryJob:
             self._handle = None
 
 
-def pieces(
-    item: Instrument, start: datetime, end: datetime, size: BarSize
-) -> Iterator[tuple[datetime, datetime]]:
+def pieces(item: Instrument, start: datetime, end: datetime, size: BarSize) -> Iterator[tuple[datetime, datetime]]:
     """Cut `[start, end)` where no bar of this size reaches over."""
     if size in {"week", "month"}:
         yield start, end

@@ -11,10 +11,11 @@ from ..exchange.types import (
     MarginPreview,
     OrderMessage,
     OrderStatus,
+    OrderTicket,
     OrderView,
 )
 from . import layouts_orders, layouts_system, texts, versions
-from .fields import Cursor
+from .fields import Cursor, FieldError
 from .place_order import PlaceOrder, decode_place_order
 from .request_times import parse_request_time
 from .routes import Refusal, Route, Routes
@@ -65,25 +66,60 @@ class OrderDesk:
     # --- requests ----------------------------------------------------------------------------------------------------
 
     def _place(self, cursor: Cursor) -> None:
+        session, hub = self._session, self._session.hub
+        try:
+            order = decode_place_order(cursor, session.version)
+        except FieldError as error:
+            hub.truth.record("unreadable", client_id=session.client_id, request="placeOrder", cause=str(error))
+            raise
+        try:
+            ticket = self._admitted(order)
+        except Refusal as refusal:
+            self._record_refused(order, refusal.error)
+            raise
+        if ticket.what_if:
+            self._preview(ticket)
+        else:
+            hub.exchange.place(ticket)
+            hub.wake()
+
+    def _admitted(self, order: PlaceOrder) -> OrderTicket:
+        """The exchange's ticket for an order; a Refusal where the gateway itself does not take it."""
         hub = self._session.hub
-        order = decode_place_order(cursor, self._session.version)
         if hub.options.read_only:
             raise Refusal(order.order_id, texts.READ_ONLY)
         instrument = hub.instrument(order.contract, order.order_id)
         reason = unsupported(order)
         if reason is not None:
             raise Refusal(order.order_id, texts.order_rejected(reason))
-        ticket = make_ticket(order, instrument, self._session.client_id, self._account(order))
-        if ticket.what_if:
-            answer = hub.exchange.preview(ticket)
-            if isinstance(answer, MarginPreview):
-                view = OrderView(ticket=ticket, perm_id=0, status=OrderStatus.PRE_SUBMITTED, remaining=ticket.quantity)
-                self._session.send(layouts_orders.open_order(self._session.version, view, answer))
-            else:
-                self.on_message(answer)
-            return
-        hub.exchange.place(ticket)
-        hub.wake()
+        return make_ticket(order, instrument, self._session.client_id, self._account(order))
+
+    def _preview(self, ticket: OrderTicket) -> None:
+        """A what-if order is answered by one openOrder with margins, and not placed."""
+        answer = self._session.hub.exchange.preview(ticket)
+        if isinstance(answer, MarginPreview):
+            view = OrderView(ticket=ticket, perm_id=0, status=OrderStatus.PRE_SUBMITTED, remaining=ticket.quantity)
+            self._session.send(layouts_orders.open_order(self._session.version, view, answer))
+        else:
+            self.on_message(answer)
+
+    def _record_refused(self, order: PlaceOrder, error: texts.Error) -> None:
+        """Orders the exchange never sees belong into the truth log as well."""
+        fields = {
+            "client_id": self._session.client_id,
+            "order_id": order.order_id,
+            "order_ref": order.values["order_ref"],
+            "account": order.values["account"],
+            "con_id": order.contract.con_id,
+            "symbol": order.contract.symbol,
+            "action": order.values["action"],
+            "quantity": order.decimal("total_quantity"),
+            "order_type": order.values["order_type"],
+        }
+        hub = self._session.hub
+        now = hub.clock.now()
+        hub.truth.record("recv_place", at=now, **fields)
+        hub.truth.record("rejected", at=now, **fields, code=error[0], text=error[1])
 
     def _account(self, order: PlaceOrder) -> str:
         """The account an order is for: a login with one account need not name it."""

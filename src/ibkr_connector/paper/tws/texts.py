@@ -97,9 +97,7 @@ SUMMARIES_EXCEEDED: Final = unprocessable(
 )
 DUPLICATE_TICKER: Final = unprocessable("Duplicate ticker id")
 DUPLICATE_HISTORY: Final = unprocessable("Duplicate ticker ID for API historical data query", "bM")
-TOO_MANY_QUERIES: Final = unprocessable(
-    "Only 50 simultaneous API historical data requests allowed.", "bM"
-)
+TOO_MANY_QUERIES: Final = unprocessable("Only 50 simultaneous API historical data requests allowed.", "bM")
 NOT_AN_ADVISOR: Final = invalid("FA data operations ignored for non FA customers.", "b9")
 
 

@@ -27,6 +27,7 @@ def raw(date: str, **values: float) -> SimpleNamespace:
         ("1775136600", datetime(2026, 4, 2, 13, 30, tzinfo=UTC)),
         ("20260402 09:30:00 US/Eastern", datetime(2026, 4, 2, 13, 30, tzinfo=UTC)),
         ("20200101-00:00:00", datetime(2020, 1, 1, tzinfo=UTC)),
+        ("-631013400", datetime(1950, 1, 2, 14, 30, tzinfo=UTC)),
         ("345479400", datetime(1980, 12, 12, 14, 30, tzinfo=UTC)),
     ],
 )

@@ -90,7 +90,7 @@ def test_a_state_directory_that_refuses_a_file_is_a_failure(tmp_path: Path, monk
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(checks.tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
     check = checks.state_dir_check(settings(tmp_path))
     assert check.verdict is Verdict.FAIL
     assert "Read-only file system" in check.found

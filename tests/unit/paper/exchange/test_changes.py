@@ -170,6 +170,58 @@ def test_a_change_while_the_market_is_closed_stays_held(world: World) -> None:
     assert len(world.exchange.open_orders(1)) == 1
 
 
+def test_a_size_reached_by_fills_before_the_change_is_effective_completes_the_order() -> None:
+    world = World(behavior=ExchangeBehavior(fill_latency=(5.0, 5.0), duplicate_status_probability=0.0))
+    world.quote("100.00", "100.02")
+    order = world.place("BUY", 10, "LMT", "99", run=10)
+    world.place("BUY", 6, "LMT", "99", order_id=order)
+    world.trade("98", 7)
+    world.run(10)
+    view = world.last(order)
+    assert (view.status.value, view.filled, view.remaining, view.ticket.quantity) == ("Filled", *ds(7, 0, 7))
+    assert world.exchange.open_orders(1) == []
+
+
+def test_a_change_that_meets_a_cancelled_order_is_told_it_is_gone() -> None:
+    world = World(behavior=ExchangeBehavior(ack_latency=(2.0, 2.0), duplicate_status_probability=0.0))
+    world.quote("100.00", "100.02")
+    order = world.place("BUY", 10, "LMT", "99", tif="GTD", good_till="20260312 10:00:10 US/Eastern", run=8)
+    world.place("BUY", 10, "LMT", "98", order_id=order, run=0)
+    world.run(5)
+    assert world.lines(order)[-2:] == ["Cancelled", "error 135"]
+
+
+def test_a_change_of_an_unsent_order_is_taken_when_it_is_sent(world: World) -> None:
+    order = world.place("BUY", 10, "LMT", "99", transmit=False)
+    world.place("BUY", 20, "LMT", "98", order_id=order, transmit=False)
+    world.place("BUY", 20, "LMT", "98.001", order_id=order, transmit=True)
+    assert world.lines(order) == ["error 110"]
+    world.place("BUY", 30, "LMT", "98", order_id=order, transmit=True)
+    view = world.exchange.open_orders(1)[0]
+    assert (view.ticket.quantity, view.ticket.limit_price, view.remaining) == ds(30, 98, 30)
+
+
+def test_outside_rth_is_dropped_from_a_change_as_from_a_new_order(world: World) -> None:
+    order = world.place("BUY", 10, "LMT", "99")
+    world.place("BUY", 10, "STP", aux="120", order_id=order, outside_rth=True)
+    assert world.messages(2109)
+    assert world.last(order).ticket.outside_rth is False
+    assert world.last(order).why_held == "trigger"
+
+
+def test_a_child_with_nothing_left_to_do_says_that_it_waits_for_its_parent_again() -> None:
+    world = World(behavior=ExchangeBehavior.instant())
+    world.quote("100.00", "100.05", ask_size=40)
+    parent = world.place("BUY", 100, "LMT", "100.05", transmit=False)
+    child = world.place("SELL", 100, "LMT", "100.10", parent_id=parent)
+    world.quote("100.10", "100.15")
+    assert world.last(child).filled == 40
+    world.place("SELL", 100, "LMT", "100.20", order_id=child, parent_id=parent)
+    assert world.lines(child)[-2:] == ["echo", "PreSubmitted"]
+    world.quote("100.00", "100.05", ask_size=60)
+    assert world.status(child) == "Submitted"
+
+
 def test_margin_is_freed_when_an_order_is_made_smaller(world: World) -> None:
     order = world.place("BUY", 39_000, "LMT", "99")
     assert world.lines(world.place("BUY", 39_000, "LMT", "99"))[-1] == "Inactive"

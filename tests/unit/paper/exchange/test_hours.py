@@ -89,6 +89,34 @@ def test_regular_stops_do_not_see_prints_outside_their_hours(world: World) -> No
     assert world.status(order) == "Filled"
 
 
+def test_a_stop_held_overnight_is_not_triggered_by_prints_before_the_open(world: World) -> None:
+    world.at(world.new_york(12, 20, 30))
+    stop = world.place("SELL", 10, "STP", aux="95")
+    trail = world.place("SELL", 10, "TRAIL", aux="1")
+    world.at(world.new_york(13, 9, 29))
+    world.quote("94.00", "94.05")
+    world.trade("94.00", 10)
+    world.at(world.new_york(13, 9, 30))
+    assert world.last(stop).why_held == "trigger"
+    assert world.exchange.open_orders(1)[1].ticket.trail_stop_price is None
+    world.trade("96.00", 10)
+    assert world.exchange.open_orders(1)[1].ticket.trail_stop_price == 95
+    assert world.fills() == []
+    world.trade("95.00", 10)
+    assert {e.order_id for e in world.fills()} == {stop, trail}
+
+
+def test_a_stop_placed_in_a_halt_waits_for_its_end(world: World) -> None:
+    world.quote("100.00", "100.05")
+    world.trade("100.00", 10)
+    world.exchange.halt(AAPL)
+    stop = world.place("SELL", 10, "STP", aux="101")
+    assert world.last(stop).why_held == "trigger"
+    world.exchange.resume(AAPL)
+    world.trade("100.00", 10)
+    assert world.status(stop) == "Filled"
+
+
 def test_resting_orders_of_regular_hours_do_not_fill_after_them(world: World) -> None:
     world.quote("100.00", "100.05")
     order = world.place("BUY", 10, "LMT", "99", tif="GTC")

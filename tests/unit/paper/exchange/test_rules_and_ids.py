@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
 from ibkr_connector.paper.exchange.ids import ExecIds, OrderIds, PermIds
+from ibkr_connector.paper.instruments import Instrument
 from unit.paper.exchange.kit import AAPL, ACCOUNT, ES, EURUSD, MSFT, World, d
 
 
@@ -18,6 +20,12 @@ def world() -> World:
     return made
 
 
+def variant(**changes: object) -> Instrument:
+    return Instrument(**{**{name: getattr(AAPL, name) for name in AAPL.__slots__}, **changes})
+
+
+INDEX = variant(con_id=416904, symbol="SPX", sec_type="IND")
+BULK = variant(con_id=77, symbol="BULK", min_size=Decimal(10))
 REFUSALS = [
     ({"order_type": "FEELINGS", "limit": "10"}, 321, "cause - Invalid order type was entered"),
     ({"order_type": "PEG MID", "limit": "10"}, 387, "Unsupported order type"),
@@ -43,6 +51,15 @@ REFUSALS = [
     ({"order_type": "LMT", "limit": "10", "tif": "GTD"}, 334, "Invalid Good Till Date order"),
     ({"order_type": "LMT", "limit": "10", "tif": "GTD", "good_till": "tomorrow"}, 343, "time-zone entered is invalid"),
     ({"order_type": "LMT", "limit": "10", "tif": "GTD", "good_till": "20260312 09:00:00"}, 201, "passed"),
+    ({"order_type": "LMT", "limit": "10", "tif": "GTD", "good_till": "20261399 09:00:00"}, 343, "time-zone"),
+    (
+        {"order_type": "LMT", "limit": "10", "tif": "GTD", "good_till": "20260320 09:00:00 Mars/Olympus"},
+        343,
+        "time-zone",
+    ),
+    ({"order_type": "TRAIL", "aux": "1", "trail_stop": "-3"}, 321, "trailing stop price"),
+    ({"order_type": "MKT", "instrument": INDEX}, 201, "No Trading Permission"),
+    ({"order_type": "MKT", "instrument": BULK, "quantity": 5}, 388, "Order size 5 is smaller than the minimum"),
     ({"order_type": "MKT", "account": "U0000000"}, 321, "Invalid account code 'U0000000'"),
     ({"order_type": "LMT", "limit": "10", "parent_id": 77}, 135, "Can't find order with ID =77"),
 ]

@@ -152,8 +152,9 @@ def pack(*fields: str) -> bytes:
 def start(link: Connection, options: str = "") -> FakeSession:
     greeting = f"v178..178{' ' + options if options else ''}".encode()
     link.data_received(b"API\0" + struct.pack(">I", len(greeting)) + greeting + pack("71", "2", "1", ""))
-    assert isinstance(link.session, FakeSession)
-    return link.session
+    session: object = link.session
+    assert isinstance(session, FakeSession)
+    return session
 
 
 def last_error(transport: Transport) -> tuple[str, str]:
@@ -167,12 +168,12 @@ def test_the_fifty_first_message_waits_until_a_second_has_passed_and_the_peer_is
     session = start(link)
     link.data_received(pack(*TIME) * 60)
     assert len(session.handled) == 50
-    assert not transport.reading
+    assert not transport.is_reading()
     hub.loop.move(0.99)
     assert len(session.handled) == 50
     hub.loop.move(0.02)
     assert len(session.handled) == 60
-    assert transport.reading
+    assert transport.is_reading()
 
 
 def test_without_a_limit_everything_is_answered_in_shares() -> None:
@@ -182,7 +183,7 @@ def test_without_a_limit_everything_is_answered_in_shares() -> None:
     assert len(session.handled) == module.MESSAGES_PER_TURN
     hub.loop.move(0.0)
     assert len(session.handled) == 250
-    assert transport.reading
+    assert transport.is_reading()
 
 
 def test_rejecting_answers_100_and_the_third_breach_ends_the_session() -> None:

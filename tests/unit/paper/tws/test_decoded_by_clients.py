@@ -102,33 +102,34 @@ def item(symbol: str = "AAPL") -> Instrument:
     return next(each for each in BOOK if each.local_symbol == symbol)
 
 
+# Every field an order can have beside the typed ones; lists as their wire segment, `|` standing for NUL.
 RICH = {
-    "origin": "1", "discretionary_amount": "0.05", "good_after_time": "20260415 10:00:00 US/Eastern", "fa_group": "g",
-    "fa_method": "m", "fa_percentage": "50", "model_code": "model", "rule_80a": "A", "percent_offset": "0.1",
-    "settling_firm": "firm", "short_sale_slot": "2", "designated_location": "loc", "exempt_code": "3",
-    "auction_strategy": "1", "starting_price": "1.5", "stock_ref_price": "2.5", "delta": "0.5",
+    "origin": "1", "discretionary_amount": "0.05", "good_after_time": "20260415 10:00:00 US/Eastern",
+    "fa_group": "g", "fa_method": "m", "fa_percentage": "50", "model_code": "model", "rule_80a": "A",
+    "percent_offset": "0.1", "settling_firm": "firm", "short_sale_slot": "2", "designated_location": "loc",
+    "exempt_code": "3", "auction_strategy": "1", "starting_price": "1.5", "stock_ref_price": "2.5", "delta": "0.5",
     "stock_range_lower": "3.5", "stock_range_upper": "4.5", "display_size": "10", "block_order": "1",
     "sweep_to_fill": "1", "min_qty": "5", "trigger_method": "4", "volatility": "0.2", "volatility_type": "2",
     "delta_neutral_order_type": "LMT", "delta_neutral_aux_price": "9.5", "delta_neutral_con_id": "77",
     "delta_neutral_settling_firm": "dnf", "delta_neutral_clearing_account": "dna",
     "delta_neutral_clearing_intent": "dni", "delta_neutral_open_close": "O", "delta_neutral_short_sale": "1",
     "delta_neutral_short_sale_slot": "1", "delta_neutral_designated_location": "dnl", "continuous_update": "1",
-    "reference_price_type": "2", "combo_legs_description": "legs", "combo_legs": "\0".join(
-        ["1", "11", "2", "BUY", "SMART", "0", "0", "", "-1"]), "leg_prices": "1\x001.25",
-    "smart_routing": "1\0NonGuaranteed\x001", "scale_init_level_size": "7", "scale_subs_level_size": "8",
-    "scale_price_increment": "0.5", "scale_price_adjust_value": "0.6", "scale_price_adjust_interval": "9",
-    "scale_profit_offset": "0.7", "scale_auto_reset": "1", "scale_init_position": "1", "scale_init_fill_qty": "2",
-    "scale_random_percent": "1", "hedge_type": "F", "hedge_param": "hp", "opt_out_smart_routing": "1",
-    "clearing_account": "ca", "clearing_intent": "PTA", "not_held": "1", "delta_neutral_contract": "1\x0042\x000.6\x00101.0",
-    "algo_strategy": "Twap", "algo_params": "1\0strategyType\0Marketable", "solicited": "1", "randomize_size": "1",
-    "randomize_price": "1", "conditions": "\0".join(["2", "1", "a", "1", "100.5", "265598", "SMART", "2", "3", "o", "0",
-    "20260601 15:00:00 US/Eastern"]), "conditions_ignore_rth": "1", "conditions_cancel_order": "1",
-    "adjusted_order_type": "STP", "trigger_price": "1.1", "limit_price_offset": "1.2", "adjusted_stop_price": "1.3",
-    "adjusted_stop_limit_price": "1.4", "adjusted_trailing_amount": "1.5", "adjustable_trailing_unit": "1",
-    "soft_dollar_tier_name": "tier", "soft_dollar_tier_value": "val", "cash_qty": "1000", "is_oms_container": "1",
+    "reference_price_type": "2", "combo_legs_description": "legs", "combo_legs": "1|11|2|BUY|SMART|0|0||-1",
+    "leg_prices": "1|1.25", "smart_routing": "1|NonGuaranteed|1", "scale_init_level_size": "7",
+    "scale_subs_level_size": "8", "scale_price_increment": "0.5", "scale_price_adjust_value": "0.6",
+    "scale_price_adjust_interval": "9", "scale_profit_offset": "0.7", "scale_auto_reset": "1",
+    "scale_init_position": "1", "scale_init_fill_qty": "2", "scale_random_percent": "1", "hedge_type": "F",
+    "hedge_param": "hp", "opt_out_smart_routing": "1", "clearing_account": "ca", "clearing_intent": "PTA",
+    "not_held": "1", "delta_neutral_contract": "1|42|0.6|101.0", "algo_strategy": "Twap",
+    "algo_params": "1|strategyType|Marketable", "solicited": "1", "randomize_size": "1", "randomize_price": "1",
+    "conditions": "2|1|a|1|100.5|265598|SMART|2|3|o|0|20260601 15:00:00 US/Eastern", "conditions_ignore_rth": "1",
+    "conditions_cancel_order": "1", "adjusted_order_type": "STP", "trigger_price": "1.1",
+    "limit_price_offset": "1.2", "adjusted_stop_price": "1.3", "adjusted_stop_limit_price": "1.4",
+    "adjusted_trailing_amount": "1.5", "adjustable_trailing_unit": "1", "soft_dollar_tier_name": "tier",
+    "soft_dollar_tier_value": "val", "cash_qty": "1000", "is_oms_container": "1",
     "discretionary_up_to_limit_price": "1", "use_price_mgmt_algo": "1", "duration": "60", "post_to_ats": "3",
-    "auto_cancel_parent": "1", "min_trade_qty": "4", "min_compete_size": "5", "compete_against_best_offset": "0.02",
-    "mid_offset_at_whole": "0.03", "mid_offset_at_half": "0.04",
+    "auto_cancel_parent": "1", "min_trade_qty": "4", "min_compete_size": "5",
+    "compete_against_best_offset": "0.02", "mid_offset_at_whole": "0.03", "mid_offset_at_half": "0.04",
 }  # fmt: skip
 
 
@@ -154,7 +155,7 @@ def view(order_type: str = "LMT", **extras: str) -> OrderView:
         order_ref="my-ref",
         all_or_none=True,
         hidden=True,
-        extras=dict(extras),
+        extras={name: text.replace("|", "\0") for name, text in extras.items()},
     )
     return OrderView(
         ticket=ticket,

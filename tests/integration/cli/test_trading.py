@@ -1,0 +1,135 @@
+"""`buy`, `sell`, `cancel` through a socket: the gateway received what was said, and exit codes tell the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibkr_connector.paper import TwsOptions
+from ibkr_connector.testing import HostedGateway, sync_paper_connector
+from support.cli import Run
+
+
+def received(gateway: HostedGateway) -> list[dict[str, Any]]:
+    return [dict(entry.fields) for entry in gateway.truth.of("recv_place")]
+
+
+def test_a_market_order_is_filled_and_sold_again(run: Run, gateway: HostedGateway) -> None:
+    bought = run("buy", "AAPL", "100", "--wait", "30", "--json")
+    assert bought.code == 0
+    assert bought.document["state"] == "filled"
+    assert bought.document["commission"] == 1.0
+    assert run("sell", "AAPL", "100", "--wait", "30").code == 0
+    assert run("positions", "--json").document == []
+    assert [(o["action"], o["order_type"]) for o in received(gateway)] == [("BUY", "MKT"), ("SELL", "MKT")]
+    assert run("audit", "verify", "--json").document[0]["ok"]
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        (["--limit", "100"], {"order_type": "LMT", "limit_price": 100, "tif": "DAY"}),
+        (["--limit", "100", "--tif", "gtc", "--outside-rth"], {"tif": "GTC", "outside_rth": True}),
+        (["--stop", "300"], {"order_type": "STP", "aux_price": 300}),
+        (["--stop", "300", "--limit", "301"], {"order_type": "STP LMT", "aux_price": 300, "limit_price": 301}),
+        (["--trail", "5"], {"order_type": "TRAIL", "aux_price": 5}),
+        (["--limit", "100", "--ref", "mine.7"], {"order_ref": "mine.7"}),
+    ],
+)
+def test_options_make_the_order_they_say(
+    run: Run, gateway: HostedGateway, options: list[str], fields: dict[str, Any]
+) -> None:
+    assert run("buy", "AAPL", "1", *options, "--json").code == 0
+    (order,) = received(gateway)
+    assert {name: order[name] for name in fields} == fields
+
+
+def test_a_bracket_s_exits_outlive_the_day(run: Run, gateway: HostedGateway) -> None:
+    ran = run("buy", "AAPL", "10", "--limit", "100", "--take-profit", "110", "--stop-loss", "95", "--json")
+    assert ran.code == 0
+    assert [o["state"] for o in ran.document] == ["working"] * 3
+    assert [(o["order_type"], o["tif"]) for o in received(gateway)] == [("LMT", "DAY"), ("LMT", "GTC"), ("STP", "GTC")]
+
+
+def test_a_preview_places_nothing(run: Run, gateway: HostedGateway) -> None:
+    document = run("buy", "AAPL", "100", "--preview", "--json").document
+    assert document["init_margin_after"] > 0
+    assert document["commission"] > 0
+    assert received(gateway) == []
+
+
+def test_the_same_ref_is_never_sent_twice(run: Run, gateway: HostedGateway) -> None:
+    first = run("buy", "AAPL", "1", "--limit", "100", "--ref", "once.1", "--json")
+    again = run("buy", "AAPL", "1", "--limit", "100", "--ref", "once.1", "--json")
+    assert first.code == again.code == 0
+    assert first.document["perm_id"] == again.document["perm_id"]
+    assert len(received(gateway)) == 1
+
+
+def test_waiting_in_vain_tells_the_order_and_that_it_works_on(run: Run, gateway: HostedGateway) -> None:
+    ran = run("buy", "AAPL", "1", "--limit", "100", "--wait", "0.1", "--json")
+    assert ran.code == 1
+    assert ran.document["error"] == "RequestTimeout"
+    assert [o["state"] for o in ran.document["orders"]] == ["working"]
+    assert run("buy", "AAPL", "1", "--limit", "100", "--wait", "0.1").code == 1
+
+
+def test_cancel_by_ref_by_id_and_all(run: Run) -> None:
+    one = run("buy", "AAPL", "1", "--limit", "100", "--ref", "a.1", "--json").document
+    run("buy", "AAPL", "1", "--limit", "101", "--ref", "a.2")
+    run("buy", "AAPL", "1", "--limit", "102", "--ref", "a.3")
+    by_ref = run("cancel", "a.2", "--json")
+    assert [o["state"] for o in by_ref.document] == ["cancelled"]
+    by_id = run("cancel", str(one["order_id"]), "--json")
+    assert [o["order_ref"] for o in by_id.document] == ["a.1"]
+    rest = run("cancel", "--all", "--json")
+    assert [o["order_ref"] for o in rest.document] == ["a.3"]
+    assert run("orders", "--json").document == []
+    unknown = run("cancel", "4711", "--json")
+    assert unknown.code == 2
+    assert unknown.document["error"] == "OrderNotFound"
+
+
+def test_beside_a_program_that_trades_orders_are_refused_and_everything_can_be_cancelled(
+    run: Run, gateway: HostedGateway, tmp_path: Path
+) -> None:
+    with sync_paper_connector(gateway, state_dir=tmp_path / "state") as program:
+        order = program.place_limit_order("AAPL", 1, "BUY", 100.0)
+        ran = run("buy", "AAPL", "1", "--json")
+        assert ran.code == 3
+        assert ran.document["error"] == "ClientIdInUse"
+        assert "--scope account" in ran.document["remedy"]
+        held = run("buy", "AAPL", "1", "--client-id", "9", "--json")
+        assert held.code == 1
+        assert held.document["error"] == "JournalInUse"
+        assert len(received(gateway)) == 1
+        everything = run("cancel", "--all", "--scope", "account", "--json")
+        assert everything.code == 0
+        assert [o["order_ref"] for o in everything.document] == [order.ref]
+        assert order.done(timeout=30).state == "cancelled"
+
+
+def test_a_risk_limit_refuses_with_code_4_and_nothing_is_sent(run: Run, gateway: HostedGateway) -> None:
+    ran = run("buy", "AAPL", "20000", "--json")
+    assert ran.code == 4
+    assert "order_size" in ran.document["message"]
+    assert received(gateway) == []
+    assert run("buy", "AAPL", "20000").code == 4
+
+
+def test_the_broker_s_refusal_is_code_5(run: Run, gateway: HostedGateway) -> None:
+    ran = run("buy", "AAPL", "1", "--limit", "100.001", "--json")
+    assert ran.code == 5
+    assert ran.document["code"] == 110
+
+
+def test_a_read_only_api_is_code_5_with_its_fix(
+    run: Run, gateway: HostedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HostedGateway(options=TwsOptions(read_only=True)) as refusing:
+        monkeypatch.setenv("IBKR_PORT", str(refusing.tws_port))
+        ran = run("buy", "AAPL", "1", "--limit", "100", "--json")
+        assert ran.code == 5
+        assert "Read-Only" in ran.document["message"] + ran.document["remedy"]

@@ -1,0 +1,47 @@
+"""The documentation says what the code says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def test_generated_tables_are_up_to_date(repo_dir: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "tools/generate_tables.py", "--check"], cwd=repo_dir, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_links_between_pages_lead_somewhere(repo_dir: Path) -> None:
+    pages = [repo_dir / "README.md", *sorted((repo_dir / "docs").rglob("*.md"))]
+    missing = [
+        f"{page.relative_to(repo_dir)} -> {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert missing == []
+
+
+def test_tests_named_in_the_invariants_exist(repo_dir: Path) -> None:
+    page = (repo_dir / "docs" / "IMPLEMENTATION" / "invariants.md").read_text(encoding="utf-8")
+    files = [path for path in (repo_dir / "tests").rglob("test_*.py")]
+    missing = []
+    for named in re.findall(r"`([^`]*test_[^`]*)`", page):
+        path, _, test = named.partition("::")
+        pattern = re.compile(re.escape(Path(path).name).replace(r"\*", ".*"))
+        found = [file for file in files if pattern.fullmatch(file.name)]
+        text = "".join(file.read_text(encoding="utf-8") for file in found)
+        if not found or (test and not re.search(re.escape(test).replace(r"\*", r"\w*"), text)):
+            missing.append(named)
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"])
+def test_project_files_are_there(repo_dir: Path, name: str) -> None:
+    assert (repo_dir / name).read_text(encoding="utf-8").strip()
