@@ -179,6 +179,16 @@ class Source:
         raise Problem(f"{self.module} has no class {name}.")
 
 
+def properties(node: ast.ClassDef) -> set[str]:
+    """The names of a class's properties."""
+    return {
+        item.name
+        for item in node.body
+        if isinstance(item, ast.FunctionDef)
+        and any(isinstance(mark, ast.Name) and mark.id == "property" for mark in item.decorator_list)
+    }
+
+
 def public_attributes(node: ast.ClassDef) -> set[str]:
     """What `__init__` puts on the instance without a leading underscore."""
     found: set[str] = set()
@@ -342,17 +352,16 @@ class Writer:
         source = Source(twin)
         node = source.class_of(twin.name)
         known = {name for name, _ in (*twin.resources, *twin.passed)}
-        if public_attributes(node) != known:
-            raise Problem(f"{twin.name}: __init__ sets {sorted(public_attributes(node))}, known are {sorted(known)}.")
+        here = public_attributes(node) | (known & properties(node))
+        if here != known:
+            raise Problem(f"{twin.name}: it has {sorted(here)}, known are {sorted(known)}.")
         self.need(twin.name, twin.module)
         lines = [f"class {twin.twin}(Blocking[{twin.name}]):", *docstring(twin.doc, 4)]
-        if twin.resources:
-            self.need("SessionThread", "ibkr_connector.session.thread")
-            lines += ["", f"    def __init__(self, inner: {twin.name}, thread: SessionThread) -> None:"]
-            lines += ["        super().__init__(inner, thread)"]
-            for name, kind in twin.resources:
-                self.need(kind, HOMES.get(kind, "ibkr_connector.sync.resources"))
-                lines.append(f"        self.{name} = {kind}(inner.{name}, thread)")
+        for name, kind in twin.resources:
+            self.need(kind, HOMES.get(kind, "ibkr_connector.sync.resources"))
+            lines += ["", "    @property", f"    def {name}(self) -> {kind}:"]
+            lines += [f'        """The twin of `{twin.name}.{name}`."""']
+            lines += [f"        return {kind}(self._inner.{name}, self._thread)"]
         for name, kind in twin.passed:
             home = {"Settings": "ibkr_connector.config", "RiskApi": "ibkr_connector.api.risk"}.get(kind)
             if home:
@@ -365,7 +374,7 @@ class Writer:
             lines += CONTEXT_MANAGER.splitlines()
         for item in node.body:
             if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
-                if item.name[0] != "_" and item.name not in twin.left_out:
+                if item.name[0] != "_" and item.name not in {*twin.left_out, *known}:
                     lines += ["", *self.method(item, twin, source)]
         return lines
 

@@ -58,7 +58,8 @@ def main() -> int:
         path = DOCS / page
         before = path.read_text(encoding="utf-8")
         pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        after = pattern.sub(lambda match, made=table(): f"{match[1]}{made}\n{match[2]}", before)
+        made = table().replace("\\", r"\\")
+        after = pattern.sub(rf"\g<1>{made}\n\g<2>", before)
         if after != before:
             stale.append(page)
             if not check:

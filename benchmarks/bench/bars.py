@@ -51,7 +51,7 @@ COMMANDS: Commands = {"raw.bars": raw, "connector.bars": connector}
 
 def run(bench: Bench) -> Section:
     """All sides in turn."""
-    rounds, count = (2, 5) if bench.quick else (5, 20)
+    rounds, count = (2, 5) if bench.quick else (7, 15)
     end = bench.gateway.ask("market", symbol=SYMBOL)["session"][1]
     found = bench.interleave("bars", rounds, count=count, end=end)
     section = Section(NAME, TITLE, ["side", "p50", "p99", "requests", "bars"])

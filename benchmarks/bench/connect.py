@@ -47,7 +47,7 @@ COMMANDS: Commands = {"raw.connect": raw, "connector.connect": connector}
 
 def run(bench: Bench) -> Section:
     """All sides in turn."""
-    rounds, count = (1, 2) if bench.quick else (3, 4)
+    rounds, count = (1, 2) if bench.quick else (5, 4)
     found = bench.interleave("connect", rounds, count=count)
     section = Section(NAME, TITLE, ["side", "median", "fastest", "slowest"])
     taken = {side: [answer["taken"] for answer in answers] for side, answers in found.items()}

@@ -1,8 +1,8 @@
 """Order to acknowledged: a limit order that rests, one at a time, cancelled again before the next.
 
 Both are looked at from the coroutine that places the order. raw: from `placeOrder` until it runs again, woken by the
-library's first `openOrder` or `orderStatus`. connector: from calling `place_limit_order`, on another event loop than the
-session's, until it returns. The floor of the connector is what it promises to do on top of a raw order: hop to the
+library's first `openOrder` or `orderStatus`. connector: from calling `place_limit_order`, on another event loop than
+the session's, until it returns. The floor of the connector is what it promises to do on top of a raw order: hop to the
 session's thread and back, and one durable commit; both are measured between its orders, in the same process, with the
 same pauses.
 """
@@ -60,16 +60,11 @@ async def raw(side: RawSide, count: int, price: float) -> dict[str, list[float]]
             await waiter
             acks.append(time.perf_counter() - begun)
             ib.cancelOrder(order)
-            while not trade.isDone():
-                await asyncio.wait_for(_next(trade.statusEvent), 10)
+            await side.ended(trade)
     finally:
         ib.openOrderEvent -= seen
         ib.orderStatusEvent -= seen
     return {"acks": acks}
-
-
-async def _next(event: Any) -> Any:
-    return await event
 
 
 @dataclass(slots=True)
@@ -184,7 +179,7 @@ COMMANDS: Commands = {"raw.orders": raw, "connector.orders": connector}
 
 def run(bench: Bench) -> Section:
     """All sides in turn."""
-    rounds, count = (2, 15) if bench.quick else (5, 60)
+    rounds, count = (2, 15) if bench.quick else (9, 40)
     price = round(float(bench.gateway.ask("market", symbol=SYMBOL)["bid"]) * 0.95, 2)
     found = bench.interleave("orders", rounds, count=count, price=price)
     section = Section(NAME, TITLE, ["side", "p50", "p99", "orders"])

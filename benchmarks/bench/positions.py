@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import Any
 
 from .harness import Bench
 from .sides import Commands, ConnectorSide, RawSide
@@ -27,13 +26,8 @@ async def buy(side: RawSide, symbols: list[str]) -> int:
     """Make the account hold something; how many positions it has then."""
     for symbol in symbols:
         trade = side.ib.placeOrder(await side.stock(symbol), side.module.MarketOrder("BUY", 1))
-        while not trade.isDone():
-            await asyncio.wait_for(_next(trade.statusEvent), 10)
+        await side.ended(trade)
     return len(await side.ib.reqPositionsAsync())
-
-
-async def _next(event: Any) -> Any:
-    return await event
 
 
 async def raw(side: RawSide, count: int, asked: int) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ Only what is needed is imported, when it is needed: a raw side never loads the c
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import itertools
 import logging
@@ -56,6 +57,25 @@ class RawSide:
         """A qualified contract."""
         (contract,) = await self.ib.qualifyContractsAsync(self.module.Stock(symbol, "SMART", "USD"))
         return contract
+
+    async def ended(self, trade: Any) -> None:
+        """Wait for the end of an order."""
+        await self.until(trade.statusEvent, lambda told: told.isDone(), trade)
+
+    async def until(self, event: Any, condition: Callable[[Any], bool], subject: Any) -> None:
+        """Wait until `condition` holds for what `event` tells, or for `subject` already; TimeoutError after 10 s."""
+        done = asyncio.get_running_loop().create_future()
+
+        def told(subject: Any) -> None:
+            if not done.done() and condition(subject):
+                done.set_result(None)
+
+        event += told
+        try:
+            told(subject)
+            await asyncio.wait_for(done, 10)
+        finally:
+            event -= told
 
     async def close(self) -> None:
         """Disconnect."""

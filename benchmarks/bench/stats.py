@@ -13,7 +13,7 @@ Rounds = Sequence[Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The ratio of two medians; `low` and `high` are the smallest and the largest of the rounds' own ratios."""
+    """The ratio of two sides' medians, in the middle round; `low` and `high` are the extremes of all rounds."""
 
     value: float
     low: float
@@ -37,12 +37,16 @@ def percentile(samples: Iterable[float], percent: float) -> float:
 
 
 def ratio(side: Rounds, *floor: Rounds) -> Ratio:
-    """Median of `side` over the sum of the medians of the `floor` parts: over everything, and round by round.
+    """Median of `side` over the sum of the medians of the `floor` parts, round by round.
 
+    The sides of a round were measured within seconds of each other: what slows the machine down slows them all.
     Raises ValueError when the sides have different numbers of rounds.
     """
     if any(len(part) != len(side) for part in floor):
         raise ValueError("all sides of a ratio need the same number of rounds: they are interleaved")
-    whole = median(side) / sum(median(part) for part in floor)
-    each = [statistics.median(side[i]) / sum(statistics.median(part[i]) for part in floor) for i in range(len(side))]
-    return Ratio(whole, min(each), max(each))
+    parts = zip(*floor, strict=True)
+    each = [
+        statistics.median(samples) / sum(map(statistics.median, below))
+        for samples, below in zip(side, parts, strict=True)
+    ]
+    return Ratio(statistics.median(each), min(each), max(each))

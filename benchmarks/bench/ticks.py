@@ -59,13 +59,8 @@ async def raw_open(side: RawSide, symbols: list[str]) -> None:
     """Subscribe, and wait for a first quote of each."""
     tickers = [side.ib.reqMktData(await side.stock(symbol)) for symbol in symbols]
     for ticker in tickers:
-        while ticker.bid != ticker.bid:
-            await asyncio.wait_for(_next(ticker.updateEvent), 10)
+        await side.until(ticker.updateEvent, lambda of: of.bid == of.bid, ticker)  # nan: nothing told yet
     side.lines["tickers"] = tickers
-
-
-async def _next(event: Any) -> Any:
-    return await event
 
 
 async def raw_close(side: RawSide) -> None:
@@ -183,7 +178,7 @@ COMMANDS: Commands = {
 
 def run(bench: Bench) -> Section:
     """All sides in turn; the raw sides twice, in place and handed over."""
-    rounds, ticks = (2, 20_000) if bench.quick else (5, 100_000)
+    rounds, ticks = (2, 20_000) if bench.quick else (7, 100_000)
     sides = [(name, name, False) for name in bench.sides]
     sides += [(f"{name}, handed over", name, True) for name in bench.sides if name.startswith("raw ")]
     rates: dict[str, list[list[float]]] = {label: [] for label, _, _ in sides}

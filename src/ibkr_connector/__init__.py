@@ -22,23 +22,50 @@ if TYPE_CHECKING:
         ConfigurationError,
         IBKRConnectionError,
         IBKRError,
+        InvalidRequest,
         MarketDataError,
         OrderError,
+        OrderInDoubt,
+        OrderNotSent,
+        OrderRejected,
+        OrderValidationError,
+        RiskRejected,
         TradingError,
     )
+    from .models.account import Position
+    from .models.contract import Contract
+    from .models.market import Quote
+    from .models.order import OrderRequest, OrderSnapshot, OrderState
+    from .orders.handle import BracketOrder, Order
     from .registry import get_ibkr_connector
+    from .streams.quotes import QuoteStream
 
 __version__ = "0.1.0"
 
 # Public name -> the submodule that defines it. One line here is all a new public name needs, beside its typed
 # twin above.
 _EXPORTS: dict[str, str] = {
+    "BracketOrder": "orders.handle",
     "ConfigurationError": "errors",
+    "Contract": "models.contract",
     "IBKRConnectionError": "errors",
     "IBKRConnector": "connector",
     "IBKRError": "errors",
+    "InvalidRequest": "errors",
     "MarketDataError": "errors",
+    "Order": "orders.handle",
     "OrderError": "errors",
+    "OrderInDoubt": "errors",
+    "OrderNotSent": "errors",
+    "OrderRejected": "errors",
+    "OrderRequest": "models.order",
+    "OrderSnapshot": "models.order",
+    "OrderState": "models.order",
+    "OrderValidationError": "errors",
+    "Position": "models.account",
+    "Quote": "models.market",
+    "QuoteStream": "streams.quotes",
+    "RiskRejected": "errors",
     "TradingError": "errors",
     "get_ibkr_connector": "registry",
 }
@@ -47,12 +74,27 @@ _EXPORTS: dict[str, str] = {
 _SUBMODULES: frozenset[str] = frozenset({"errors", "models", "paper", "testing"})
 
 __all__ = [
+    "BracketOrder",
     "ConfigurationError",
+    "Contract",
     "IBKRConnectionError",
     "IBKRConnector",
     "IBKRError",
+    "InvalidRequest",
     "MarketDataError",
+    "Order",
     "OrderError",
+    "OrderInDoubt",
+    "OrderNotSent",
+    "OrderRejected",
+    "OrderRequest",
+    "OrderSnapshot",
+    "OrderState",
+    "OrderValidationError",
+    "Position",
+    "Quote",
+    "QuoteStream",
+    "RiskRejected",
     "TradingError",
     "__version__",
     "get_ibkr_connector",

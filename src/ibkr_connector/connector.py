@@ -6,29 +6,35 @@ The class is a thread-safe singleton per profile; its methods are one-line deleg
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
-from datetime import datetime
-from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ibkr_connector.api.orders import Number, OrderLike
-from ibkr_connector.assembly import House
-from ibkr_connector.backends.base import Capabilities, WhatIf
 from ibkr_connector.config import Settings, load_settings
-from ibkr_connector.errors import ConnectorConflict
-from ibkr_connector.events import Listener
-from ibkr_connector.models.account import AccountSummary, Execution, PortfolioPnL, Position
-from ibkr_connector.models.contract import Contract, ContractDetails
-from ibkr_connector.models.market import BarSeries, Quote
-from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderState, OrderType
-from ibkr_connector.orders.handle import BracketOrder, Order
-from ibkr_connector.streams.quotes import QuoteStream
+from ibkr_connector.errors import ConnectorClosed, ConnectorConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
+    from decimal import Decimal
 
+    from ibkr_connector.api.account import AccountApi
+    from ibkr_connector.api.contracts import ContractsApi
+    from ibkr_connector.api.history import HistoryApi
+    from ibkr_connector.api.market import MarketApi
+    from ibkr_connector.api.orders import Number, OrderLike, OrdersApi
+    from ibkr_connector.api.risk import RiskApi
+    from ibkr_connector.assembly import House
+    from ibkr_connector.backends.base import Capabilities, WhatIf
+    from ibkr_connector.events import Listener
+    from ibkr_connector.models.account import AccountSummary, Execution, PortfolioPnL, Position
+    from ibkr_connector.models.contract import Contract, ContractDetails
+    from ibkr_connector.models.market import BarSeries, Quote
+    from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderState, OrderType
+    from ibkr_connector.orders.handle import BracketOrder, Order
+    from ibkr_connector.streams.quotes import QuoteStream
     from ibkr_connector.sync import SyncConnector
 
 DEFAULT_PROFILE = "default"
@@ -93,13 +99,22 @@ class IBKRConnector(metaclass=_OnePerProfile):
         self.profile = profile
         self.settings: Settings = load_settings(config_path, overrides=overrides)
         self._allow_live = allow_live
-        self._house = House(self.settings, allow_live=allow_live, profile=profile)
-        self.orders = self._house.orders
-        self.account = self._house.account
-        self.contracts = self._house.contracts
-        self.market = self._house.market
-        self.history = self._house.history
-        self.risk = self._house.risk
+        self._made: House | None = None
+        self._closed = False
+        self._making = threading.Lock()
+
+    @property
+    def _house(self) -> House:
+        """All rooms; made when first needed, so that naming a connector costs no more than reading its settings."""
+        if self._made is None:
+            from ibkr_connector.assembly import House
+
+            with self._making:
+                if self._closed:
+                    raise ConnectorClosed("the connector was closed.")
+                if self._made is None:
+                    self._made = House(self.settings, allow_live=self._allow_live, profile=self.profile)
+        return self._made
 
     def _refuse_other(self, settings: Settings, *, allow_live: bool) -> None:
         fields = list(self.settings.differences(settings))
@@ -123,16 +138,21 @@ class IBKRConnector(metaclass=_OnePerProfile):
             LiveTradingRefused: the account is not the paper account that the settings expect.
             JournalError: the order journal cannot be opened.
         """
-        await self._house.connect()
+        house = await asyncio.to_thread(lambda: self._house)
+        await house.connect()
         return True
 
     async def disconnect(self) -> None:
         """End the connection; orders at the broker live on, and `connect` may follow."""
-        await self._house.disconnect()
+        if self._made is not None:
+            await self._made.disconnect()
 
     async def close(self) -> None:
         """End the connector for good and free everything; a new one can be made afterwards. Idempotent."""
-        await self._house.close()
+        with self._making:
+            self._closed = True
+        if self._made is not None:
+            await self._made.close()
 
     async def ready(self, timeout: float = 60.0) -> None:
         """Wait until connected, synchronised and able to trade (after an outage, for instance). Raises NotConnected."""
@@ -150,16 +170,48 @@ class IBKRConnector(metaclass=_OnePerProfile):
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._house.closed
+        return self._closed
 
     @property
     def connected(self) -> bool:
         """Whether there is a synchronised connection now."""
-        return self._house.connected
+        return self._made is not None and self._made.connected
 
     def is_connected(self) -> bool:
         """The same as `connected`, as a method."""
         return self.connected
+
+    # --- resources -------------------------------------------------------------------------------------------------
+
+    @property
+    def orders(self) -> OrdersApi:
+        """Place, change, cancel, look up."""
+        return self._house.orders
+
+    @property
+    def account(self) -> AccountApi:
+        """Positions, figures, profit and loss, executions."""
+        return self._house.account
+
+    @property
+    def contracts(self) -> ContractsApi:
+        """Find and qualify contracts."""
+        return self._house.contracts
+
+    @property
+    def market(self) -> MarketApi:
+        """Quotes, once or as a stream."""
+        return self._house.market
+
+    @property
+    def history(self) -> HistoryApi:
+        """Historical bars."""
+        return self._house.history
+
+    @property
+    def risk(self) -> RiskApi:
+        """Limits and the kill."""
+        return self._house.risk
 
     @property
     def account_id(self) -> str:
@@ -192,9 +244,8 @@ class IBKRConnector(metaclass=_OnePerProfile):
 
     def __repr__(self) -> str:
         c = self.settings.connection
-        return (
-            f"IBKRConnector(profile={self.profile!r}, {c.host}:{c.port}, client_id={c.client_id}, {self._house.state})"
-        )
+        state = "closed" if self._closed else self._made.state if self._made else "not connected"
+        return f"IBKRConnector(profile={self.profile!r}, {c.host}:{c.port}, client_id={c.client_id}, {state})"
 
     # --- orders ----------------------------------------------------------------------------------------------------
 

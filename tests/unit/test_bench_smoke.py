@@ -60,10 +60,10 @@ def test_a_missed_target_shows_its_number_and_spread(bench: Any) -> None:
     assert check(bench, 1.75, "<=", 1.2).cells() == ["thing", "1.75 ×", "0.88 – 3.50", "≤ 1.2 ×", "missed"]
 
 
-def test_a_ratio_is_of_medians_over_all_rounds_with_the_extremes_of_the_rounds(bench: Any) -> None:
-    side, raw, commit = [[4.0, 4.0], [6.0, 6.0]], [[1.0, 1.0], [1.0, 1.0]], [[1.0, 1.0], [3.0, 3.0]]
+def test_a_ratio_is_the_middle_round_with_the_extremes_of_all(bench: Any) -> None:
+    side, raw, commit = [[4.0, 9.0, 1.0], [6.0], [50.0]], [[1.0], [1.0], [1.0]], [[1.0], [1.0], [4.0]]
     found = bench("stats").ratio(side, raw, commit)
-    assert (found.value, found.low, found.high) == (5.0 / 3.0, 1.5, 2.0)
+    assert (found.value, found.low, found.high) == (3.0, 2.0, 10.0)
 
 
 def test_sides_with_different_rounds_are_not_compared(bench: Any) -> None:

@@ -11,9 +11,8 @@ import pytest
 
 
 def test_generated_tables_are_up_to_date(repo_dir: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "tools/generate_tables.py", "--check"], cwd=repo_dir, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "tools/generate_tables.py", "--check"]
+    result = subprocess.run(command, cwd=repo_dir, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -30,7 +29,7 @@ def test_links_between_pages_lead_somewhere(repo_dir: Path) -> None:
 
 def test_tests_named_in_the_invariants_exist(repo_dir: Path) -> None:
     page = (repo_dir / "docs" / "IMPLEMENTATION" / "invariants.md").read_text(encoding="utf-8")
-    files = [path for path in (repo_dir / "tests").rglob("test_*.py")]
+    files = list((repo_dir / "tests").rglob("test_*.py"))
     missing = []
     for named in re.findall(r"`([^`]*test_[^`]*)`", page):
         path, _, test = named.partition("::")

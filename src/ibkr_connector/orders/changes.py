@@ -104,8 +104,8 @@ class Committed(ChangeBase):
     kind: ClassVar[str] = "committed"
     order_id: int
     client_id: int
-    epoch: int | None
-    """The connection it goes out on; None for one of an earlier run of the program."""
+    epoch: int
+    """The connection it goes out on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class CancelSent(ChangeBase):
     """A cancel was written (or may have been)."""
 
     kind: ClassVar[str] = "cancel_sent"
-    epoch: int | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ class ModifySent(ChangeBase):
 
     kind: ClassVar[str] = "modify_sent"
     terms: OrderTerms
-    epoch: int | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +211,8 @@ class Echoed(ChangeBase):
     account: str
     order_ref: str
     terms: OrderTerms
+    vouches: bool
+    """It named both our ref and the permId: the broker holds this order in this connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +250,7 @@ class FillCorrected(ChangeBase):
     """A correction replaced an execution."""
 
     kind: ClassVar[str] = "fill_corrected"
+    perm_id: int
     replaces: str
     execution: Execution
 

@@ -7,6 +7,7 @@ the journal rebuild the very record that was in memory (INV-14).
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.changes import (
@@ -81,8 +82,7 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             record.ended = None
             record.committed = record.acknowledged = True
             record.why = change.why
-            if (branch := _branch(record, change.perm_id)) is not None:
-                branch.final = None
+            _branch(record, change.perm_id).final = None
         case Identified():
             _identify(record, change)
         case Acknowledged():
@@ -91,13 +91,13 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
         case Echoed():
             _echo(record, change)
         case StatusChanged():
-            branch = _branch(record, change.perm_id) or _first(record)
+            branch = _branch(record, change.perm_id)
             branch.status, branch.why_held = change.status, change.why_held
             branch.reported = max(branch.reported, change.reported)
             if change.status in LIVE_STATUSES:
                 record.refusal = None
         case EndTold():
-            branch = _branch(record, change.perm_id) or _first(record)
+            branch = _branch(record, change.perm_id)
             branch.final, branch.final_code, branch.final_why = change.state, change.code, change.why
         case FillAdded():
             record.fills[change.execution.base_id] = change.execution
@@ -131,7 +131,6 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             record.drift = change.fields
         case ModifyAcknowledged():
             record.terms = record.proposed or record.terms
-            record.refusal = None
             _drop(record, Operation.MODIFY)
         case ModifyRejected():
             record.warning = change.why
@@ -143,12 +142,9 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             _close(record, Ended(change.state, change.at, change.code, change.why))
 
 
-def _sent(record: OrderRecord, operation: Operation, epoch: int | None) -> None:
+def _sent(record: OrderRecord, operation: Operation, epoch: int) -> None:
     record.outstanding.add(operation)
-    if epoch is None:
-        record.sent_epochs.pop(operation, None)
-    else:
-        record.sent_epochs[operation] = epoch
+    record.sent_epochs[operation] = epoch
 
 
 def _close(record: OrderRecord, ended: Ended) -> None:
@@ -168,14 +164,9 @@ def _drop(record: OrderRecord, operation: Operation) -> None:
         record.proposed = None
 
 
-def _first(record: OrderRecord) -> Branch:
-    if not record.branches:
-        record.branches[0] = Branch(perm_id=0, order_id=record.order_id, client_id=record.client_id)
-    return next(iter(record.branches.values()))
-
-
-def _branch(record: OrderRecord, perm_id: int) -> Branch | None:
-    return record.branches.get(perm_id)
+def _branch(record: OrderRecord, perm_id: int) -> Branch:
+    fresh = Branch(perm_id=perm_id, order_id=record.order_id, client_id=record.client_id)
+    return record.branches.setdefault(perm_id, fresh)
 
 
 def _identify(record: OrderRecord, change: Identified) -> None:
@@ -187,20 +178,19 @@ def _identify(record: OrderRecord, change: Identified) -> None:
 
 def _echo(record: OrderRecord, change: Echoed) -> None:
     record.echo, record.echo_account, record.echo_ref = change.terms, change.account, change.order_ref
-    if (branch := _branch(record, change.perm_id)) is not None:
-        branch.quantity = change.terms.quantity
+    _branch(record, change.perm_id).quantity = change.terms.quantity
     if not record.ours:
         record.terms, record.account, record.broker_ref = change.terms, change.account, change.order_ref
-    if change.perm_id and change.order_ref == record.broker_ref:
+    if change.vouches:
         record.echoed_epoch = change.epoch
 
 
 def _correct(record: OrderRecord, change: FillCorrected) -> None:
     """Replace, never add; the broker's own count moves with it, or it would seem that executions are missing."""
     base_id = change.execution.base_id
-    before = record.fills[base_id].quantity if base_id in record.fills else change.execution.quantity
+    before = record.fills.get(base_id, change.execution).quantity
     record.fills[base_id] = change.execution
-    branch = _branch(record, change.execution.perm_id) or _first(record)
+    branch = _branch(record, change.perm_id)
     lost = before - change.execution.quantity
     if lost > 0:
-        branch.reported = max(branch.reported - lost, branch.reported * 0)
+        branch.reported = max(branch.reported - lost, Decimal(0))

@@ -39,7 +39,7 @@ from ibkr_connector.orders.journal_file import JournalFile, plain
 from ibkr_connector.orders.journal_read import FILE_NAME, JournalReader
 from ibkr_connector.store import FileLock, account_dir, translate
 
-__all__ = ["Journal", "JournalReader", "JournalWriter"]
+__all__ = ["FILE_NAME", "Journal", "JournalReader", "JournalWriter"]
 
 _log = logging.getLogger("ibkr_connector.orders.journal")
 
@@ -118,11 +118,13 @@ class JournalWriter:
         folder = account_dir(state_dir, account)
         lock = FileLock(folder / LOCK_NAME)
         lock.acquire()
-        try:
-            return cls(JournalFile(folder / FILE_NAME), lock, clock, threaded=threaded)
-        except BaseException:
-            lock.release()
-            raise
+        with contextlib.ExitStack() as undo:
+            undo.callback(lock.release)
+            file = JournalFile(folder / FILE_NAME)
+            undo.callback(file.close)
+            journal = cls(file, lock, clock, threaded=threaded)
+            undo.pop_all()
+        return journal
 
     # --- state --------------------------------------------------------------------------------------------------------
 

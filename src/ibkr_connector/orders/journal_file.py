@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ibkr_connector.errors import OrderValidationError
+from ibkr_connector.errors import JournalCorrupt, OrderValidationError
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.audit import GENESIS, link
@@ -30,7 +30,7 @@ from ibkr_connector.orders.changes import (
 )
 from ibkr_connector.orders.entries import ChangeEntry, SendingEntry
 from ibkr_connector.orders.journal_schema import MIGRATIONS
-from ibkr_connector.store import Synchronous, open_database, set_synchronous
+from ibkr_connector.store import Synchronous, open_database, set_synchronous, translate
 
 AUDITED_KINDS = frozenset(
     {
@@ -67,14 +67,14 @@ class JournalFile:
         self.path = path
         self._connection = open_database(path, MIGRATIONS)
         self._level: Synchronous = "FULL"
-        self._head = self._pending = self._read_head()
+        self._head = self._pending = self._note_head()
 
     def reopen(self) -> None:
         """Open the file anew after trouble: a connection that met an I/O error may stay broken."""
         self.close()
         self._connection = open_database(self.path, MIGRATIONS, check=False)
         self._level = "FULL"
-        self._head = self._pending = self._read_head()
+        self._head = self._pending = self._note_head()
 
     def close(self) -> None:
         """Close it. Idempotent; what is committed is on disk already."""
@@ -273,13 +273,26 @@ class JournalFile:
             (key, value),
         )
 
-    def _read_head(self) -> tuple[int, str]:
+    def _note_head(self) -> tuple[int, str]:
         """The noted head, not the last line: if lines were cut off, the gap must stay visible."""
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (HEAD_KEY,)).fetchone()
-        if row is None:
-            return (0, GENESIS)
-        seq, digest = json.loads(row[0])
+        try:
+            return read_head(self._connection, self.path)
+        except BaseException:
+            self.close()
+            raise
+
+
+def read_head(connection: sqlite3.Connection, path: Path) -> tuple[int, str]:
+    """Number and hash of the last audit line, as noted beside the trail. Raises: JournalCorrupt."""
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (HEAD_KEY,)).fetchone()
+        seq, digest = json.loads(row[0]) if row else (0, GENESIS)
         return (int(seq), str(digest))
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    except (TypeError, ValueError) as error:
+        msg = f"The head of the audit trail noted in {path} cannot be read: {error}."
+        raise JournalCorrupt(msg, path=str(path)) from None
 
 
 def _encode(value: object) -> str:

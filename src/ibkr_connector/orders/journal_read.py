@@ -20,10 +20,10 @@ from pydantic import ValidationError
 from ibkr_connector.errors import JournalCorrupt, JournalError
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderRequest, OrderState
-from ibkr_connector.orders.audit import GENESIS, verify_chain
+from ibkr_connector.orders.audit import verify_chain
 from ibkr_connector.orders.changes import Change, decode_change
 from ibkr_connector.orders.entries import AuditEntry, AuditReport, JournalOrder
-from ibkr_connector.orders.journal_file import HEAD_KEY, USER_PREFIX
+from ibkr_connector.orders.journal_file import USER_PREFIX, read_head
 from ibkr_connector.store import account_dir, connect, translate
 
 FILE_NAME = "journal.sqlite3"
@@ -82,7 +82,11 @@ class JournalReader:
         """The small values kept beside the orders."""
         with self._connection() as connection:
             rows = connection.execute("SELECT key, value FROM meta WHERE key LIKE ? || '%'", (USER_PREFIX,)).fetchall()
-        return {str(key).removeprefix(USER_PREFIX): json.loads(value) for key, value in rows}
+        try:
+            return {str(key).removeprefix(USER_PREFIX): json.loads(value) for key, value in rows}
+        except ValueError as error:
+            msg = f"A value kept in {self.path} cannot be read: {error}."
+            raise JournalCorrupt(msg, path=str(self.path)) from None
 
     def audit(self, after: int = 0) -> Iterator[AuditEntry]:
         """The lines of the audit trail after line `after`, oldest first."""
@@ -92,14 +96,14 @@ class JournalReader:
     def head(self) -> tuple[int, str]:
         """Number and hash of the last audit line, as noted."""
         with self._connection() as connection:
-            return _head(connection)
+            return read_head(connection, self.path)
 
     def verify(self) -> AuditReport:
         """Check the audit trail: its chain from the first line to the noted head, and a line for every order sent."""
         with self._connection() as connection:
             # One read transaction: lines added meanwhile must not look like a difference.
             connection.execute("BEGIN")
-            report = verify_chain(_audit_lines(connection, 0), expected_head=_head(connection)[1])
+            report = verify_chain(_audit_lines(connection, 0), expected_head=read_head(connection, self.path)[1])
             missing = [
                 str(row[0])
                 for row in connection.execute(
@@ -170,14 +174,6 @@ class JournalReader:
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             msg = f"A fill in {self.path} cannot be read: {error}."
             raise JournalCorrupt(msg, path=str(self.path)) from None
-
-
-def _head(connection: sqlite3.Connection) -> tuple[int, str]:
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (HEAD_KEY,)).fetchone()
-    if row is None:
-        return (0, GENESIS)
-    seq, digest = json.loads(row[0])
-    return (int(seq), str(digest))
 
 
 def _audit_lines(connection: sqlite3.Connection, after: int) -> Iterator[AuditEntry]:

@@ -59,7 +59,7 @@ from ibkr_connector.orders.changes import (
 )
 from ibkr_connector.orders.drift import action_of, compare, compare_names, is_severe, terms_of_echo
 from ibkr_connector.orders.evolve import LIVE_STATUSES, evolve
-from ibkr_connector.orders.record import Branch, Context, OrderRecord
+from ibkr_connector.orders.record import Branch, Context, Ended, OrderRecord
 from ibkr_connector.orders.terminal import Verdict, is_warning, judge, refuses_orders
 
 ACCEPTED_STATUSES = LIVE_STATUSES | {"PendingCancel", "Filled", "Cancelled", "ApiCancelled", "Inactive"}
@@ -222,10 +222,9 @@ class Step:
             return branch.final is None
         return branch.final is None and not self.is_over(branch)
 
-    def revive(self, branch: Branch, why: str) -> None:
+    def revive(self, branch: Branch, ended: Ended, why: str) -> None:
         """What was taken for ended is alive."""
-        if (ended := self.record.ended) is not None:
-            self.emit(Revived(at=self.ctx.now, perm_id=branch.perm_id, was=ended.state, why=why))
+        self.emit(Revived(at=self.ctx.now, perm_id=branch.perm_id, was=ended.state, why=why))
 
     # --- echo and status ----------------------------------------------------------------------------------------------
 
@@ -236,7 +235,7 @@ class Step:
         if (ended := self.record.ended) is not None:
             over = fact.status in _FINAL_STATUSES or fact.status == "Inactive"
             if ended.state is OrderState.NOT_SENT or (not over and self.can_live(branch)):
-                self.revive(branch, f"The broker shows it as {fact.status}.")
+                self.revive(branch, ended, f"The broker shows it as {fact.status}.")
             elif over:
                 self.late(branch, fact.status, branch.reported)
                 return
@@ -246,26 +245,28 @@ class Step:
                 return
         self.present(fact.status, "openOrder")
         terms = terms_of_echo(fact)
-        self.remember_echo(fact, terms)
+        self.remember_echo(branch, fact, terms)
         self.match_change(branch, terms)
         self.drift(fact, terms)
         self.note(None, fact.warning, ask=False)
         self.word(branch, fact.status, branch.reported, branch.why_held, fact.reject_reason)
         self.conclude()
 
-    def remember_echo(self, fact: OrderEchoed, terms: OrderTerms) -> None:
+    def remember_echo(self, branch: Branch, fact: OrderEchoed, terms: OrderTerms) -> None:
         """Keep the broker's version, once per connection."""
-        record = self.record
-        seen = (record.echo, record.echo_account, record.echo_ref, record.echoed_epoch)
-        if seen != (terms, fact.account, fact.order_ref, self.ctx.epoch):
+        record, epoch = self.record, self.ctx.epoch
+        vouches = fact.perm_id > 0 and fact.order_ref == record.broker_ref
+        news = (record.echo, record.echo_account, record.echo_ref) != (terms, fact.account, fact.order_ref)
+        if news or (vouches and record.echoed_epoch != epoch):
             self.emit(
                 Echoed(
                     at=self.ctx.now,
-                    perm_id=fact.perm_id,
-                    epoch=self.ctx.epoch,
+                    perm_id=branch.perm_id,
+                    epoch=epoch,
                     account=fact.account,
                     order_ref=fact.order_ref,
                     terms=terms,
+                    vouches=vouches,
                 )
             )
 
@@ -300,7 +301,7 @@ class Step:
             if ended.state is not OrderState.NOT_SENT and not lives:
                 self.late(branch, fact.status, fact.filled)
                 return
-            self.revive(branch, f"The broker told its status: {fact.status}.")
+            self.revive(branch, ended, f"The broker told its status: {fact.status}.")
         self.present(fact.status, "orderStatus")
         self.word(branch, fact.status, fact.filled, fact.why_held)
         self.conclude()
@@ -376,12 +377,12 @@ class Step:
         if (ended := record.ended) is not None:
             wrong = ended.state in (OrderState.REJECTED, OrderState.NOT_SENT)
             if wrong or (record.ours and self.can_live(branch)):
-                self.revive(branch, f"Execution {execution.exec_id} proves that it is at the broker.")
+                self.revive(branch, ended, f"Execution {execution.exec_id} proves that it is at the broker.")
         self.present("Filled", "execDetails")
         if held is None:
             self.emit(FillAdded(at=now, execution=execution))
         else:
-            self.emit(FillCorrected(at=now, replaces=held.exec_id, execution=execution))
+            self.emit(FillCorrected(at=now, perm_id=branch.perm_id, replaces=held.exec_id, execution=execution))
         self.conclude()
 
     def commission(self, fact: CommissionSeen) -> None:
@@ -424,7 +425,7 @@ class Step:
             if ended.state is not OrderState.NOT_SENT:
                 self.late(branch, status, fact.filled)
                 return
-            self.revive(branch, f"The broker lists it as completed: {fact.status}.")
+            self.revive(branch, ended, f"The broker lists it as completed: {fact.status}.")
         self.present(status, "completedOrder")
         proposed = self.record.proposed
         if proposed is not None and fact.quantity == proposed.quantity != self.record.terms.quantity:

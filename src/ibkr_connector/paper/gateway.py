@@ -209,7 +209,7 @@ class PaperGateway:
         return self.server.inject_error(code, text, request_id, client_id)
 
     def flood(self, client_id: int, frames: bytes) -> None:
-        """Write pre-encoded frames (see `tws.server.encode_frames`) to a client as they are: a bench tool.
+        """Write pre-encoded frames (see `tws.bench`) to a client as they are: a bench tool.
 
         Nothing checks them, and the write limit holds: send blocks and let the client read. KeyError if the client is
         not connected.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from ibkr_connector.models.account import Execution, Position
 
@@ -26,6 +26,8 @@ class PositionBook:
     snapshot: tuple[Position, ...] = ()
     _base: dict[Key, Decimal] = field(default_factory=dict)
     _told: dict[Key, Position] = field(default_factory=dict)
+    _shown: dict[Key, Position] = field(default_factory=dict)
+    """As told, or as executions that are newer than the last message say."""
     _since: dict[Key, Decimal] = field(default_factory=dict)
     _known: dict[str, Decimal] = field(default_factory=dict)
     _count: int = 0
@@ -39,6 +41,7 @@ class PositionBook:
         if mark != self._count:
             return False
         self._told = {(p.account, p.contract.con_id): self._keep_prices(p) for p in positions}
+        self._shown = dict(self._told)
         self._base = {key: p.quantity for key, p in self._told.items()}
         self._since = {}
         self._publish()
@@ -58,7 +61,8 @@ class PositionBook:
 
     def on_position(self, position: Position) -> None:
         """A position message outside a snapshot."""
-        self._told[position.account, position.contract.con_id] = self._keep_prices(position)
+        key = (position.account, position.contract.con_id)
+        self._told[key] = self._shown[key] = self._keep_prices(position)
         self._publish()
 
     def on_execution(self, execution: Execution) -> bool:
@@ -73,8 +77,13 @@ class PositionBook:
             return False
         self._known[execution.base_id] = signed
         key = (execution.account, execution.contract.con_id)
+        agreed = self.counted(*key) == self.told(*key)
         self._since[key] = self._since.get(key, _ZERO) + change
         self._count += 1
+        if agreed:
+            # The execution came before the broker's position message: show what follows from it meanwhile.
+            self._shown[key] = _after(self._shown.get(key), execution, change)
+            self._publish()
         return True
 
     def counted(self, account: str, con_id: int) -> Decimal:
@@ -103,8 +112,28 @@ class PositionBook:
         return {con_id for name, con_id in touched if name == account}
 
     def find(self, account: str, con_id: int) -> Position | None:
-        """The position as last told."""
-        return self._told.get((account, con_id))
+        """The position as shown."""
+        return self._shown.get((account, con_id))
 
     def _publish(self) -> None:
-        self.snapshot = tuple(p for p in self._told.values() if p.quantity)
+        self.snapshot = tuple(p for p in self._shown.values() if p.quantity)
+
+
+def _after(before: Position | None, execution: Execution, change: Decimal) -> Position:
+    """The position after an execution, until the broker tells its own figures. Cost by average price, without fees."""
+    try:
+        multiplier = Decimal(execution.contract.multiplier or 1)
+    except InvalidOperation:
+        multiplier = Decimal(1)
+    price = execution.price * multiplier
+    held = before.quantity if before is not None else _ZERO
+    quantity = held + change
+    if before is None or held * quantity <= 0:
+        cost = price
+    elif abs(quantity) > abs(held):
+        cost = (before.avg_cost * held + price * change) / quantity
+    else:
+        cost = before.avg_cost
+    if before is None:
+        return Position(account=execution.account, contract=execution.contract, quantity=quantity, avg_cost=cost)
+    return replace(before, quantity=quantity, avg_cost=cost, market_value=None, unrealized_pnl=None)

@@ -147,6 +147,7 @@ class Guard:
             self.reads.record(permit, CallOutcome.SUCCESS, self._clock.monotonic())
             return result
 
+        once.__qualname__ = what  # what a timeout or a retry calls it
         if not retry:
             return await once()
         policy = RetryPolicy(total=timeout)

@@ -1,4 +1,4 @@
-"""Keeping a connection: heartbeat, reconnect with jittered back-off, knowing again after an outage behind the gateway."""
+"""Keeping a connection: heartbeat, reconnect with jittered back-off, knowing again after an outage of the gateway."""
 
 from __future__ import annotations
 

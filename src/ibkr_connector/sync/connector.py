@@ -21,7 +21,6 @@ from ibkr_connector.models.account import AccountSummary, Execution, PortfolioPn
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.market import BarSeries, Quote
 from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderState, OrderType
-from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.sync.handles import SyncBracketOrder, SyncOrder
 from ibkr_connector.sync.resources import (
     SyncAccountApi,
@@ -45,13 +44,30 @@ class SyncConnector(Blocking[IBKRConnector]):
     Any thread may call but the session's own (`SyncCallFromSession`); Ctrl-C ends a wait.
     """
 
-    def __init__(self, inner: IBKRConnector, thread: SessionThread) -> None:
-        super().__init__(inner, thread)
-        self.orders = SyncOrdersApi(inner.orders, thread)
-        self.account = SyncAccountApi(inner.account, thread)
-        self.contracts = SyncContractsApi(inner.contracts, thread)
-        self.market = SyncMarketApi(inner.market, thread)
-        self.history = SyncHistoryApi(inner.history, thread)
+    @property
+    def orders(self) -> SyncOrdersApi:
+        """The twin of `IBKRConnector.orders`."""
+        return SyncOrdersApi(self._inner.orders, self._thread)
+
+    @property
+    def account(self) -> SyncAccountApi:
+        """The twin of `IBKRConnector.account`."""
+        return SyncAccountApi(self._inner.account, self._thread)
+
+    @property
+    def contracts(self) -> SyncContractsApi:
+        """The twin of `IBKRConnector.contracts`."""
+        return SyncContractsApi(self._inner.contracts, self._thread)
+
+    @property
+    def market(self) -> SyncMarketApi:
+        """The twin of `IBKRConnector.market`."""
+        return SyncMarketApi(self._inner.market, self._thread)
+
+    @property
+    def history(self) -> SyncHistoryApi:
+        """The twin of `IBKRConnector.history`."""
+        return SyncHistoryApi(self._inner.history, self._thread)
 
     @property
     def profile(self) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import Action, Fill, OrderSnapshot, OrderState
 from ibkr_connector.orders.handle import BracketOrder, Order
-from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.sync.runtime import Blocking, SyncOrderUpdates
 
 
@@ -132,11 +131,20 @@ class SyncOrder(Blocking[Order]):
 class SyncBracketOrder(Blocking[BracketOrder]):
     """An entry with its target and its stop: as `BracketOrder`, with methods that wait."""
 
-    def __init__(self, inner: BracketOrder, thread: SessionThread) -> None:
-        super().__init__(inner, thread)
-        self.entry = SyncOrder(inner.entry, thread)
-        self.take_profit = SyncOrder(inner.take_profit, thread)
-        self.stop_loss = SyncOrder(inner.stop_loss, thread)
+    @property
+    def entry(self) -> SyncOrder:
+        """The twin of `BracketOrder.entry`."""
+        return SyncOrder(self._inner.entry, self._thread)
+
+    @property
+    def take_profit(self) -> SyncOrder:
+        """The twin of `BracketOrder.take_profit`."""
+        return SyncOrder(self._inner.take_profit, self._thread)
+
+    @property
+    def stop_loss(self) -> SyncOrder:
+        """The twin of `BracketOrder.stop_loss`."""
+        return SyncOrder(self._inner.stop_loss, self._thread)
 
     @property
     def legs(self) -> tuple[SyncOrder, SyncOrder, SyncOrder]:

@@ -16,6 +16,7 @@ from ibkr_connector.backends.base import (
     NextIdTold,
     OrderEchoed,
     OrderNotice,
+    PositionSeen,
     SocketClosed,
     SystemNotice,
 )
@@ -28,11 +29,14 @@ from ibkr_connector.errors import (
     ConnectionRefused,
     ConnectTimeout,
     ContractNotFound,
+    HistoricalDataError,
     IBKRConnectionError,
     IBKRError,
     InsufficientFunds,
     MarketDataLost,
+    NoMarketData,
     NotConnected,
+    PacingError,
     ProtocolError,
     ReadOnlyApi,
     RequestTimeout,
@@ -241,6 +245,20 @@ async def test_a_backend_connects_again_after_a_failure_and_after_a_loss() -> No
         info = await connect(backend, tws)
         assert taken == [5, 6]
         assert info.next_valid_id == 7
+        await backend.disconnect()
+
+
+async def test_the_old_connection_is_over_before_a_new_one_is_made() -> None:
+    async with ScriptedTws(serve(_silent)) as tws:
+        backend = Watched()
+        await connect(backend, tws)
+        await backend.until(lambda fact: isinstance(fact, SystemNotice))
+        closing = asyncio.ensure_future(backend.disconnect())
+        await asyncio.sleep(0)
+        await connect(backend, tws)
+        assert isinstance(backend.facts[-1], SocketClosed)
+        await closing
+        assert backend.connected
         await backend.disconnect()
 
 
@@ -456,6 +474,21 @@ def position(*, fields: int = 16) -> bytes:
     return frame(*row[:fields])
 
 
+async def test_a_position_that_changes_while_it_is_told_is_listed_once_and_as_it_is_now() -> None:
+    async def handler(peer: Peer, fields: Fields) -> None:
+        later = position().replace(b"200.25", b"201.75")
+        await peer.send_bytes(position() + later + frame(62, 1) + later)
+
+    async with ScriptedTws(serve(handler)) as tws:
+        backend = Watched()
+        await connect(backend, tws)
+        assert [row.avg_cost for row in await backend.positions(SECONDS)] == [Decimal("201.75")]
+        news = await backend.until(lambda fact: isinstance(fact, PositionSeen))
+        assert isinstance(news, PositionSeen)
+        assert len(backend.of(PositionSeen)) == 1  # what was part of the answer is no news
+        await backend.disconnect()
+
+
 async def test_unreadable_messages_spoil_the_answer_they_belong_to_and_nothing_else() -> None:
     async def handler(peer: Peer, fields: Fields) -> None:
         match fields[0]:
@@ -602,11 +635,59 @@ async def test_an_error_goes_to_whom_it_concerns() -> None:
         async with asyncio.timeout(SECONDS):
             assert isinstance(await ended, MarketDataLost)
         backend.close_line(line)
+        with pytest.raises(ContractNotFound):  # an answer, so all before it was read
+            await backend.search_contracts("X", SECONDS)
+        assert tws.peers[0].received.count(["2", "2", str(line.req_id)]) == 1  # it may live on there
         await backend.disconnect()
 
 
 def _is_notice(fact: BrokerFact, code: int) -> bool:
     return isinstance(fact, OrderNotice) and fact.code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("HMDS query returned no data: AAPL@SMART Trades", NoMarketData),
+        ("Historical data request pacing violation", PacingError),
+        ("API historical data query cancelled: 5", HistoricalDataError),
+    ],
+)
+async def test_what_the_history_service_says_decides_about_the_error(text: str, error: type[IBKRError]) -> None:
+    async def handler(peer: Peer, fields: Fields) -> None:
+        await peer.send(4, 2, fields[1], 162, f"Historical Market Data Service error message:{text}", "")
+
+    async with ScriptedTws(serve(handler)) as tws:
+        backend = Watched()
+        await connect(backend, tws)
+        with pytest.raises(error, match="AAPL"):
+            await backend.historical_bars(_history(), SECONDS)
+        await backend.disconnect()
+
+
+async def test_a_history_query_that_is_given_up_is_cancelled_at_the_gateway() -> None:
+    cancelled = asyncio.Event()
+
+    async def handler(peer: Peer, fields: Fields) -> None:
+        if fields[0] == "25":
+            cancelled.set()
+
+    async with ScriptedTws(serve(handler)) as tws:
+        backend = Watched()
+        await connect(backend, tws)
+        with pytest.raises(RequestTimeout):
+            await backend.historical_bars(_history(), SHORT)
+        async with asyncio.timeout(SECONDS):
+            await cancelled.wait()
+        cancelled.clear()
+        task = asyncio.ensure_future(backend.historical_bars(_history(), SECONDS))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(SECONDS):
+            await cancelled.wait()
+        await backend.disconnect()
 
 
 async def test_a_read_only_gateway_is_named_where_orders_are_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""The demo as a user runs it: a process that starts another one, trades over a socket, ends flat, and leaves nothing."""
+"""The demo as a user runs it: a process that starts another one, trades over a socket, ends flat, leaves nothing."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ def test_the_demo_on_real_quotes_of_october_2013_fills_at_or_beyond_the_far_side
 @pytest.mark.parametrize(
     ("words", "code", "named"),
     [
-        (("--market", "nowhere"), 1, "unknown market"),
-        (("--market", "lean:/no/such/folder"), 1, "no/such/folder"),
+        (("--market", "nowhere"), 2, "unknown market"),
+        (("--market", "lean:/no/such/folder"), 2, "no/such/folder"),
         (("--symbol", "NOPE"), 2, "ContractNotFound"),
         (("--start", "noon"), 2, "start"),
-        (("--start", "2026-11-21T10:00"), 4, "closed"),
+        (("--start", "2026-11-21T10:00"), 1, "NoMarketData"),
     ],
 )
 def test_a_demo_that_cannot_be_played_says_why_and_leaves_nothing(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ibkr_connector.paper import PaperGateway
+from ibkr_connector.paper.tws.bench import encode_ticks
 
 from .conftest import SECONDS, Connect, until
 
@@ -372,3 +373,19 @@ async def test_what_is_not_served_gets_ibkrs_own_error(ib: Any, tws: ModuleType,
     await until(lambda: errors)
     assert errors == [(777, code)]
     assert ib.isConnected()
+
+
+async def test_a_flood_of_encoded_ticks_arrives_whole(ib: Any, tws: ModuleType, gateway: PaperGateway) -> None:
+    ticker = ib.reqMktData(await qualified(ib, tws.Stock("AAPL", "SMART", "USD")))
+    await until(lambda: ticker.bid > 0)
+    request_id = ib.wrapper.ticker2ReqId["mktData"][ticker]
+    ticks = 0
+
+    def count(ticker: Any) -> None:
+        nonlocal ticks
+        ticks += sum(1 for tick in ticker.ticks if tick.tickType in {1, 2, 4} and tick.size == 7777)
+
+    ticker.updateEvent += count
+    gateway.flood(1, encode_ticks(request_id, 3000, size=7777))
+    await until(lambda: ticks >= 3000)
+    assert ticks == 3000

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ibkr_connector.paper import PaperGateway, TwsOptions
+from ibkr_connector.paper.exchange.types import QuoteChanged
 
 from .conftest import until
 from .raw import RawClient
@@ -117,7 +118,10 @@ async def test_a_lost_client_leaves_no_subscription_behind(gateway: PaperGateway
         assert gateway.server._hub.lines == 1
     await until(lambda: not gateway.clients)
     assert gateway.server._hub.lines == 0
-    assert gateway.exchange.next_event_at() is not None
+    next_event = gateway.exchange.next_event_at()
+    assert next_event is not None
+    # Nobody follows the market any more: the next thing to happen is the end of the day.
+    assert next_event - gateway.clock.now() > timedelta(hours=1)
 
 
 async def test_a_fast_clock_does_not_flood_a_client(gateway: PaperGateway) -> None:
@@ -129,6 +133,43 @@ async def test_a_fast_clock_does_not_flood_a_client(gateway: PaperGateway) -> No
         messages = await client.receive_until("49")
         # An hour of quotes and trades is one new picture, or two where the interval fell between.
         assert len(messages) < 40
+
+
+@pytest.mark.parametrize("options", [TwsOptions(tick_interval=3600)])
+@pytest.mark.parametrize("gateway_arguments", [{"speed": 100.0}])
+async def test_between_two_updates_of_a_ticker_its_interval_passes(gateway: PaperGateway) -> None:
+    async with await RawClient.connect(gateway.tws_port, 1) as client:
+        quotes: list[object] = []
+        stop = gateway.exchange.listen(lambda event: quotes.append(event) if isinstance(event, QuoteChanged) else None)
+        client.send(*market_data(5))
+        await first_ticks(client, "1", "2", "4", "8", "14")
+        await until(lambda: len(quotes) > 50)
+        stop()
+        client.send("49", "1")
+        assert (await client.receive())[0] == "49", "fifty new quotes, and not one of them is due"
+
+
+@pytest.mark.parametrize("gateway_arguments", [{"speed": 600.0}])
+async def test_a_snapshot_shows_the_market_of_this_moment(gateway: PaperGateway) -> None:
+    async with await RawClient.connect(gateway.tws_port, 1) as client:
+        began = gateway.clock.now()
+        await until(lambda: gateway.clock.now() - began > timedelta(minutes=2))
+        client.send(*market_data(5, snapshot=True))
+        messages = await client.receive_until("57")
+        [stamp] = [int(message[4]) for message in messages if message[0] == "46" and message[3] == "45"]
+        assert stamp > began.timestamp() + 60
+
+
+@pytest.mark.parametrize("gateway_arguments", [{"speed": 0.001}])
+async def test_a_jump_of_the_clock_moves_bars_at_once(gateway: PaperGateway) -> None:
+    async with await RawClient.connect(gateway.tws_port, 1) as client:
+        client.send("50", "3", "7", *APPLE, "5", "TRADES", "0", "")
+        client.send(*history(8, "1 min", duration="1 D", keep="1"))
+        await client.receive_until("17")
+        gateway.jump(gateway.clock.now() + timedelta(minutes=2))
+        kinds: set[str] = set()
+        while kinds != {"50", "90"}:
+            kinds.add((await client.receive())[0])
 
 
 async def test_a_closed_market_has_no_sides(gateway: PaperGateway) -> None:

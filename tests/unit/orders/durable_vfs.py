@@ -1,8 +1,9 @@
 """Power loss, honestly: a copy of SQLite's files that holds what was synced to the disk and nothing else.
 
-SQLite's own file layer is used as it is; only its `xOpen`, `xSync` and `xDelete` are wrapped, in this process (a child of
-the test). Whenever SQLite syncs a file and the operating system confirms, the file's content is copied; whatever it wrote
-and did not sync is not in the copies. That is the worst a loss of power can leave of a disk that keeps its promises.
+SQLite's own file layer is used as it is; only its `xOpen`, `xSync` and `xDelete` are wrapped, in this process (a child
+of the test). Whenever SQLite syncs a file and the operating system confirms, the file's content is copied; whatever it
+wrote and did not sync is not in the copies. That is the worst a loss of power can leave of a disk that keeps its
+promises.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def library() -> ctypes.CDLL | None:
 
 
 class DurableCopies:
-    """From here on, what is synced under `root` is copied to `copies`. For a process that ends soon: nothing is undone."""
+    """From here on, what is synced under `root` is copied to `copies`. For a process that ends soon: it stays so."""
 
     def __init__(self, root: Path, copies: Path) -> None:
         self.root = root.resolve()

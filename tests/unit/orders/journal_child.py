@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from ibkr_connector import store
 from ibkr_connector.clock import SystemClock
@@ -74,7 +76,8 @@ async def power(state_dir: str, copies: str, result: str, variant: str) -> None:
         def off(connection: object, level: object) -> None:
             real(connection, "OFF")  # type: ignore[arg-type]
 
-        store.set_synchronous = journal_file.set_synchronous = off
+        for module in (store, journal_file):
+            vars(module)["set_synchronous"] = off
     journal = Journal.open(state_dir, ACCOUNT, SystemClock())
     await journal.commit_sending([sending("FIRST", 11)])
     record = steps.new_record(request(order_ref="FIRST"), account=ACCOUNT)
@@ -101,7 +104,7 @@ async def full_disk(state_dir: str) -> None:
     await journal.commit_sending([sending("BEFORE", 1)])
     largest = max(one.stat().st_size for one in (Path(state_dir) / ACCOUNT).iterdir())
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest + 20_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest + 200_000, hard))
     number = 1
     try:
         while number < 500:
@@ -137,4 +140,10 @@ async def leave(state_dir: str, how: str) -> None:
 
 if __name__ == "__main__":
     mode, *arguments = sys.argv[1:]
-    asyncio.run({"steps": step_by_step, "power": power, "full": full_disk, "leave": leave}[mode](*arguments))
+    modes: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+        "steps": step_by_step,
+        "power": power,
+        "full": full_disk,
+        "leave": leave,
+    }
+    asyncio.run(modes[mode](*arguments))

@@ -17,7 +17,7 @@ from ibkr_connector.backends.base import (
 )
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.contract import Contract
-from ibkr_connector.models.order import OrderRequest
+from ibkr_connector.models.order import OrderRequest, OrderState
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.changes import Change, Committed
 from ibkr_connector.orders.entries import ChangeEntry, JournalOrder, SendingEntry
@@ -144,6 +144,11 @@ def completed(word: str = "Cancelled", filled: object = 0, told: str = "", **val
 
 def notice(code: int, text: str = "text", order_id: int = ORDER_ID) -> OrderNotice:
     return OrderNotice(order_id=order_id, code=code, text=text)
+
+
+def state_of(record: OrderRecord) -> OrderState:
+    """Where it stands now (a function, so that type checkers do not take the last answer for the next)."""
+    return record.state
 
 
 def kinds(changes: list[Change]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -35,7 +36,8 @@ def test_an_untouched_chain_verifies_and_tells_its_head() -> None:
 def test_a_changed_line_is_found(count: int, data: st.DataObject, field: str) -> None:
     entries = chain(count)
     number = data.draw(st.integers(0, count - 1))
-    entries[number] = replace(entries[number], **{field: "0" * 64 if field in ("prev", "hash") else "forged"})
+    forged: dict[str, Any] = {field: "0" * 64 if field in ("prev", "hash") else "forged"}
+    entries[number] = replace(entries[number], **forged)
     if entries == chain(count):  # the first line's prev is zeros
         return
     report = verify_chain(entries, expected_head=chain(count)[-1].hash)

@@ -47,7 +47,7 @@ SAMPLES: dict[Any, Any] = {
 
 def change_of(cls: type[Change], data: st.DataObject) -> Change:
     hints = typing.get_type_hints(cls)
-    values = {
+    values: dict[str, Any] = {
         one.name: NOW + timedelta(microseconds=7) if one.name == "at" else data.draw(SAMPLES[hints[one.name]])
         for one in dataclasses.fields(cls)
     }

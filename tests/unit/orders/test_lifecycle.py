@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ from unit.orders.kit import (
     notice,
     request,
     sent,
+    state_of,
     status,
 )
 
@@ -50,7 +52,7 @@ def feed(record: OrderRecord, *facts: BrokerFact, ctx: Context = UP) -> list[Cha
 
 def test_a_resting_limit_order_goes_from_sending_to_working_to_filled() -> None:
     record = sent()
-    assert record.state is S.SENDING
+    assert state_of(record) is S.SENDING
     changes = feed(record, echo(status="PreSubmitted"), status("PreSubmitted"), echo(), status("Submitted"))
     assert kinds(changes) == ["identified", "acknowledged", "echoed", "status", "status"]
     assert (record.state, record.perm_id, record.broker_status) == (S.WORKING, PERM, "Submitted")
@@ -99,7 +101,7 @@ def test_filled_in_an_echo_without_a_count_waits_for_the_whole_quantity() -> Non
     feed(record, echo(status="Filled"))
     assert record.missing_executions(record.branches[PERM]) == d(100)
     feed(record, fill(100))
-    assert record.state is S.FILLED
+    assert state_of(record) is S.FILLED
 
 
 def test_cancelled_with_a_higher_count_than_executions_waits_for_them() -> None:
@@ -122,7 +124,7 @@ def test_a_cancel_of_ours_ends_by_status_and_keeps_the_brokers_late_reason() -> 
     record = sent()
     feed(record, echo())
     assert kinds(steps.cancel_sent(record, UP)) == ["cancel_sent"]
-    assert record.state is S.PENDING_CANCEL
+    assert state_of(record) is S.PENDING_CANCEL
     changes = feed(record, status("PendingCancel"), status("Cancelled"), notice(202, "Order Canceled - reason:late"))
     assert kinds(changes) == ["status", "status", "end_told", "cancelled", "noted"]
     assert (record.state, record.why, record.outstanding) == (S.CANCELLED, "Order Canceled - reason:late", set())
@@ -133,7 +135,7 @@ def test_202_alone_ends_a_cancelled_order() -> None:
     feed(record, echo())
     steps.cancel_sent(record, UP)
     feed(record, notice(202, "Order Canceled - reason:"))
-    assert record.state is S.CANCELLED
+    assert state_of(record) is S.CANCELLED
     assert feed(record, notice(202, "Order Canceled - reason:"), status("Cancelled")) == feed(record)
 
 
@@ -141,21 +143,21 @@ def test_202_after_a_final_status_that_waits_for_executions_does_not_end_twice()
     record = sent()
     feed(record, echo(), status("Cancelled", 30, 70))
     assert kinds(feed(record, notice(202, "Order Canceled - reason:"))) == []
-    assert record.state is S.PENDING_CANCEL
+    assert state_of(record) is S.PENDING_CANCEL
 
 
 def test_an_expired_order_is_told_apart_from_a_cancelled_one() -> None:
     record = sent()
     feed(record, echo(), notice(202, "Order Canceled - reason:Expired"))
-    assert record.state is S.EXPIRED
+    assert state_of(record) is S.EXPIRED
 
 
 def test_a_cancel_by_the_broker_shows_as_pending_and_can_be_taken_back() -> None:
     record = sent()
     feed(record, echo(), status("PendingCancel"))
-    assert record.state is S.PENDING_CANCEL
+    assert state_of(record) is S.PENDING_CANCEL
     feed(record, status("Submitted"))
-    assert record.state is S.WORKING
+    assert state_of(record) is S.WORKING
 
 
 # --- errors and the operation they answer -----------------------------------------------------------------------------
@@ -185,7 +187,7 @@ def test_an_error_told_while_the_link_is_down_ends_nothing() -> None:
     changes = feed(record, notice(200, "No security definition"), notice(202, "x"), ctx=DOWN)
     assert kinds(changes) == ["noted", "noted"]
     assert all(isinstance(change, Noted) and change.ask for change in changes)
-    assert record.state is S.SENDING
+    assert state_of(record) is S.SENDING
 
 
 def test_a_warning_is_shown_and_is_no_reason_to_ask() -> None:
@@ -201,7 +203,7 @@ def test_a_refused_order_that_has_executions_is_not_refused() -> None:
     feed(record, fill(10))
     record.outstanding.add(Operation.NEW)
     assert kinds(feed(record, notice(201, "no"))) == ["noted"]
-    assert record.state is S.PARTIALLY_FILLED
+    assert state_of(record) is S.PARTIALLY_FILLED
 
 
 def test_201_answers_a_change_and_the_order_works_on() -> None:
@@ -218,7 +220,7 @@ def test_201_answers_a_cancel_and_the_order_works_on() -> None:
     feed(record, echo())
     steps.cancel_sent(record, UP)
     assert kinds(feed(record, notice(201, "no"))) == ["cancel_rejected"]
-    assert record.state is S.WORKING
+    assert state_of(record) is S.WORKING
 
 
 def test_201_with_a_change_and_a_cancel_outstanding_decides_nothing() -> None:
@@ -238,7 +240,7 @@ def test_10148_names_the_state_that_stands_in_the_way(word: str, state: OrderSta
     feed(record, echo())
     steps.cancel_sent(record, UP)
     feed(record, notice(10148, f"OrderId 11 that needs to be cancelled can not be cancelled, state: {word}."))
-    assert record.state is (S.WORKING if word == "Filled" else state)
+    assert state_of(record) is (S.WORKING if word == "Filled" else state)
 
 
 # --- Inactive ---------------------------------------------------------------------------------------------------------
@@ -268,7 +270,7 @@ def test_inactive_with_the_brokers_own_reason_is_a_rejection() -> None:
 def test_a_refusal_followed_by_a_live_status_is_forgotten() -> None:
     record = sent()
     feed(record, echo(), notice(201, "margin"), status("Submitted"), status("Cancelled"))
-    assert record.state is S.CANCELLED
+    assert state_of(record) is S.CANCELLED
 
 
 def test_a_partly_filled_order_that_turns_inactive_is_cancelled_not_refused() -> None:
@@ -281,13 +283,13 @@ def test_a_partly_filled_order_that_turns_inactive_is_cancelled_not_refused() ->
 def test_inactive_ends_an_order_that_cannot_rest(tif: str, state: OrderState) -> None:
     record = sent(request(tif=tif))
     feed(record, echo(record), status("Inactive"))
-    assert record.state is state
+    assert state_of(record) is state
 
 
 def test_an_order_held_for_a_locate_is_live_whatever_its_tif() -> None:
     record = sent(request(tif="FOK"))
     feed(record, echo(record, "PreSubmitted"), status("Inactive", why_held="locate"))
-    assert record.state is S.WORKING
+    assert state_of(record) is S.WORKING
 
 
 # --- what is over stays over, but executions and presence win ---------------------------------------------------------
@@ -297,7 +299,7 @@ def test_late_statuses_do_not_bring_a_finished_order_back() -> None:
     record = sent()
     feed(record, echo(), status("Cancelled"))
     assert feed(record, status("Submitted"), status("PreSubmitted"), status("Cancelled")) == []
-    assert record.state is S.CANCELLED
+    assert state_of(record) is S.CANCELLED
 
 
 def test_a_live_echo_of_a_finished_order_is_a_reason_to_ask_once() -> None:
@@ -306,7 +308,7 @@ def test_a_live_echo_of_a_finished_order_is_a_reason_to_ask_once() -> None:
     (change,) = feed(record, echo(), echo())
     assert isinstance(change, Noted)
     assert change.ask
-    assert record.state is S.CANCELLED
+    assert state_of(record) is S.CANCELLED
 
 
 def test_a_fill_after_the_cancel_moves_the_quantity() -> None:
@@ -326,18 +328,18 @@ def test_a_late_status_that_counts_more_asks_for_executions_of_a_finished_order(
     assert record.awaiting_executions
     assert record.broker_status == "Cancelled"
     assert kinds(feed(record, status("Filled", 100, 0))) == ["status", "end_told"]
-    assert record.state is S.CANCELLED
+    assert state_of(record) is S.CANCELLED
     feed(record, fill(100))
-    assert record.state is S.FILLED
+    assert state_of(record) is S.FILLED
 
 
 def test_filled_after_cancelled_wins_while_executions_are_missing() -> None:
     record = sent()
     feed(record, echo(), status("Cancelled", 30, 70), status("Filled", 100, 0))
     feed(record, fill(30))
-    assert record.state is S.PARTIALLY_FILLED
+    assert state_of(record) is S.PARTIALLY_FILLED
     feed(record, fill(70, "e2.01"))
-    assert record.state is S.FILLED
+    assert state_of(record) is S.FILLED
 
 
 def test_an_execution_revives_a_rejected_order() -> None:
@@ -364,10 +366,10 @@ def test_presence_proves_never_arrived_wrong(fact: BrokerFact, state: OrderState
     record = sent()
     steps.enter_doubt(record, Operation.NEW, "silence", UP)
     steps.settle_absent(record, Operation.NEW, "two rounds", UP)
-    assert record.state is S.NOT_SENT
+    assert state_of(record) is S.NOT_SENT
     changes = feed(record, fact)
     assert "revived" in kinds(changes)
-    assert record.state is state
+    assert state_of(record) is state
 
 
 # --- executions -------------------------------------------------------------------------------------------------------
@@ -429,7 +431,7 @@ def test_the_perm_id_may_come_later_than_the_first_status() -> None:
     feed(record, echo())
     assert (record.perm_ids, record.broker_status) == (frozenset({PERM}), "Submitted")
     feed(record, status("Submitted", perm_id=0), fill(100, perm_id=0))
-    assert record.state is S.FILLED
+    assert state_of(record) is S.FILLED
 
 
 def test_a_second_perm_id_under_our_ref_is_a_fork_counted_in_full() -> None:
@@ -480,7 +482,7 @@ def test_a_live_fork_of_a_finished_order_revives_it_and_an_ended_one_does_not() 
     other = sent()
     feed(other, echo(), status("Cancelled"))
     assert kinds(feed(other, echo(perm_id=PERM + 1, status="Cancelled"))) == ["forked", "status", "end_told"]
-    assert other.state is S.CANCELLED
+    assert state_of(other) is S.CANCELLED
 
 
 def test_errors_about_a_forked_order_end_nothing() -> None:
@@ -523,11 +525,11 @@ def test_presence_at_the_gateway_alone_settles_only_while_the_link_is_up() -> No
     record = sent()
     steps.link_lost(record, "1100", DOWN)
     feed(record, echo(status="PendingSubmit"), ctx=DOWN)
-    assert record.state is S.IN_DOUBT
+    assert state_of(record) is S.IN_DOUBT
     changes = feed(record, echo(status="PendingSubmit"), ctx=replace(UP, epoch=2))
     settled = [change for change in changes if isinstance(change, Settled)]
     assert [change.how for change in settled] == [SettledHow.PRESENT]
-    assert record.state is S.SENDING
+    assert state_of(record) is S.SENDING
     assert Operation.NEW in record.outstanding
 
 
@@ -565,7 +567,7 @@ def test_an_order_filled_at_the_old_quantity_waits_for_the_answer_to_a_larger_on
     feed(record, echo())
     steps.modify_sent(record, replace(record.terms, quantity=d(150)), UP)
     feed(record, fill(100))
-    assert record.state is S.PARTIALLY_FILLED
+    assert state_of(record) is S.PARTIALLY_FILLED
     changes = feed(record, notice(104, "Can't modify a filled order."))
     assert kinds(changes) == ["modify_rejected", "filled"]
 
@@ -593,13 +595,23 @@ def test_completed_orders_tell_how_it_ended() -> None:
         assert (record.state, record.why) == (expected, told)
     record = sent()
     feed(record, fill(100), completed("Filled", 100))
-    assert record.state is S.FILLED
+    assert state_of(record) is S.FILLED
     record = sent()
     feed(record, completed("Filled", 100))
-    assert record.state is S.WORKING
+    assert state_of(record) is S.WORKING
     assert feed(record, completed("Filled", 100)) == []
     feed(record, fill(100))
-    assert record.state is S.FILLED
+    assert state_of(record) is S.FILLED
+
+
+def test_a_completed_order_tells_which_version_was_in_force() -> None:
+    record = sent()
+    feed(record, echo())
+    steps.modify_sent(record, replace(record.terms, quantity=d(150)), UP)
+    steps.link_lost(record, "gone", DOWN)
+    changes = feed(record, completed("Cancelled", 0, quantity=d(150)))
+    assert "modify_acknowledged" in kinds(changes)
+    assert (record.state, record.terms.quantity) == (S.CANCELLED, d(150))
 
 
 # --- echo against intent ----------------------------------------------------------------------------------------------
@@ -618,7 +630,7 @@ def test_drift_is_told_once_with_its_fields_and_again_when_it_is_gone() -> None:
     "values",
     [{"action": "SELL"}, {"account": "DU2"}, {"quantity": d(200)}, {"contract": replace(echo().contract, con_id=1)}],
 )
-def test_drift_in_side_account_contract_or_quantity_is_severe(values: dict[str, object]) -> None:
+def test_drift_in_side_account_contract_or_quantity_is_severe(values: dict[str, Any]) -> None:
     record = sent()
     (change,) = [one for one in feed(record, echo(**values)) if isinstance(one, Drifted)]
     assert change.severe
@@ -629,7 +641,7 @@ def test_a_larger_echoed_quantity_counts() -> None:
     feed(record, echo(quantity=d(250)))
     assert record.open_quantity == d(250)
     feed(record, fill(100))
-    assert record.state is S.PARTIALLY_FILLED
+    assert state_of(record) is S.PARTIALLY_FILLED
 
 
 def test_the_echo_of_either_version_of_a_change_is_no_drift() -> None:
@@ -652,6 +664,12 @@ def test_an_echo_without_our_ref_does_not_vouch_for_the_connection() -> None:
     record = sent()
     feed(record, echo(order_ref=""))
     assert record.echoed_epoch is None
+    assert feed(record, echo(order_ref="")) == []
+    other = sent()
+    feed(other, echo(), ctx=replace(UP, epoch=0))
+    feed(other, echo(perm_id=0, quantity=d(80)))
+    assert (other.echoed_epoch, other.wanted, len(other.branches)) == (0, d(100), 1)
+    assert other.branches[PERM].quantity == d(80)
 
 
 # --- orders of others -------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def test_the_change_starts_from_the_brokers_echo() -> None:
 def test_a_trailing_stop_keeps_its_own_meaning() -> None:
     record = working(order_type="TRAIL", limit_price=None, trail_amount=1)
     apply(record, echo(record, stop_price=d("9.1")), UP)
-    new = changed(record, UP.epoch, trail_amount="0.5")
+    new = changed(record, UP.epoch, trail_amount=0.5)
     assert (new.trail_amount, new.stop_price) == (d("0.5"), None)
     with pytest.raises(OrderValidationError, match="exactly one"):
         changed(record, UP.epoch, trail_percent=1)

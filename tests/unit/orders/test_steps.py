@@ -114,6 +114,14 @@ def test_a_day_order_of_yesterday_expires_and_a_late_execution_wakes_nothing() -
     assert (record.state, record.filled, record.open_quantity) == (S.EXPIRED, d(10), d(0))
 
 
+def test_an_end_by_hand_touches_only_what_the_broker_has_not_ended() -> None:
+    record = working()
+    apply(record, echo(perm_id=PERM + 1), UP)
+    apply(record, status("Cancelled"), UP)
+    assert kinds(steps.expire_unseen(record, "not listed", UP)) == ["end_told", "expired"]
+    assert [branch.final for branch in record.branches.values()] == [S.CANCELLED, S.EXPIRED]
+
+
 @pytest.mark.parametrize("state", [S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED, S.NOT_SENT])
 def test_an_operator_can_end_a_doubtful_order(state: OrderState) -> None:
     record = sent()

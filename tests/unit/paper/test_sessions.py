@@ -52,6 +52,11 @@ def test_hours_text_of_a_future_is_in_chicago_time() -> None:
     assert sessions.trading_hours_text(ES, date(2026, 4, 7), 1, liquid=True) == "20260407:0830-20260407:1600"
 
 
+def test_a_closed_weekday_is_listed_even_if_the_next_session_begins_on_its_evening() -> None:
+    text = sessions.trading_hours_text(EURUSD, date(2025, 12, 24), 3, liquid=False)
+    assert text == "20251223:1715-20251224:1700;20251225:CLOSED;20251225:1715-20251226:1700"
+
+
 def test_half_days_end_at_one_and_their_after_hours_at_five() -> None:
     session = sessions.session_of(AAPL, date(2026, 11, 27))
     assert session is not None
@@ -115,6 +120,8 @@ def test_currency_week_runs_from_sunday_to_friday_with_a_daily_break(at: str, ex
         ("2026-11-26T17:00:00", True),  # Thanksgiving trades until 13:00
         ("2026-11-26T18:00:00", False),
         ("2026-04-03T15:00:00", False),  # Good Friday
+        ("2026-11-27T18:14:59", True),  # the day after, until 13:15
+        ("2026-11-27T18:15:00", False),
         ("2026-01-01T15:00:00", False),
     ],
 )

@@ -106,3 +106,20 @@ def test_any_order_of_executions_repeats_and_snapshots_counts_the_truth(
         if snapshot_follows:
             assert positions.install([position(sum(truth.values()))], positions.begin_snapshot())
         assert positions.counted(ME, AAPL.con_id) == sum(truth.values())
+
+
+def test_fill_is_shown_before_the_brokers_position_message() -> None:
+    positions = book(10)
+    positions.on_execution(execution(1, 30))
+    assert [(p.quantity, p.avg_cost) for p in positions.snapshot] == [(Decimal(40), Decimal(100))]
+    positions.on_execution(execution(2, 60, "SELL"))
+    assert [(p.quantity, p.avg_cost) for p in positions.snapshot] == [(Decimal(-20), Decimal(100))]
+    positions.on_position(replace(position(-20), avg_cost=Decimal(99)))
+    assert positions.snapshot[0].avg_cost == 99
+
+
+def test_position_message_before_its_execution_is_not_counted_twice() -> None:
+    positions = book(10)
+    positions.on_position(position(40))
+    positions.on_execution(execution(1, 30))
+    assert [p.quantity for p in positions.snapshot] == [40]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ibkr_connector.clock import system_clock
-from ibkr_connector.errors import TradingError
+from ibkr_connector.errors import InvalidRequest, TradingError
 
 # `python -m ibkr_connector.paper`, that also stops when the pipe to its stdin closes: however the demo ends, even by
 # kill -9, it leaves no process behind.
@@ -30,6 +30,8 @@ def stop_with_parent():
 threading.Thread(target=stop_with_parent, daemon=True).start()
 sys.exit(main(sys.argv[1:]))
 """
+_REFUSED = 2
+"""The gateway's exit code for an option that makes no sense."""
 _READY_S = 60.0
 _STOP_S = 10.0
 
@@ -68,7 +70,7 @@ class GatewayProcess:
 async def gateway_process(options: list[str], truth: Path) -> AsyncIterator[GatewayProcess]:
     """Start `ibkr-connector paper` with these options on any free port; it has ended when the block is left.
 
-    Raises: GatewayFailed.
+    Raises: InvalidRequest for options it refuses, GatewayFailed otherwise.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -105,12 +107,22 @@ async def _ready(process: asyncio.subprocess.Process, errors: asyncio.Task[str])
             return dict(ready)
     except (ValueError, KeyError, TypeError):
         pass
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+    await _ended(process)
     said = (await errors).strip().removeprefix("ibkr-connector paper: ")
     last = said.splitlines()[-1] if said else "it said nothing"
-    raise GatewayFailed(f"the paper gateway did not start: {last.rstrip('.')}.")
+    message = f"the paper gateway did not start: {last.rstrip('.')}."
+    if process.returncode == _REFUSED:
+        raise InvalidRequest(message, remedy=GatewayFailed.default_remedy)
+    raise GatewayFailed(message)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """A process that said nothing more has ended or is about to; one that goes on is killed."""
+    try:
+        await system_clock.wait_for(process.wait(), _STOP_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def _read_all(stream: asyncio.StreamReader | None) -> str:

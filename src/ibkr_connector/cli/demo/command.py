@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ibkr_connector.cli.common import Cx, command
 from ibkr_connector.cli.demo.child import GatewayProcess, gateway_process
-from ibkr_connector.cli.demo.script import Outcome, Script
+from ibkr_connector.cli.demo.script import RECORDED_GAP_S, Outcome, Script
 from ibkr_connector.cli.demo.story import Story
 from ibkr_connector.cli.demo.verify import Evidence, QuoteAt, TopOfBook, Verified, verify
 from ibkr_connector.cli.exits import ExitCode
@@ -129,7 +129,8 @@ class _Demo:
         async with paper_connector(
             gateway.port, state_dir=state_dir, connect=False, time_scale=self._speed, account_id=_ACCOUNT
         ) as connector:
-            return await Script(connector, gateway, self._story, self._symbol).play()
+            gap = RECORDED_GAP_S / self._speed if self._market != "synthetic" else 0.0
+            return await Script(connector, gateway, self._story, self._symbol, gap=gap).play()
 
     def _quotes(self) -> QuoteAt:
         """The market's own data, opened here a second time: the judge does not ask the exchange."""

@@ -25,6 +25,9 @@ _WORTH = 20_000
 """Shares bought at a time, at most, and what they may be worth: well within the default risk limits."""
 _TICKS = 5
 _FILL_S = 20.0
+_QUOTE_S = 8.0
+RECORDED_GAP_S = 120.0
+"""Market seconds within which recorded minute data brings a change."""
 _SETTLE_S = 10.0
 
 
@@ -47,11 +50,14 @@ class Outcome:
 class Script:
     """The steps, in order. Each ends when what it is about has really happened."""
 
-    def __init__(self, connector: IBKRConnector, gateway: GatewayProcess, story: Story, symbol: str) -> None:
+    def __init__(
+        self, connector: IBKRConnector, gateway: GatewayProcess, story: Story, symbol: str, *, gap: float
+    ) -> None:
         self.connector = connector
         self.gateway = gateway
         self.story = story
         self.symbol = symbol
+        self._quote_s = max(_QUOTE_S, gap)
         self.outcome = Outcome()
         self._tick = Decimal("0.01")
         self._quantity = _MOST
@@ -120,7 +126,7 @@ class Script:
         async with self.connector.stream_quotes(self.symbol) as stream:
             while len(seen) < _TICKS:
                 try:
-                    quote = await system_clock.wait_for(anext(stream), _FILL_S)
+                    quote = await system_clock.wait_for(anext(stream), self._quote_s)
                 except TimeoutError:
                     raise NoMarketData(
                         f"only {len(seen)} quotes of {self.symbol} came in time.",

@@ -52,6 +52,7 @@ _STRAYING = {"STK": 1.2, "CASH": 0.25, "FUT": 0.8, "IND": 0.8}
 _CARRY = 0.03
 """Annual rate by which a future stands above its underlying, vanishing at expiry."""
 _FEWEST_TRADES = 12
+_DAYS_KEPT = 4_096
 _EXTENDED_SPREAD = 4
 _OPENING_SPREAD = 3
 
@@ -103,12 +104,21 @@ class Walk:
         anchor = sessions.last_session_on_or_before(self._calendar, ANCHOR)
         self._ends: dict[date, float] = {anchor: 0.0}
         self._newest = self._oldest = anchor
+        self._planned: dict[date, list[Segment]] = {}
         self._tick = float(instrument.min_tick)
         self._daily = instrument.annual_volatility / math.sqrt(_DAYS_A_YEAR)
         self._straying = _STRAYING.get(instrument.sec_type, 1.0)
 
     def segments(self, day: date) -> list[Segment]:
         """The segments of the session `day`; none when it is closed or the future is not listed."""
+        planned = self._planned.get(day)
+        if planned is None:
+            if len(self._planned) >= _DAYS_KEPT:
+                self._planned.clear()
+            planned = self._planned[day] = self._plan(day)
+        return planned
+
+    def _plan(self, day: date) -> list[Segment]:
         session = sessions.calendar_session(self._calendar, day)
         instrument = self._instrument
         if session is None or not listed_on(instrument, day):

@@ -80,3 +80,12 @@ class Hub:
         if len(found) > 1:
             raise Refusal(request_id, texts.ambiguous(contract.symbol))
         return found[0]
+
+    def account(self, account: str, request_id: int) -> str:
+        """The account a request is about: an empty one is the only one there is; else a Refusal with error 321."""
+        accounts = self.exchange.accounts
+        if not account and len(accounts) == 1:
+            return accounts[0]
+        if account not in accounts:
+            raise Refusal(request_id, texts.invalid(f"Invalid account code '{account}'.", "b1"))
+        return account

@@ -1,7 +1,7 @@
-"""Requests about accounts: positions, account updates, summaries, profit and loss; and the subscriptions they start.
+"""Requests about accounts: positions, account updates, summaries; and the subscriptions they start.
 
 A change of the account is told at once (positions, portfolio rows), values follow every three minutes as in a real
-gateway, profit and loss about once a second. All intervals are wire time.
+gateway. All intervals are wire time.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Container
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from ..exchange.types import AccountValue, PositionView
+from ..exchange.types import AccountValue
 from ..instruments import Instrument
 from . import layouts_account, layouts_system, texts
 from .fields import Cursor
+from .requests_pnl import flat
 from .routes import Refusal, Route, Routes
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 REFRESH: Final = 180.0
 """Wire seconds between refreshes of account values and summaries."""
-PNL_INTERVAL: Final = 1.0
 MAX_SUMMARIES: Final = 2
 BASE: Final = "BASE"
 
@@ -40,8 +39,6 @@ LEDGER_TAGS: Final = frozenset(
 
 _SUMMARY_KEYS: Final = {"Leverage": "Leverage-S"}
 """Summary tags that account values know under another name."""
-
-_ZERO: Final = Decimal(0)
 
 
 @dataclass(slots=True)
@@ -69,12 +66,9 @@ class AccountDesk:
         self._updates_sent: dict[tuple[str, str, str], str] = {}
         self._updates_multi: dict[int, _Multi] = {}
         self._summaries: dict[int, _Summary] = {}
-        self._pnl: dict[int, tuple[str, list[str]]] = {}
-        self._pnl_single: dict[int, tuple[str, int, list[str]]] = {}
         self._dirty: dict[tuple[str, int], Instrument] = {}
         self._flush_handle: asyncio.Handle | None = None
         self._refresh_timer: asyncio.TimerHandle | None = None
-        self._pnl_timer: asyncio.TimerHandle | None = None
 
     def routes(self) -> Routes:
         """The requests answered here."""
@@ -89,18 +83,14 @@ class AccountDesk:
             75: Route(self._cancel_positions_multi, 2),
             76: Route(self._account_updates_multi, 2),
             77: Route(self._cancel_updates_multi, 2),
-            92: Route(self._req_pnl, 1),
-            93: Route(self._cancel_pnl, 1),
-            94: Route(self._req_pnl_single, 1),
-            95: Route(self._cancel_pnl_single, 1),
         }
 
     def close(self) -> None:
         """End every subscription and timer."""
-        for handle in (self._flush_handle, self._refresh_timer, self._pnl_timer):
+        for handle in (self._flush_handle, self._refresh_timer):
             if handle is not None:
                 handle.cancel()
-        self._flush_handle = self._refresh_timer = self._pnl_timer = None
+        self._flush_handle = self._refresh_timer = None
 
     # --- managed accounts, account updates --------------------------------------------------------------------------
 
@@ -122,7 +112,7 @@ class AccountDesk:
             self._updates = None
             self._arrange_timers()
             return
-        account = self._checked_account(account, layouts_system.SYSTEM)
+        account = self._session.hub.account(account, layouts_system.SYSTEM)
         self._updates = account
         self._updates_sent.clear()
         self._send_values()
@@ -150,7 +140,7 @@ class AccountDesk:
         ledger_only = cursor.flag("ledgerAndNLV")
         cursor.end()
         self._not_in(self._updates_multi, request_id)
-        account = self._checked_account(account, request_id)
+        account = self._session.hub.account(account, request_id)
         multi = self._updates_multi[request_id] = _Multi(account, model, ledger_only)
         self._send_multi_values(request_id, multi)
         self._session.send(layouts_account.account_update_multi_end(request_id))
@@ -191,7 +181,7 @@ class AccountDesk:
         model = cursor.text("modelCode")
         cursor.end()
         self._not_in(self._positions_multi, request_id)
-        account = self._checked_account(account, request_id)
+        account = self._session.hub.account(account, request_id)
         self._positions_multi[request_id] = _Multi(account, model)
         for view in self._session.hub.exchange.positions(account):
             self._session.send(layouts_account.position_multi(request_id, view, model))
@@ -234,65 +224,6 @@ class AccountDesk:
         cursor.end()
         self._arrange_timers()
 
-    # --- profit and loss ---------------------------------------------------------------------------------------------
-
-    def _req_pnl(self, cursor: Cursor) -> None:
-        request_id = cursor.request_id()
-        account = cursor.text("account")
-        cursor.skip("modelCode")
-        cursor.end()
-        self._not_in(self._pnl, request_id)
-        account = self._checked_account(account, request_id)
-        self._pnl[request_id] = (account, [])
-        self._send_pnl()
-        self._arrange_timers()
-
-    def _cancel_pnl(self, cursor: Cursor) -> None:
-        self._pnl.pop(cursor.request_id(), None)
-        cursor.end()
-        self._arrange_timers()
-
-    def _req_pnl_single(self, cursor: Cursor) -> None:
-        request_id = cursor.request_id()
-        account = cursor.text("account")
-        cursor.skip("modelCode")
-        con_id = cursor.integer("conid")
-        cursor.end()
-        self._not_in(self._pnl_single, request_id)
-        account = self._checked_account(account, request_id)
-        if self._session.hub.instruments.by_con_id(con_id) is None:
-            raise Refusal(request_id, texts.NO_DEFINITION)
-        self._pnl_single[request_id] = (account, con_id, [])
-        self._send_pnl()
-        self._arrange_timers()
-
-    def _cancel_pnl_single(self, cursor: Cursor) -> None:
-        self._pnl_single.pop(cursor.request_id(), None)
-        cursor.end()
-        self._arrange_timers()
-
-    def _send_pnl(self) -> None:
-        """Send what differs from the last time."""
-        exchange = self._session.hub.exchange
-        for request_id, (account, sent) in self._pnl.items():
-            fields = layouts_account.pnl(request_id, exchange.pnl(account))
-            if fields != sent:
-                sent[:] = fields
-                self._session.send(fields)
-        for request_id, (account, con_id, sent) in self._pnl_single.items():
-            view = exchange.pnl_single(account, con_id) or self._flat(account, con_id)
-            fields = layouts_account.pnl_single(self._session.version, request_id, view)
-            if fields != sent:
-                sent[:] = fields
-                self._session.send(fields)
-
-    def _flat(self, account: str, con_id: int) -> PositionView:
-        """No position, in an instrument the request named."""
-        instrument = self._session.hub.instruments.by_con_id(con_id)
-        if instrument is None:
-            raise LookupError(f"conId {con_id} was known when the request came and is not any more")
-        return _no_position(account, instrument)
-
     # --- changes and timers ------------------------------------------------------------------------------------------
 
     def on_change(self, account: str, instrument: Instrument | None) -> None:
@@ -308,7 +239,7 @@ class AccountDesk:
         dirty, self._dirty = self._dirty, {}
         told_updates = False
         for (account, con_id), instrument in dirty.items():
-            view = session.hub.exchange.pnl_single(account, con_id) or _no_position(account, instrument)
+            view = session.hub.exchange.pnl_single(account, con_id) or flat(account, instrument)
             if self._positions:
                 session.send(layouts_account.position(view))
             for request_id, multi in self._positions_multi.items():
@@ -329,12 +260,6 @@ class AccountDesk:
         elif not wants_refresh and self._refresh_timer is not None:
             self._refresh_timer.cancel()
             self._refresh_timer = None
-        wants_pnl = bool(self._pnl or self._pnl_single)
-        if wants_pnl and self._pnl_timer is None:
-            self._pnl_timer = loop.call_later(PNL_INTERVAL, self._refresh_pnl)
-        elif not wants_pnl and self._pnl_timer is not None:
-            self._pnl_timer.cancel()
-            self._pnl_timer = None
 
     def _refresh(self) -> None:
         self._refresh_timer = None
@@ -350,25 +275,10 @@ class AccountDesk:
             self._send_summary(request_id, summary)
         self._arrange_timers()
 
-    def _refresh_pnl(self) -> None:
-        self._pnl_timer = None
-        self._send_pnl()
-        self._arrange_timers()
-
-    # --- checks ------------------------------------------------------------------------------------------------------
-
-    def _checked_account(self, account: str, request_id: int) -> str:
-        """The account a request is about; an empty one is the only one there is."""
-        accounts = self._accounts
-        if not account and len(accounts) == 1:
-            return accounts[0]
-        if account not in accounts:
-            raise Refusal(request_id, texts.invalid(f"Invalid account code '{account}'.", "b1"))
-        return account
-
-    def _not_in(self, active: Container[int], request_id: int) -> None:
+    @staticmethod
+    def _not_in(active: Container[int], request_id: int) -> None:
         if request_id in active:
-            raise Refusal(request_id, texts.unprocessable("Duplicate request id", "b1"))
+            raise Refusal(request_id, texts.DUPLICATE_REQUEST)
 
 
 def _changed(sent: dict[tuple[str, str, str], str], account: str, rows: list[AccountValue]) -> list[AccountValue]:
@@ -398,17 +308,3 @@ def _in_ledger(currency: str, wanted: str) -> bool:
     if wanted == "ALL":
         return currency != ""
     return currency == (wanted or BASE)
-
-
-def _no_position(account: str, instrument: Instrument) -> PositionView:
-    return PositionView(
-        account=account,
-        instrument=instrument,
-        quantity=_ZERO,
-        avg_cost=_ZERO,
-        market_price=_ZERO,
-        market_value=_ZERO,
-        unrealized_pnl=_ZERO,
-        realized_pnl=_ZERO,
-        daily_pnl=_ZERO,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from ..exchange.types import (
@@ -18,7 +18,6 @@ from ..exchange.types import (
 )
 from . import layouts_system, texts
 from .connection import Connection
-from .framing import encode_frame
 from .hub import Hub
 from .session import Session
 
@@ -156,8 +155,3 @@ class TwsServer:
             owner.orders.on_commission(event.commission)
         else:
             owner.orders.on_message(event)
-
-
-def encode_frames(messages: Sequence[Sequence[str]]) -> bytes:
-    """Several messages as one block of bytes, for `PaperGateway.flood`: encode once, send often (a bench tool)."""
-    return b"".join(encode_frame(message) for message in messages)

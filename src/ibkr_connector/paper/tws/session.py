@@ -16,6 +16,7 @@ from .requests_bars import BarDesk
 from .requests_contracts import ContractDesk
 from .requests_misc import MiscDesk
 from .requests_orders import OrderDesk
+from .requests_pnl import PnlDesk
 from .requests_ticks import TickDesk
 from .routes import Refusal, Route
 from .texts import Error
@@ -51,8 +52,9 @@ class Session:
         self.contracts = ContractDesk(self)
         self.ticks = TickDesk(self)
         self.bars = BarDesk(self)
+        self.pnl = PnlDesk(self)
         self.misc = MiscDesk(self)
-        self._desks = (self.accounts, self.orders, self.contracts, self.ticks, self.bars, self.misc)
+        self._desks = (self.accounts, self.orders, self.contracts, self.ticks, self.bars, self.pnl, self.misc)
         self._routes: dict[int, Route] = dict(chain.from_iterable(desk.routes().items() for desk in self._desks))
 
     def greet(self) -> None:

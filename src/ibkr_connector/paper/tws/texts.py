@@ -96,6 +96,7 @@ SUMMARIES_EXCEEDED: Final = unprocessable(
     "Maximum number of account summary requests exceeded; desubscribe to previous request first", "b1"
 )
 DUPLICATE_TICKER: Final = unprocessable("Duplicate ticker id")
+DUPLICATE_REQUEST: Final = unprocessable("Duplicate request id", "b1")
 DUPLICATE_HISTORY: Final = unprocessable("Duplicate ticker ID for API historical data query", "bM")
 TOO_MANY_QUERIES: Final = unprocessable("Only 50 simultaneous API historical data requests allowed.", "bM")
 NOT_AN_ADVISOR: Final = invalid("FA data operations ignored for non FA customers.", "b9")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 
 import pytest
@@ -235,6 +236,23 @@ async def test_the_end_of_the_connection_ends_every_question_in_flight_and_waiti
     assert [type(result) for result in results] == [ConnectionLost] * 3
     assert "rows" in str(results[0])
     assert not gateway.channel.busy
+
+
+async def test_an_answer_that_meets_a_caller_who_just_left_is_not_logged_by_asyncio() -> None:
+    def lost(what: str) -> TradingError:
+        return ConnectionLost(what)
+
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    gateway = Gateway()
+    task = gateway.ask()
+    await settle()
+    gateway.channel.fail(lost)
+    task.cancel()
+    await settle()
+    assert task.cancelled()
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_builtin_timeout_among_the_typed_errors_is_not_swallowed() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_connector.cli.demo.child import GatewayFailed, TruthFile, decimal, gateway_process
+from ibkr_connector.errors import InvalidRequest
 
 
 def line(seq: int) -> str:
@@ -30,6 +31,9 @@ def test_an_amount_that_is_missing_counts_as_nothing() -> None:
 
 
 async def test_a_gateway_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(GatewayFailed, match="unknown market 'nowhere'"):
+    with pytest.raises(InvalidRequest, match="unknown market 'nowhere'"):
         async with gateway_process(["--market", "nowhere"], tmp_path / "truth.jsonl"):
+            pass
+    with pytest.raises(GatewayFailed, match="cannot|directory|No such"):
+        async with gateway_process([], tmp_path / "no" / "such" / "truth.jsonl"):
             pass

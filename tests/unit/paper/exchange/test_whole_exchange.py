@@ -6,8 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 from hypothesis import settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ibkr_connector.paper import sessions
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
 from ibkr_connector.paper.exchange.orders import AT_CLOSE, Order, Stage
 from ibkr_connector.paper.exchange.types import OrderChanged, OrderStatus
@@ -39,8 +40,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.seen = 0
         self.final: dict[tuple[int, int], OrderStatus] = {}
 
-    @precondition(lambda self: not self.orders)
-    @rule(behavior=behaviors, seed=st.integers(0, 3))
+    @initialize(behavior=behaviors, seed=st.integers(0, 3))
     def begin(self, behavior: ExchangeBehavior, seed: int) -> None:
         self.world = World(behavior=behavior, seed=seed, cash=Decimal(500_000))
         self.seen = 0
@@ -61,9 +61,19 @@ class ExchangeMachine(RuleBasedStateMachine):
     def halt(self, instrument: Any, halted: bool) -> None:
         (self.world.exchange.halt if halted else self.world.exchange.resume)(instrument)
 
-    @rule(hours=st.sampled_from([0.01, 0.1, 1, 6, 14]))
-    def wait(self, hours: float) -> None:
-        self.world.run(hours * 3600)
+    @rule(seconds=st.sampled_from([1, 60, 600]))
+    def wait(self, seconds: float) -> None:
+        self.world.run(seconds)
+
+    @rule(outside=st.booleans())
+    def wait_for_hours_to_begin_or_end(self, outside: bool) -> None:
+        now = self.world.clock.now()
+        if sessions.is_open(AAPL, now, outside):
+            self.world.at(sessions.next_close(AAPL, now, outside))
+        else:
+            self.world.at(sessions.next_open(AAPL, now, outside))
+            self.quote(AAPL, Decimal("100.00"), 5, 300, 300)
+            self.quote(MSFT, Decimal("100.00"), 5, 300, 300)
 
     # --- requests ---
 
@@ -100,7 +110,7 @@ class ExchangeMachine(RuleBasedStateMachine):
             action=rest["action"],
             quantity=rest["quantity"],
             limit=rest["limit"],
-            tif=rest["tif"],
+            tif=rest["tif"] if kind in {"MKT", "LMT"} else "DAY",
             outside_rth=rest["outside"],
             oca_group=rest["group"],
             oca_type=rest["oca_type"],
@@ -154,9 +164,10 @@ class ExchangeMachine(RuleBasedStateMachine):
         client, order_id = self.orders[pick % len(self.orders)]
         self.world.cancel(order_id, client_id=client, run=run)
 
-    @rule(client=st.integers(1, 2))
-    def cancel_everything(self, client: int) -> None:
-        self.world.exchange.global_cancel(client)
+    @rule(client=st.integers(1, 2), really=st.integers(0, 9))
+    def cancel_everything(self, client: int, really: int) -> None:
+        if really == 0:
+            self.world.exchange.global_cancel(client)
 
     # --- what must always hold ---
 

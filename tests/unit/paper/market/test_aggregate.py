@@ -86,6 +86,12 @@ def test_days_weeks_and_months_are_whole_and_dated_by_their_last_session() -> No
     ]
 
 
+def test_a_day_whose_hours_are_over_before_the_start_has_no_bar() -> None:
+    start, end = utc("2026-04-01T20:00"), utc("2026-04-03T00:00")
+    assert [p.session.day for p in periods(SPY, start, end, "day", use_rth=True)] == [2]
+    assert [p.session.day for p in periods(SPY, start, end, "day", use_rth=False)] == [1, 2]
+
+
 @pytest.mark.parametrize("size", [0, -5, 86_400])
 def test_a_bar_size_outside_a_session_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="intraday bars last"):
