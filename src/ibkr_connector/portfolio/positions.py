@@ -77,12 +77,13 @@ class PositionBook:
             return False
         self._known[execution.base_id] = signed
         key = (execution.account, execution.contract.con_id)
-        agreed = self.counted(*key) == self.told(*key)
+        shown = self._shown.get(key)
+        agreed = self.counted(*key) == (shown.quantity if shown is not None else _ZERO)
         self._since[key] = self._since.get(key, _ZERO) + change
         self._count += 1
         if agreed:
             # The execution came before the broker's position message: show what follows from it meanwhile.
-            self._shown[key] = _after(self._shown.get(key), execution, change)
+            self._shown[key] = _after(shown, execution, change)
             self._publish()
         return True
 

@@ -206,7 +206,6 @@ class Channel(Generic[_T]):
             return Answer(tuple(flight.items), ended=False, damaged=flight.damaged)
         finally:
             flight.waiters.discard(waiter)
-            forget(waiter)
             if not flight.waiters:
                 self._give_up(flight)
 
