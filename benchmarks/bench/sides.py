@@ -116,7 +116,7 @@ class ConnectorSide:
         from ibkr_connector import IBKRConnector
 
         folder = self.folder / name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         settings = folder / "empty.ini"
         settings.touch(mode=0o600)
         made: IBKRConnector = IBKRConnector(

@@ -131,7 +131,6 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             record.drift = change.fields
         case ModifyAcknowledged():
             record.terms = record.proposed or record.terms
-            record.refusal = None
             _drop(record, Operation.MODIFY)
         case ModifyRejected():
             record.warning = change.why

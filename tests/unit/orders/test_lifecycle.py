@@ -449,6 +449,14 @@ def test_a_second_perm_id_under_our_ref_is_a_fork_counted_in_full() -> None:
     assert (record.state, record.filled, record.cancel_targets()) == (S.CANCELLED, d(30), ())
 
 
+def test_a_change_that_became_a_second_order_did_not_change_the_first() -> None:
+    record = sent()
+    feed(record, echo())
+    steps.modify_sent(record, replace(record.terms, quantity=d(150)), UP)
+    feed(record, echo(perm_id=PERM + 1, quantity=d(150)))
+    assert (record.terms.quantity, record.outstanding, record.open_quantity) == (d(100), {Operation.MODIFY}, d(300))
+
+
 def test_both_orders_of_a_fork_can_fill() -> None:
     record = sent()
     feed(record, echo(), echo(perm_id=PERM + 1), fill(100), fill(100, "e2.01", perm_id=PERM + 1))

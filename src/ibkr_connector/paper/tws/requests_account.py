@@ -228,9 +228,10 @@ class AccountDesk:
 
     def on_change(self, account: str, instrument: Instrument | None) -> None:
         """The account changed; tell the subscribers once the exchange is done with this step."""
-        if instrument is not None:
-            self._dirty[account, instrument.con_id] = instrument
-        if self._flush_handle is None and (self._positions or self._positions_multi or self._updates):
+        if instrument is None or not (self._positions or self._positions_multi or self._updates):
+            return  # cash and margin alone wait for the next refresh
+        self._dirty[account, instrument.con_id] = instrument
+        if self._flush_handle is None:
             self._flush_handle = self._session.hub.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
