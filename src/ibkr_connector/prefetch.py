@@ -53,6 +53,7 @@ class GateFeed:
         self.live = live
         self._book = book
         self._limits = limits
+        self._hours_read: dict[int, tuple[ContractDetails, Sessions | None, MarketHours]] = {}
         self._calendars: dict[tuple[str, date], Sessions | None] = {}
 
     async def prepare(self, request: OrderRequest, deadline: Deadline) -> Prepared:
@@ -60,7 +61,7 @@ class GateFeed:
         details = await self._book.details(request.contract, deadline.remaining())
         if self._needs_price:
             await self._warm_quote(details, deadline)
-        hours = MarketHours.of(details, await self._calendar(details)) if self._limits.check_market_hours else None
+        hours = await self._hours(details) if self._limits.check_market_hours else None
         return Prepared(details, lambda: _View(self, details, hours))
 
     @property
@@ -86,6 +87,14 @@ class GateFeed:
             )
         except MarketDataError as error:
             _log.info("no quote for the gates", symbol=details.contract.symbol, error=error.message)
+
+    async def _hours(self, details: ContractDetails) -> MarketHours:
+        """The contract's hours, read once for as long as its details and the calendar are the same."""
+        calendar = await self._calendar(details)
+        known = self._hours_read.get(details.contract.con_id)
+        if known is None or known[0] is not details or known[1] is not calendar:
+            known = self._hours_read[details.contract.con_id] = (details, calendar, MarketHours.of(details, calendar))
+        return known[2]
 
     async def warm(self) -> None:
         """Load the calendar that most orders need (importing it takes half a second) before the first order does."""

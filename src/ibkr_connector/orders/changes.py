@@ -235,6 +235,8 @@ class EndTold(ChangeBase):
     state: OrderState
     code: int | None = None
     why: str = ""
+    waived: bool = False
+    """Ended by hand: executions that are not here by now are not awaited."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

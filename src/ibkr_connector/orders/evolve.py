@@ -99,6 +99,7 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
         case EndTold():
             branch = _branch(record, change.perm_id)
             branch.final, branch.final_code, branch.final_why = change.state, change.code, change.why
+            branch.waived = change.waived
         case FillAdded():
             record.fills[change.execution.base_id] = change.execution
             if not record.ours and record.echo is None and record.filled > record.terms.quantity:

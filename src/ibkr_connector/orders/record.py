@@ -47,6 +47,8 @@ class Branch:
     """The highest filled quantity a status counted: a hint."""
     final: OrderState | None = None
     """How the broker says it ended; executions it counted may be missing."""
+    waived: bool = False
+    """Missing executions are not awaited any more (ended by hand)."""
     final_code: int | None = None
     final_why: str = ""
 
@@ -242,6 +244,8 @@ class OrderRecord:
 
     def missing_executions(self, branch: Branch) -> Decimal:
         """How much the broker counted as filled in a branch beyond its executions here (<= 0: nothing is missing)."""
+        if branch.waived:
+            return _ZERO
         counted = branch.reported
         if branch.final is OrderState.FILLED and counted == 0:
             counted = branch.quantity or self.terms.quantity

@@ -194,7 +194,7 @@ class OrderSender:
         epoch = self._session.link.epoch
 
         def prepare() -> None:
-            why = self._why_not(legs, epoch, deadline)
+            why = self._obstacle(legs, epoch, deadline)
             if why:
                 raise OrderNotSent(f"not sent: {why}.", order_ref=legs[0].request.order_ref)
             numbers: dict[str, int] = {}
@@ -262,6 +262,17 @@ class OrderSender:
 
     def _why_not(self, legs: Sequence[_Leg], epoch: int, deadline: Deadline) -> str:
         """Why the write must not happen now; asked right before it, with nothing awaited in between."""
+        obstacle = self._obstacle(legs, epoch, deadline)
+        if obstacle:
+            return obstacle
+        for leg in legs:
+            decision = self._risk.recheck(leg.request, leg.view())
+            if not decision.allowed:
+                return "; ".join(f"{reason.gate}: {reason.message}" for reason in decision.reasons)
+        return ""
+
+    def _obstacle(self, legs: Sequence[_Leg], epoch: int, deadline: Deadline) -> str:
+        """What has come in between, the gates apart."""
         why = self._session.link.why_no_orders
         if why:
             return why
@@ -271,10 +282,6 @@ class OrderSender:
             return "the order's deadline has passed"
         if any(leg.live.cancel_wanted for leg in legs):
             return "it was cancelled"
-        for leg in legs:
-            decision = self._risk.recheck(leg.request, leg.view())
-            if not decision.allowed:
-                return "; ".join(f"{reason.gate}: {reason.message}" for reason in decision.reasons)
         return ""
 
     # --- the answer ------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ibkr_connector.orders.changes import (
     CancelSent,
     Change,
     Committed,
+    EndTold,
     EnteredDoubt,
     Expired,
     ModifyNotSent,
@@ -164,10 +165,12 @@ def resolve(record: OrderRecord, state: OrderState, *, evidence: str, operator: 
 
 
 def _end_branches(step: Step, state: OrderState) -> None:
-    """Nothing of the order works any more: a late execution moves the quantity and wakes nothing."""
-    for branch in step.record.branches.values():
-        if branch.final is None:
-            step.end_told(branch, state)
+    """Nothing of the order works any more: a late execution moves the quantity, and nothing is waited for."""
+    record = step.record
+    for branch in record.branches.values():
+        if branch.final is None or record.missing_executions(branch) > 0:
+            final = branch.final or state
+            step.emit(EndTold(at=step.ctx.now, perm_id=branch.perm_id, state=final, waived=True))
 
 
 def revive(record: OrderRecord, perm_id: int, why: str, ctx: Context) -> list[Change]:

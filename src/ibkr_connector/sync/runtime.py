@@ -47,7 +47,8 @@ class Blocking(Generic[_Inner]):
     def _wait_outside(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """For what ends the session's loop, and so cannot run on it: a loop of its own."""
         if self._thread.is_current:
-            pass
+            coroutine.close()
+            raise SyncCallFromSession("a blocking call on the session thread would wait for itself.")
         try:
             asyncio.get_running_loop()
         except RuntimeError:

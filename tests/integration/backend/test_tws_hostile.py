@@ -21,10 +21,12 @@ from ibkr_connector.backends.base import (
     SystemNotice,
 )
 from ibkr_connector.backends.tws import TwsBackend
+from ibkr_connector.backends.tws.library import Choice
 from ibkr_connector.backends.tws.trouble import UNREADABLE
 from ibkr_connector.errors import (
     BrokerLinkLost,
     ClientIdInUse,
+    ConfigurationError,
     ConnectionLost,
     ConnectionRefused,
     ConnectTimeout,
@@ -260,6 +262,39 @@ async def test_the_old_connection_is_over_before_a_new_one_is_made() -> None:
         await closing
         assert backend.connected
         await backend.disconnect()
+
+
+async def test_a_gateway_that_hangs_up_right_after_the_handshake_is_not_taken_for_connected() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        if len(tws.peers) % 2:
+            peer.abort()
+
+    async with ScriptedTws(script) as tws:
+        for _ in range(10):
+            backend = Watched()
+            try:
+                await connect(backend, tws)
+            except IBKRConnectionError:
+                assert backend.facts == []
+            else:
+                await backend.until(lambda fact: isinstance(fact, SocketClosed))
+            assert not backend.connected
+            await backend.disconnect()
+
+
+async def test_the_library_is_named_before_anything_is_imported_or_connected() -> None:
+    before = TwsBackend().capabilities
+    async with ScriptedTws(serve(_silent)) as tws:
+        backend = Watched()
+        await connect(backend, tws)
+        assert backend.capabilities == before
+        await backend.disconnect()
+    assert before.library.startswith(("ib_insync ", "ib_async "))
+    absent: Choice = "ib_async" if "insync" in before.library else "ib_insync"
+    assert TwsBackend(tws_library=absent).capabilities.library == "none"
+    with pytest.raises(ConfigurationError, match=absent):
+        await TwsBackend(tws_library=absent).connect(host="127.0.0.1", port=1, client_id=1, timeout=SECONDS)
 
 
 async def test_two_attempts_at_once_are_refused() -> None:

@@ -147,7 +147,7 @@ async def test_the_schedule_lists_sessions(ib: Any, tws: ModuleType) -> None:
 async def test_the_head_timestamp_is_a_time(ib: Any, tws: ModuleType) -> None:
     apple = tws.Stock("AAPL", "SMART", "USD")
     assert isinstance(await ib.reqHeadTimeStampAsync(apple, "TRADES", useRTH=True, formatDate=1), datetime)
-    assert isinstance(await ib.reqHeadTimeStampAsync(apple, "TRADES", useRTH=False, formatDate=2), datetime)
+    assert isinstance(await ib.reqHeadTimeStampAsync(apple, "MIDPOINT", useRTH=False, formatDate=2), datetime)
     euro = tws.Forex("EURUSD")
     assert isinstance(await ib.reqHeadTimeStampAsync(euro, "MIDPOINT", useRTH=True, formatDate=2), datetime)
 

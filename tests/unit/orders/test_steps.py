@@ -133,6 +133,21 @@ def test_an_operator_can_end_a_doubtful_order(state: OrderState) -> None:
     assert not record.ended.reusable
 
 
+def test_after_an_operators_word_missing_executions_are_not_awaited() -> None:
+    record = working()
+    apply(record, status("Filled", 100, 0), UP)
+    assert record.awaiting_executions
+    changes = steps.resolve(record, S.FILLED, evidence="statement", operator="jo", ctx=UP)
+    assert kinds(changes) == ["resolved", "end_told", "filled"]
+    assert (record.state, record.filled, record.awaiting_executions) == (S.FILLED, d(0), False)
+    silent = sent()
+    steps.enter_doubt(silent, Operation.NEW, "silence", UP)
+    steps.resolve(silent, S.FILLED, evidence="statement", operator="jo", ctx=UP)
+    assert not silent.awaiting_executions
+    apply(silent, fill(100), UP)
+    assert (silent.state, silent.filled) == (S.FILLED, d(100))
+
+
 def test_what_the_broker_shows_wins_over_the_operator() -> None:
     record = sent()
     steps.enter_doubt(record, Operation.NEW, "silence", UP)

@@ -118,7 +118,7 @@ class SyntheticMarket:
 
     def head(self, instrument: Instrument, what: What) -> datetime | None:
         """The open of the first session of history; for a future, two years before it expires."""
-        if (instrument.sec_type == "CASH") == (what in {"TRADES", "ADJUSTED_LAST"}):
+        if instrument.sec_type == "CASH" and what in {"TRADES", "ADJUSTED_LAST"}:
             return None
         if instrument.sec_type == "IND" and what not in {"TRADES", "ADJUSTED_LAST"}:
             return None

@@ -60,9 +60,8 @@ class Loop:
 
 
 class Exchange:
-    accounts = ["DU1"]
-
     def __init__(self) -> None:
+        self.accounts = ["DU1"]
         self.values = {"NetLiquidation": "1000.00", "BuyingPower": "4000.00"}
         self.held = Decimal(0)
         self.daily = Decimal(0)
