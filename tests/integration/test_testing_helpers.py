@@ -20,7 +20,9 @@ async def test_a_connector_with_a_gateway_of_its_own() -> None:
 
 
 async def test_the_developer_s_own_settings_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "ibkr_config.ini").write_text("[connection]\nmode = live\n[live_trading]\naccount_id = U7654321\n")
+    (tmp_path / "ibkr_config.ini").write_text(
+        "[connection]\nmode = live\n[live_trading]\naccount_id = U7654321\n[risk_limits]\nmax_order_size = 1\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IBKR_PORT", "1")
     monkeypatch.setenv("IBKR_CLIENT_ID", "99")
@@ -29,6 +31,7 @@ async def test_the_developer_s_own_settings_do_not_matter(tmp_path: Path, monkey
         assert connector.connected
         assert connector.settings.mode == "paper"
         assert connector.settings.connection.client_id == 2
+        assert connector.settings.risk_limits.max_order_size == 10_000
     assert not (tmp_path / "mine").exists()
 
 

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,7 @@ def test_folders_are_not_synced_where_that_is_impossible(tmp_path: Path, monkeyp
 
 HOLD = """
 import sys
+import tempfile
 from pathlib import Path
 from ibkr_connector.store import FileLock
 lock = FileLock(Path(sys.argv[1])); lock.acquire(); print("held", flush=True); sys.stdin.read()
@@ -392,7 +394,7 @@ for name, work in (
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs POSIX users")
 def test_a_read_only_state_directory_is_a_clear_error(tmp_path: Path) -> None:
-    root = Path("/tmp") / f"ibkr-read-only-{os.getpid()}"  # pytest's own folder is closed to other users
+    root = Path(tempfile.gettempdir()) / f"ibkr-read-only-{os.getpid()}"  # pytest's own folder is closed to other users
     root.mkdir(mode=0o755)
     try:
         for name in ("closed", "open"):

@@ -13,11 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
 
+from ibkr_connector.errors import TradingError
 from ibkr_connector.models.account import Execution, PnL, Position
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.market import Bar, Quote
+
+
+class Operation(StrEnum):
+    """What was asked of the broker about an order, and may not be answered yet."""
+
+    NEW = "new"
+    MODIFY = "modify"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,6 +407,10 @@ class Backend(Protocol):
 
     def send_cancel(self, order_id: int) -> None:
         """Write a cancel."""
+        ...
+
+    def refusal(self, code: int | None, text: str, **context: Any) -> TradingError:
+        """The typed error of a new order that the broker refused with `code` and `text`: an `OrderError`."""
         ...
 
     def send_global_cancel(self) -> None:

@@ -23,6 +23,8 @@ from ibkr_connector.cli.exits import ExitCode, exit_code
 from ibkr_connector.errors import TradingError
 
 _NO_EDGE = 160
+_NARROWEST = 9
+"""Columns of a table that may be folded stay at least this wide."""
 
 
 class Output:
@@ -60,10 +62,7 @@ class Output:
 
     @contextlib.contextmanager
     def busy(self, text: str) -> Iterator[None]:
-        """Show that something is being waited for, where there is somebody to see it."""
-        if self.json_only or not self.errors.is_terminal:
-            yield
-            return
+        """Show on stderr that something is being waited for, where there is somebody to see it."""
         with self.errors.status(text):
             yield
 
@@ -129,7 +128,11 @@ def table(
     folded = {name.strip() for name in fold.split(",")}
     for name in columns:
         drawn.add_column(
-            name, justify="right" if name in numbers else "left", no_wrap=name not in folded, overflow="fold"
+            name,
+            justify="right" if name in numbers else "left",
+            no_wrap=name not in folded,
+            overflow="fold",
+            min_width=_NARROWEST if name in folded else None,
         )
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import CancelInDoubt, NotConnected, OrderNotCancellable, OrderNotFound, TradingError
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.order import OrderSnapshot, OrderState
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import CancelRejected, Change, Operation
+from ibkr_connector.orders.changes import CancelRejected, Change
 from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.resilience import Deadline

@@ -15,18 +15,11 @@ from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.errors import JournalCorrupt
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import Action, OrderRequest, OrderState
-
-
-class Operation(StrEnum):
-    """What was asked of the broker and is not answered yet."""
-
-    NEW = "new"
-    MODIFY = "modify"
-    CANCEL = "cancel"
 
 
 class SettledHow(StrEnum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.changes import (
     Acknowledged,
@@ -32,7 +33,6 @@ from ibkr_connector.orders.changes import (
     ModifySent,
     Noted,
     NotSent,
-    Operation,
     Resolved,
     Revived,
     Settled,

@@ -26,6 +26,7 @@ from ibkr_connector.backends.base import (
     BrokerFact,
     CommissionSeen,
     ExecutionSeen,
+    Operation,
     OrderCompleted,
     OrderEchoed,
     OrderNotice,
@@ -50,7 +51,6 @@ from ibkr_connector.orders.changes import (
     ModifyAcknowledged,
     ModifyRejected,
     Noted,
-    Operation,
     OrderTerms,
     Revived,
     Settled,
@@ -307,7 +307,9 @@ class Step:
         self.conclude()
 
     def word(self, branch: Branch, status: str, reported: Decimal, why_held: str, reject_reason: str = "") -> None:
-        """The broker's status word about a branch of a living order."""
+        """The broker's status word about a branch of a living order (an echo may come without one)."""
+        if not status:
+            return
         if branch.final is not None:
             self.late(branch, status, reported)
             return

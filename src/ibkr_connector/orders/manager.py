@@ -183,7 +183,7 @@ class OrderManager:
     async def _repeat(self, known: list[LiveOrder]) -> list[LiveOrder]:
         """The same ref again: the same order, and the same answer."""
         for live in known:
-            raise_if_refused(live)
+            raise_if_refused(live, self._session.backend)
             if live.record.state is OrderState.IN_DOUBT:
                 raise OrderInDoubt(f"order {live.ref} is in doubt: {live.record.why}.", order_ref=live.ref)
         return known

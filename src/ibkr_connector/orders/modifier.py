@@ -8,6 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import OrderSettings
 from ibkr_connector.errors import (
@@ -18,7 +19,7 @@ from ibkr_connector.errors import (
 )
 from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderType, TimeInForce
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Operation, OrderTerms
+from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.entries import ChangeEntry
 from ibkr_connector.orders.live import LiveOrder

@@ -20,9 +20,9 @@ from datetime import date, datetime
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
-from ibkr_connector.backends.base import ExecutionRecords, OrderCompleted, OrderEchoed, OrderRecords
+from ibkr_connector.backends.base import ExecutionRecords, Operation, OrderCompleted, OrderEchoed, OrderRecords
 from ibkr_connector.models.account import Execution
-from ibkr_connector.orders.changes import Operation, OrderTerms
+from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.drift import compare, terms_of_echo
 from ibkr_connector.orders.evolve import LIVE_STATUSES
 from ibkr_connector.orders.record import OrderRecord

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import Fill, OrderRequest, OrderSnapshot, OrderState
-from ibkr_connector.orders.changes import Drift, Operation, OrderTerms
+from ibkr_connector.orders.changes import Drift, OrderTerms
 
 _ZERO = Decimal(0)
 

@@ -10,17 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from ibkr_connector.backends.base import Backend, WireOrder
+from ibkr_connector.backends.base import Backend, Operation, WireOrder
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import OrderSettings
 from ibkr_connector.errors import (
-    InsufficientFunds,
     OrderError,
     OrderInDoubt,
     OrderNotSent,
-    OrderRejected,
     OrderValidationError,
-    PriceIncrementError,
     TradingError,
 )
 from ibkr_connector.events import EventBus, RiskDecided, Severity
@@ -28,7 +25,7 @@ from ibkr_connector.logs import get_logger
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderState
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Operation, OrderTerms
+from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.groups import GroupLeg
@@ -44,9 +41,8 @@ from ibkr_connector.session.lane import LaneOutcome, OrderLane, Written
 from ibkr_connector.session.session import Session
 
 _log = get_logger(__name__)
-_PRICE_INCREMENT = 110
 _ON_HOLD = "Inactive"
-_FUNDS_WORDS = ("margin", "available funds", "insufficient", "buying power", "equity with loan")
+_USED_REF = "Nothing is at the broker; a new try needs a new order_ref, because this one was written once."
 
 
 @dataclass(slots=True)
@@ -299,7 +295,7 @@ class OrderSender:
         doubtful = [leg for leg in legs if leg.live.record.state is OrderState.IN_DOUBT]
         self._session.order_answered(in_doubt=bool(doubtful))
         for leg in legs:
-            raise_if_refused(leg.live)
+            raise_if_refused(leg.live, self._backend)
         if doubtful:
             first = doubtful[0].live
             raise OrderInDoubt(
@@ -324,21 +320,15 @@ def _is_clear(record: OrderRecord) -> bool:
     return record.is_done or record.in_doubt or (record.acknowledged and record.broker_status != _ON_HOLD)
 
 
-def raise_if_refused(live: LiveOrder) -> None:
-    """Raise the typed error of an order that the broker refused."""
+def raise_if_refused(live: LiveOrder, backend: Backend) -> None:
+    """Raise the typed error of an order that the broker refused, or that never reached it."""
     ended = live.record.ended
     if ended is None or ended.state not in (OrderState.REJECTED, OrderState.NOT_SENT):
         return
     text = f"order {live.ref}: {ended.why or 'refused without a reason'}"
     if ended.state is OrderState.NOT_SENT:
-        raise OrderNotSent(text, order_ref=live.ref)
-    lowered = ended.why.lower()
-    if ended.code == _PRICE_INCREMENT:
-        raise PriceIncrementError(text, code=ended.code, order_ref=live.ref)
-    if any(word in lowered for word in _FUNDS_WORDS):
-        raise InsufficientFunds(text, code=ended.code, order_ref=live.ref)
-    remedy = 'Untick "Read-Only API" in the gateway\'s API settings.' if "read-only" in lowered else None
-    raise OrderRejected(text, code=ended.code, remedy=remedy, order_ref=live.ref)
+        raise OrderNotSent(text, remedy=None if ended.reusable else _USED_REF, order_ref=live.ref)
+    raise backend.refusal(ended.code, text, order_ref=live.ref)
 
 
 def check_same(request: OrderRequest, live: LiveOrder) -> None:

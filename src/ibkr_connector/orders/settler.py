@@ -38,12 +38,18 @@ _EXECUTIONS_LATE_S = 2.0
 """How long executions may lag behind the status that counted them before they are asked for."""
 _ROUNDS_ON_OLD_CONNECTION = 2
 """Rounds without a trace on the connection an order was written to, before that connection is given up for proof."""
+_ROUNDS_FOR_EXECUTIONS = 5
+"""Rounds in which executions may be missing before a person is told."""
 
 
 @dataclass(slots=True)
 class _Progress:
     fruitless: int = 0
+    """Rounds without a trace on the connection it was written to."""
+    waited: int = 0
+    """Rounds in which executions that a status counted did not come."""
     told: bool = False
+    """An operator was told: asking does not help any more."""
 
 
 class Settler:
@@ -99,6 +105,7 @@ class Settler:
             if own:
                 journal.raise_high_water(self._endpoint, client_id, max(own))
         self._judge(evidence)
+        self._progress.clear()
         self._asked = False
         if self._open_questions():
             self._ensure_working()
@@ -184,7 +191,7 @@ class Settler:
         return [
             live
             for live in self._desk.table
-            if (live.record.in_doubt and not self._is_hopeless(live)) or live.record.awaiting_executions
+            if (live.record.in_doubt or live.record.awaiting_executions) and not self._is_hopeless(live)
         ]
 
     def _is_hopeless(self, live: LiveOrder) -> bool:
@@ -215,7 +222,9 @@ class Settler:
                     self._desk.tell(live, steps.settle_absent(live.record, operation, decision.evidence, ctx))
                 elif isinstance(decision, StillInDoubt):
                     self._still(live, decision)
-            if not live.record.in_doubt:
+            if live.record.awaiting_executions:
+                self._still_waiting(live)
+            elif not live.record.in_doubt:
                 self._progress.pop(live.ref, None)
 
     def _still(self, live: LiveOrder, decision: StillInDoubt) -> None:
@@ -224,6 +233,15 @@ class Settler:
         if decision.needs_operator and not progress.told:
             progress.told = True
             self._incident("needs_operator", f"order {live.ref}: {decision.why}", Severity.CRITICAL)
+
+    def _still_waiting(self, live: LiveOrder) -> None:
+        """Executions of an earlier day are not told any more: asking for ever would not bring them."""
+        progress = self._progress.setdefault(live.ref, _Progress())
+        progress.waited += 1
+        if progress.waited >= _ROUNDS_FOR_EXECUTIONS and not progress.told:
+            progress.told = True
+            text = f"order {live.ref}: the broker counts {live.record.reported} as filled, told {live.record.filled}"
+            self._incident("executions_missing", text, Severity.CRITICAL)
 
     async def _give_up_connection_if_needed(self) -> None:
         """Bytes on their way can arrive as long as the connection is open: absence is proven on a new one only."""

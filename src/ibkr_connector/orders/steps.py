@@ -6,6 +6,7 @@ broker message caused.
 
 from __future__ import annotations
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.models.order import OrderRequest, OrderState
 from ibkr_connector.orders.changes import (
@@ -20,7 +21,6 @@ from ibkr_connector.orders.changes import (
     ModifySent,
     NeverArrived,
     NotSent,
-    Operation,
     OrderTerms,
     Resolved,
     Revived,

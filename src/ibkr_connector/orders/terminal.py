@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 
-from ibkr_connector.orders.changes import Operation
+from ibkr_connector.backends.base import Operation
 
 
 class Verdict(StrEnum):

@@ -65,7 +65,6 @@ class Pacer:
         for log, units in self._logs_of(work):
             if not log.slots:
                 log.note(units, now)
-        self._happened(now)
 
     # --- queued -----------------------------------------------------------------------------------------------------
 
@@ -212,7 +211,6 @@ class Pacer:
                 log = self._logs.setdefault((name, key), Log(rule))
                 for age, units in sorted(entries, reverse=True):
                     log.note(units, now - age)
-        self._happened(now)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -318,8 +316,7 @@ class Pacer:
     def _happened(self, now: float) -> None:
         """Something may have made room: look again at once."""
         self._events += 1
-        if any(queue.count for queue in self._queues):
-            self._wake = min(self._wake, now)
+        self._wake = min(self._wake, now) if any(queue.count for queue in self._queues) else math.inf
 
 
 def _timeout(ticket: Ticket, now: float, rule: str, earliest: float) -> PacingTimeout:

@@ -93,10 +93,9 @@ class AsyncPacer:
     async def close(self) -> None:
         """Fail what waits with ConnectorClosed and end the alarm. Idempotent."""
         self._closed = True
-        self.fail_pending(_closed)
-        alarm, self._alarm, self._alarm_at = self._alarm, None, math.inf
+        alarm = self._alarm
+        self.fail_pending(_closed)  # nothing pending: the alarm is called off
         if alarm is not None:
-            alarm.cancel()
             await asyncio.wait([alarm])
 
     def _pump(self) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ibkr_connector.clock import Clock
-from ibkr_connector.errors import NotConnected, OrderNotSent
+from ibkr_connector.errors import OrderNotSent, Outcome, TradingError
 
 
 class Written(StrEnum):
@@ -84,8 +84,9 @@ def _write_all(frames: Sequence[Callable[[], None]]) -> LaneOutcome:
     for frame in frames:
         try:
             frame()
-        except NotConnected as error:
-            if begun == 0:
+        except TradingError as error:
+            # Ours, and it says itself that nothing was written: certain for the first frame of a group only.
+            if begun == 0 and error.outcome is Outcome.NOT_SENT:
                 return LaneOutcome(Written.NO, reason=error.message)
             return LaneOutcome(Written.MAYBE, begun, error.message)
         except Exception as error:  # noqa: BLE001 - whatever it was, bytes may be on their way

@@ -1,4 +1,4 @@
-"""Orders for the tests of this folder."""
+"""Orders and requests for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from ibkr_connector.backends.base import WireOrder
+from ibkr_connector.backends.base import HistoryRequest, WireOrder
 from ibkr_connector.models.contract import Contract
 
 AAPL = Contract(symbol="AAPL", con_id=265598)
+ONE_DAY = HistoryRequest(contract=AAPL, end=None, duration="1 D", bar_size="1 min")
 
 _ORDER = WireOrder(
     order_id=0,
@@ -24,7 +25,7 @@ _ORDER = WireOrder(
     tif="DAY",
     good_till=None,
     outside_rth=False,
-    account="DU0000001",
+    account="DU1234567",
     order_ref="ref",
 )
 

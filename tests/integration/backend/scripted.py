@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Self
 
 Fields = list[str]
+Script = Callable[["Peer"], Awaitable[None]]
 Handler = Callable[["Peer", Fields], Awaitable[None]]
-ACCOUNT = "DU0000001"
+ACCOUNT = "DU1234567"
 
 
 def frame(*fields: object) -> bytes:
@@ -74,7 +75,7 @@ class Peer:
 class ScriptedTws:
     """`async with ScriptedTws(script)`: `script(peer)` runs for every connection; the peer is closed after it."""
 
-    def __init__(self, script: Callable[[Peer], Awaitable[None]]) -> None:
+    def __init__(self, script: Script) -> None:
         self._script = script
         self._tasks: set[asyncio.Task[None]] = set()
         self.peers: list[Peer] = []
@@ -120,7 +121,7 @@ class ScriptedTws:
             writer.close()
 
 
-def serve(handler: Handler, **greeting: object) -> Callable[[Peer], Awaitable[None]]:
+def serve(handler: Handler, **greeting: object) -> Script:
     """A script: greet, then give every message to `handler`."""
 
     async def script(peer: Peer) -> None:
@@ -129,3 +130,7 @@ def serve(handler: Handler, **greeting: object) -> Callable[[Peer], Awaitable[No
             await handler(peer, await peer.next())
 
     return script
+
+
+async def silent(peer: Peer, fields: Fields) -> None:
+    """A handler that answers nothing."""

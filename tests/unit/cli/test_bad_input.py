@@ -105,3 +105,11 @@ def test_nobody_listening_in_json_is_a_document_too(run: Callable[..., Any]) -> 
     assert ran.code == 3
     assert ran.document["error"] == "ConnectionRefused"
     assert ran.err == ""
+
+
+@pytest.mark.parametrize("words", [("--speed", "0"), ("--market", "nowhere"), ("--nonsense",)])
+def test_the_gateway_s_own_refusals_keep_their_code(run: Callable[..., Any], words: tuple[str, ...]) -> None:
+    ran = run("paper", "--tws-port", "0", *words)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert words[-1] in ran.err

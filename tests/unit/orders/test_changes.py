@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.errors import JournalCorrupt
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
@@ -20,7 +21,6 @@ from ibkr_connector.orders.changes import (
     END_OF_STATE,
     Change,
     Drift,
-    Operation,
     OrderTerms,
     SettledHow,
     decode_change,

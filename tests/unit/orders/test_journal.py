@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.clock import ManualClock
 from ibkr_connector.errors import (
     JournalCorrupt,
@@ -27,7 +28,7 @@ from ibkr_connector.errors import (
 )
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import journal as journal_module, steps
-from ibkr_connector.orders.changes import Change, CommissionAdded, Operation
+from ibkr_connector.orders.changes import Change, CommissionAdded
 from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.journal import FILE_NAME, THREAD_NAME, Journal, JournalReader
 from ibkr_connector.orders.lifecycle import apply

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.clock import ManualClock
 from ibkr_connector.models.order import OrderState
-from ibkr_connector.orders.changes import Operation
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.recover import recover

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import BrokerFact, NextIdTold
+from ibkr_connector.backends.base import BrokerFact, NextIdTold, Operation
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Change, Drifted, FillCorrected, Noted, Operation, Settled, SettledHow
+from ibkr_connector.orders.changes import Change, Drifted, FillCorrected, Noted, Settled, SettledHow
 from ibkr_connector.orders.lifecycle import apply, foreign
 from ibkr_connector.orders.record import Context, OrderRecord, snapshot
 from unit.orders.kit import (
@@ -71,6 +71,12 @@ def test_repeated_messages_change_nothing() -> None:
     assert feed(record, *script) == []
     feed(record, fill(60, "e2.01"), status("Filled", 100, 0))
     assert feed(record, *script, status("Filled", 100, 0), fill(60, "e2.01")) == []
+
+
+def test_an_echo_without_a_status_word_leaves_the_known_one() -> None:
+    record = sent()
+    feed(record, status("Submitted"), echo(status=""))
+    assert (record.broker_status, record.state) == ("Submitted", S.WORKING)
 
 
 def test_nothing_is_judged_before_the_commit() -> None:

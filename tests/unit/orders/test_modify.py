@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.errors import ModifyNotPossible, OrderValidationError
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Operation
 from ibkr_connector.orders.lifecycle import apply, foreign
 from ibkr_connector.orders.modify import changed, check_modify
 from ibkr_connector.orders.record import OrderRecord

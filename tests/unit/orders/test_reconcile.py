@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ibkr_connector.backends.base import ExecutionRecords, OrderRecords
+from ibkr_connector.backends.base import ExecutionRecords, Operation, OrderRecords
 from ibkr_connector.models.account import Execution
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Operation
 from ibkr_connector.orders.lifecycle import apply, foreign
 from ibkr_connector.orders.reconcile import (
     EvidenceRound,

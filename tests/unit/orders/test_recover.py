@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Operation
 from ibkr_connector.orders.lifecycle import apply
 from ibkr_connector.orders.recover import recover
 from unit.orders.kit import ACCOUNT, CLIENT_ID, ORDER_ID, UP, d, echo, fill, journal_order, kinds, request

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Operation
 from ibkr_connector.orders.lifecycle import apply
 from ibkr_connector.orders.record import OrderRecord
 from unit.orders.kit import DOWN, PERM, UP, d, echo, fill, kinds, notice, sent, status

@@ -366,15 +366,15 @@ def test_listeners_are_told_before_the_call_that_moved_the_state_returns() -> No
     assert seen == [BreakerState.OPEN]
     assert breaker.snapshot(0.0).cooldown == 0.0
     assert permit(breaker, 0.0).trial
-    assert seen[-1] is BreakerState.HALF_OPEN
+    assert seen[-1:] == [BreakerState.HALF_OPEN]
     breaker.hold(5.0, 60.0, "longer")
     assert breaker.snapshot(5.0).cooldown == 60.0
     breaker.hold(6.0, 70.0, "longer still")
     assert breaker.snapshot(6.0).cooldown == 70.0
     breaker.force_open(7.0, "stop")
-    assert seen[-1] is BreakerState.FORCED_OPEN
+    assert seen[-1:] == [BreakerState.FORCED_OPEN]
     breaker.reset(8.0)
-    assert seen[-1] is BreakerState.CLOSED
+    assert seen[-1:] == [BreakerState.CLOSED]
     assert len(seen) == 5
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from ibkr_connector.errors import PacingTimeout
 from ibkr_connector.resilience import Charge, Grant, Lane, Pacer, SlotRule, TicketState, Wait, WindowRule, Work
+from ibkr_connector.resilience.queues import LaneQueue, Ticket
 from ibkr_connector.resilience.rules import default_rules, history, message, real_time_bars, rules_by_name
 
 WALL = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
@@ -175,6 +176,51 @@ def test_a_grant_is_all_or_nothing_over_rules() -> None:
     assert pacer.snapshot(0.0).used == before
 
 
+def test_work_known_to_be_blocked_keeps_its_place_before_what_comes_later() -> None:
+    pacer = Pacer([WindowRule("messages", 5, 1.0), SlotRule("history-open", 9)])
+    granted(pacer.spend(0.0, message(Lane.HISTORY, units=3)))
+    big = pacer.submit(0.1, message(Lane.HISTORY, units=3))
+    small = pacer.submit(0.1, bars(seconds=60))
+    for now in (0.1, 0.2, 0.3):
+        assert pacer.poll(now) == []
+    assert pacer.poll(1.0) == [big, small]
+
+
+def test_a_rule_that_has_room_again_is_not_kept_for_work_that_waits_for_another() -> None:
+    pacer = Pacer([WindowRule("messages", 1, 1.0), WindowRule("twin", 1, 4.0)])
+    twin = Work(Lane.MARKET, (Charge("messages"), Charge("twin")))
+    granted(pacer.spend(0.0, twin))
+    again = pacer.submit(0.0, twin)
+    plain = pacer.submit(0.0, message(Lane.MARKET))
+    assert pacer.poll(0.0) == []
+    assert pacer.next_wake(0.0) == 1.0
+    assert pacer.poll(1.0) == [plain]
+    pacer.sent(plain.grant, 1.0)  # type: ignore[arg-type]
+    assert pacer.poll(4.0) == [again]
+
+
+def test_a_wait_is_until_enough_units_are_free() -> None:
+    pacer = Pacer([WindowRule("messages", 2, 1.0)])
+    granted(pacer.spend(0.0, message(Lane.ORDERS)))
+    granted(pacer.spend(0.5, message(Lane.ORDERS)))
+    assert pacer.reserve(0.5, message(Lane.ORDERS, units=2)) == Wait(1.5, "messages")
+    pacer.note(0.2, message(Lane.ORDERS))  # told late: it counts as written last
+    assert pacer.reserve(1.3, message(Lane.ORDERS)) == Wait(1.5, "messages")
+
+
+def test_new_work_and_returned_grants_ask_for_a_poll_at_once() -> None:
+    pacer = Pacer([WindowRule("messages", 1, 1.0)])
+    held = granted(pacer.reserve(0.0, message(Lane.ORDERS)))
+    assert pacer.next_wake(0.0) == math.inf
+    waiting = pacer.submit(0.0, message(Lane.ORDERS))
+    assert pacer.next_wake(0.0) == 0.0
+    assert pacer.poll(0.0) == []
+    assert pacer.next_wake(0.0) == math.inf
+    pacer.give_back(held, 0.5)
+    assert pacer.next_wake(0.5) == 0.5
+    assert pacer.poll(0.5) == [waiting]
+
+
 # --- the life of a grant ---------------------------------------------------------------------------------------------
 
 
@@ -194,6 +240,8 @@ def test_a_grant_given_back_costs_nothing() -> None:
     pacer.give_back(grant, 0.0)
     shown = pacer.snapshot(0.0)
     assert (shown.held, set(shown.used.values())) == (0, {0})
+    pacer.done(grant, 0.0)
+    assert pacer.snapshot(0.0).used["history-open"] == 0
     granted(pacer.spend(0.0, bars("1")))
 
 
@@ -233,7 +281,10 @@ def test_work_that_cannot_start_before_its_deadline_fails_at_once() -> None:
         pacer.submit(0.0, bars("1"), deadline=15.0)
     assert caught.value.context["retry_after"] == pytest.approx(15.1)
     assert pacer.snapshot(0.0).submitted == 1 - 1
-    assert pacer.submit(0.0, bars("1"), deadline=15.1).state is TicketState.PENDING
+    last = pacer.submit(0.0, bars("1"), deadline=15.1)
+    assert pacer.poll(0.0) == []
+    assert pacer.poll(15.1) == [last]
+    assert last.state is TicketState.GRANTED
 
 
 def test_what_waits_ahead_counts_for_the_deadline() -> None:
@@ -249,18 +300,39 @@ def test_what_waits_ahead_counts_for_the_deadline() -> None:
     pacer.submit(0.0, message(Lane.CANCEL), deadline=0.0)
 
 
+def test_work_of_later_lanes_does_not_count_for_the_deadline() -> None:
+    pacer = Pacer()
+    fill(pacer, 0.0)
+    for _ in range(200):
+        pacer.submit(0.0, message(Lane.ACCOUNT))
+    ticket = pacer.submit(0.0, message(Lane.ORDERS), deadline=1.015)
+    assert pacer.poll(1.015)[0] is ticket
+
+
+def test_the_earliest_start_behind_several_full_windows() -> None:
+    pacer = Pacer([WindowRule("messages", 2, 10.0)])
+    granted(pacer.spend(0.0, message(Lane.ORDERS)))
+    granted(pacer.spend(4.0, message(Lane.ORDERS)))
+    for _ in range(5):
+        pacer.submit(4.0, message(Lane.ORDERS))
+    with pytest.raises(PacingTimeout) as caught:
+        pacer.submit(4.0, message(Lane.ORDERS), deadline=33.9)
+    assert caught.value.context["retry_after"] == 30.0
+    pacer.submit(4.0, message(Lane.ORDERS), deadline=34.0)
+
+
 def test_a_free_lane_takes_work_with_a_deadline_of_now() -> None:
     assert Pacer().submit(5.0, message(Lane.ORDERS), deadline=5.0).state is TicketState.GRANTED
 
 
 def test_work_ahead_that_waits_for_a_rule_of_its_own_does_not_count() -> None:
     pacer = Pacer([WindowRule("messages", 2, 1.0), WindowRule("twin", 1, 100.0)])
-    twin = Work(Lane.HISTORY, (Charge("messages"), Charge("twin", "x")), "a")
+    twin = Work(Lane.MARKET, (Charge("messages"), Charge("twin", "x")))
     granted(pacer.spend(0.0, twin))
     pacer.submit(0.0, twin)
     pacer.submit(0.0, twin)
     pacer.poll(0.0)
-    ticket = pacer.submit(0.0, message(Lane.HISTORY, units=2, caller="b"), deadline=1.0)
+    ticket = pacer.submit(0.0, message(Lane.MARKET, units=2), deadline=1.0)
     assert pacer.poll(1.0) == [ticket]
 
 
@@ -287,6 +359,31 @@ def test_pending_work_fails_as_soon_as_it_is_certain_that_it_comes_too_late() ->
     assert ticket.state is TicketState.TIMED_OUT
     assert ticket.error is not None
     assert ticket.error.context["retry_after"] == 10.0
+    assert "No slot for orders work within 4.0 s: the earliest slot is in 10.0 s (pacing rule messages)" in str(
+        ticket.error
+    )
+
+
+def test_the_latest_of_several_rules_decides_whether_it_comes_too_late() -> None:
+    pacer = Pacer([WindowRule("messages", 1, 1.0), WindowRule("twin", 1, 15.0)])
+    twin = Work(Lane.MARKET, (Charge("messages"), Charge("twin")))
+    held = granted(pacer.reserve(0.0, twin))
+    ticket = pacer.submit(0.0, twin, deadline=5.0)
+    assert pacer.poll(0.0) == []
+    pacer.sent(held, 0.0)
+    assert pacer.poll(0.0) == [ticket]
+    assert ticket.state is TicketState.TIMED_OUT
+
+
+def test_a_caller_whose_work_timed_out_keeps_its_turn() -> None:
+    pacer = Pacer([WindowRule("messages", 1, 10.0)])
+    held = granted(pacer.reserve(0.0, message(Lane.HISTORY)))
+    late = pacer.submit(0.0, message(Lane.HISTORY, caller="a"), deadline=5.0)
+    first = pacer.submit(0.0, message(Lane.HISTORY, caller="a"))
+    pacer.submit(0.0, message(Lane.HISTORY, caller="b"))
+    assert pacer.poll(6.0) == [late]
+    pacer.give_back(held, 6.0)
+    assert pacer.poll(6.0) == [first]
 
 
 def test_cancelled_work_leaves_and_makes_way() -> None:
@@ -312,6 +409,26 @@ def test_a_caller_whose_middle_work_is_cancelled_keeps_its_turn() -> None:
     assert pacer.poll(1.0) == [second]
     pacer.sent(second.grant, 1.0)  # type: ignore[arg-type]
     assert pacer.poll(2.0) == [third]
+
+
+def test_who_would_be_served_before_new_work_of_a_caller() -> None:
+    queue = LaneQueue(fair=True)
+    tickets = [Ticket(number, message(Lane.HISTORY, caller=caller), 0, 0) for number, caller in enumerate("aabbbc")]
+    for ticket in tickets:
+        queue.add(ticket)
+
+    def ahead(caller: str) -> list[int]:
+        new = Ticket(99, message(Lane.HISTORY, caller=caller), 0, 0)
+        return sorted(ticket.number for ticket in queue.ahead_of(new))
+
+    assert ahead("a") == [0, 1, 2, 3, 5]  # third of a: two rounds of the others come first
+    assert ahead("b") == [0, 1, 2, 3, 4, 5]
+    assert ahead("c") == [0, 1, 2, 3, 5]  # second of c: two of a and b, whose turn is before
+    assert ahead("new") == [0, 2, 5]
+    plain = LaneQueue(fair=False)
+    for ticket in tickets:
+        plain.add(ticket)
+    assert len(list(plain.ahead_of(tickets[0]))) == 6
 
 
 # --- nonsense --------------------------------------------------------------------------------------------------------
@@ -354,6 +471,7 @@ def test_history_windows_outlive_a_restart_and_message_windows_do_not() -> None:
         pacer.done(granted(pacer.spend(float(index), bars(str(index)))), float(index))
     granted(pacer.reserve(59.0, bars("59")))  # held: it may have been written
     stored = pacer.export(60.0, WALL)
+    assert stored["windows"][-1] == {"rule": "history-burst", "key": "59|SMART|TRADES", "entries": [[0.0, 1]]}
     fresh = Pacer()
     later = WALL + timedelta(seconds=100)
     fresh.restore(stored, 5_000.0, later)
@@ -386,7 +504,8 @@ def test_windows_of_rules_that_are_gone_are_left_out() -> None:
         {"at": "2026-11-20T15:00:00"},
         {"windows": [{"rule": "history-long"}]},
         {"windows": [{"rule": "history-long", "key": "", "entries": [[-1, 1]]}]},
-        {"windows": [{"rule": "history-long", "key": "", "entries": [["nan", 1]]}]},
+        {"windows": [{"rule": "history-long", "key": "", "entries": [[1, 1], ["nan", 1]]}]},
+        {"windows": [{"rule": "history-long", "key": "", "entries": [["inf", 1]]}]},
         {"windows": [{"rule": "history-long", "key": "", "entries": [[1, 0]]}]},
         {"windows": 5},
     ],

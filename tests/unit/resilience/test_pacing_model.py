@@ -219,6 +219,8 @@ class PacerMachine(RuleBasedStateMachine):
         assert shown.timed_out == self.counts["timed_out"]
         assert shown.granted == self.counts["granted"] >= queued >= 0
         assert shown.held == len(self.unsent)
+        waiting = sum(log.waiting for log in self.pacer._logs.values())
+        assert waiting == sum(charge.units for ticket in self.queue for charge in ticket.work.charges)
 
     @invariant()
     def no_window_holds_more_than_its_rule(self) -> None:

@@ -130,6 +130,19 @@ async def test_a_cancelled_waiter_leaves_nothing_behind(pacer: AsyncPacer, clock
     assert pacer._waiters == {}
 
 
+async def test_the_last_waiter_to_leave_calls_the_alarm_off(pacer: AsyncPacer) -> None:
+    await spend(pacer)
+    await spend(pacer)
+    task = asyncio.create_task(spend(pacer))
+    await settle()
+    alarm = pacer._alarm
+    task.cancel()
+    await settle()
+    assert pacer._alarm is None
+    assert alarm is not None
+    assert alarm.cancelled()
+
+
 async def test_a_waiter_cancelled_in_the_iteration_of_its_grant_gives_it_back(
     pacer: AsyncPacer, clock: StepClock
 ) -> None:
@@ -198,6 +211,18 @@ async def test_a_slot_has_no_grant_outside_its_block(pacer: AsyncPacer) -> None:
         pacer.slot(ORDER).sent()
 
 
+async def test_a_grant_that_is_written_at_last_starts_the_clock_for_who_waits(
+    pacer: AsyncPacer, clock: StepClock
+) -> None:
+    held = [await pacer.acquire(ORDER) for _ in range(2)]
+    task = asyncio.create_task(pacer.acquire(ORDER))
+    await clock.step(100.0)
+    assert not task.done()
+    pacer.sent(held[0])
+    await clock.step(1.0)
+    assert task.done()
+
+
 async def test_a_lost_link_fails_everything_that_waits(pacer: AsyncPacer, clock: StepClock) -> None:
     await spend(pacer)
     await spend(pacer)
@@ -209,6 +234,7 @@ async def test_a_lost_link_fails_everything_that_waits(pacer: AsyncPacer, clock:
     assert isinstance(results[0], asyncio.CancelledError)
     assert all(isinstance(result, NotConnected) for result in results[1:])
     assert pacer.core.next_wake(0.0) == math.inf
+    assert pacer._alarm is None
     assert pacer.fail_pending(lambda work: NotConnected("gone")) == 0
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ibkr_connector.clock import SystemClock
-from ibkr_connector.errors import JournalUnwritable, NotConnected, OrderNotSent
+from ibkr_connector.errors import JournalUnwritable, NotConnected, OrderInDoubt, OrderNotSent, OrderValidationError
 from ibkr_connector.session.lane import LaneOutcome, OrderLane, Written
 
 
@@ -80,6 +80,8 @@ async def test_commit_that_fails_writes_nothing_and_frees_the_lane() -> None:
     ("fail", "at_frame", "written"),
     [
         (NotConnected("gone"), 0, Written.NO),
+        (OrderValidationError("a text that cannot be written"), 0, Written.NO),
+        (OrderInDoubt("half of it"), 0, Written.MAYBE),
         (NotConnected("gone"), 1, Written.MAYBE),
         (AssertionError("the library asserts after writing"), 0, Written.MAYBE),
         (OSError("broken pipe"), 2, Written.MAYBE),

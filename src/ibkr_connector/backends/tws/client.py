@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from ibkr_connector.backends.base import (
     Capabilities,
     ConnectInfo,
     FactSink,
     LineHandle,
+    Operation,
     QuoteSink,
     SocketClosed,
     WireOrder,
@@ -26,11 +28,13 @@ from ibkr_connector.errors import (
     IBKRConnectionError,
     InvalidRequest,
     NotConnected,
+    OrderRejected,
     TradingError,
 )
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
 
+from .codes import to_error
 from .connection import Connection
 from .library import Choice, announce_loop, choose_library, describe_installation, load_library
 from .market import Line
@@ -268,6 +272,12 @@ class TwsBackend(Reads):
         made = library_order(library, order)
         self._ids.saw_order(order.order_id)
         client.placeOrder(order.order_id, wanted, made)
+
+    def refusal(self, code: int | None, text: str, **context: Any) -> TradingError:
+        """See `Backend.refusal`."""
+        if code is None:
+            return OrderRejected(text, **context)
+        return to_error(code, text, operation=Operation.NEW, **context)
 
     def send_cancel(self, order_id: int) -> None:
         """Write a cancel. Raises `NotConnected` when nothing was written."""

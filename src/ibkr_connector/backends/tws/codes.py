@@ -1,9 +1,7 @@
-"""Every message code of the TWS protocol that is known, in one table: what it is about, what it ends, which error.
+"""Every message code of the TWS protocol that is known, in one table: what it is about, and which error it becomes.
 
-A code alone never decides about an order. `ends` names the operations (new, modify, cancel) that are over when the code
-arrives for an order id on which that operation is outstanding *while the link was up*; anything else is a note and a
-reason to ask the broker. Where the sources disagree or are silent, the table says "ends nothing": an order taken for
-dead while it lives is worse than one that is asked about.
+A code alone never decides about an order: what it ends depends on the operation outstanding, and that is said in one
+place, `orders/terminal.py`.
 
 Sources: *log* = seen in a real gateway's log or capture, *manual* = IBKR's list of message codes, *clients* = how the
 public client libraries treat it. Pure: no I/O, no state.
@@ -15,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from ibkr_connector.backends.base import Operation
 from ibkr_connector.errors import (
     AmbiguousContract,
     BrokerLinkLost,
@@ -62,19 +61,7 @@ class Kind(StrEnum):
     REQUEST = "request"
     """Ends the request whose number it carries."""
     ORDER = "order"
-    """About an order; `ends` says what it ends."""
-
-
-class Operation(StrEnum):
-    """What may be outstanding on an order id."""
-
-    NEW = "new"
-    MODIFY = "modify"
-    CANCEL = "cancel"
-
-
-_N, _M, _C = Operation.NEW, Operation.MODIFY, Operation.CANCEL
-_NOTHING: frozenset[Operation] = frozenset()
+    """About an order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +74,6 @@ class CodeInfo:
     """The exception a waiting caller gets."""
     meaning: str
     source: str
-    ends: frozenset[Operation] = _NOTHING
-    """The order operations that are over with it (link up)."""
     stream_may_live: bool = False
     """For a market-data line: the gateway may still hold it, so it is cancelled before it is made again."""
 
@@ -99,11 +84,9 @@ class CodeInfo:
 
 
 def _row(
-    code: int, kind: Kind, error: type[TradingError], meaning: str, source: str, *ends: Operation, lives: bool = False
+    code: int, kind: Kind, error: type[TradingError], meaning: str, source: str, *, lives: bool = False
 ) -> CodeInfo:
-    return CodeInfo(
-        code=code, kind=kind, error=error, meaning=meaning, source=source, ends=frozenset(ends), stream_may_live=lives
-    )
+    return CodeInfo(code=code, kind=kind, error=error, meaning=meaning, source=source, stream_may_live=lives)
 
 
 _R, _O, _W, _L, _F, _X = Kind.REQUEST, Kind.ORDER, Kind.WARNING, Kind.LINK, Kind.FARM, Kind.CONNECTION
@@ -112,54 +95,54 @@ _ROWS: tuple[CodeInfo, ...] = (
     _row(100, _R, PacingError, "more messages per second than the limit", "log"),
     _row(101, _R, TooManyMarketDataLines, "the market data lines are used up", "manual"),
     _row(102, _R, RequestRejected, "the request number is in use", "manual"),
-    _row(103, _O, OrderRejected, "the order id was used before", "log", _N),
-    _row(104, _O, ModifyRejected, "the order is filled and cannot be changed", "manual", _M),
-    _row(105, _O, ModifyRejected, "the change does not match the original order", "manual, clients", _M),
+    _row(103, _O, OrderRejected, "the order id was used before", "log"),
+    _row(104, _O, ModifyRejected, "the order is filled and cannot be changed", "manual"),
+    _row(105, _O, ModifyRejected, "the change does not match the original order", "manual, clients"),
     _row(106, _O, OrderRejected, "the order cannot be transmitted (it may sit in TWS)", "manual"),
-    _row(107, _O, OrderRejected, "the order is incomplete", "manual", _N),
-    _row(109, _O, OrderRejected, "the price is too far from the market (percentage setting)", "manual", _M),
-    _row(110, _O, PriceIncrementError, "the price is not a multiple of the tick", "manual", _N, _M),
-    _row(111, _O, OrderRejected, "time in force and order type do not go together", "manual", _N, _M),
-    _row(113, _O, OrderRejected, "the time in force must be DAY for this order type", "manual", _N, _M),
-    _row(116, _O, OrderRejected, "the order cannot go to a dead exchange", "manual", _N, _M),
-    _row(133, _O, OrderRejected, "the new order failed", "manual", _N),
-    _row(134, _O, ModifyRejected, "the change failed", "manual", _M),
-    _row(135, _O, OrderNotFound, "no order has this id", "manual", _C),
-    _row(136, _O, OrderNotCancellable, "this order cannot be cancelled", "manual", _C),
-    _row(161, _O, OrderNotCancellable, "the order is not in a state to be cancelled", "manual", _C),
+    _row(107, _O, OrderRejected, "the order is incomplete", "manual"),
+    _row(109, _O, OrderRejected, "the price is too far from the market (percentage setting)", "manual"),
+    _row(110, _O, PriceIncrementError, "the price is not a multiple of the tick", "manual"),
+    _row(111, _O, OrderRejected, "time in force and order type do not go together", "manual"),
+    _row(113, _O, OrderRejected, "the time in force must be DAY for this order type", "manual"),
+    _row(116, _O, OrderRejected, "the order cannot go to a dead exchange", "manual"),
+    _row(133, _O, OrderRejected, "the new order failed", "manual"),
+    _row(134, _O, ModifyRejected, "the change failed", "manual"),
+    _row(135, _O, OrderNotFound, "no order has this id", "manual"),
+    _row(136, _O, OrderNotCancellable, "this order cannot be cancelled", "manual"),
+    _row(161, _O, OrderNotCancellable, "the order is not in a state to be cancelled", "manual"),
     _row(162, _R, HistoricalDataError, "the historical data service refused or failed", "log"),
     _row(165, _W, HistoricalDataError, "news of the historical data service", "log, clients"),
-    _row(200, _R, ContractNotFound, "no such contract", "log", _N, _M),
-    _row(201, _O, OrderRejected, "the order (or a change, or a cancel of it) was refused", "log", _N, _M, _C),
-    _row(202, _O, OrderCancelled, "the order is cancelled", "log", _N, _M, _C),
-    _row(203, _O, OrderRejected, "the security is not available to this account", "manual", _N, _M),
+    _row(200, _R, ContractNotFound, "no such contract", "log"),
+    _row(201, _O, OrderRejected, "the order (or a change, or a cancel of it) was refused", "log"),
+    _row(202, _O, OrderCancelled, "the order is cancelled", "log"),
+    _row(203, _O, OrderRejected, "the security is not available to this account", "manual"),
     _row(300, _W, RequestRejected, "no market data line has this number (answer to a late cancel)", "log"),
     _row(309, _R, TooManyMarketDataLines, "too many market depth requests", "manual"),
     _row(310, _W, RequestRejected, "no market depth has this number (answer to a late cancel)", "manual"),
     _row(317, _W, MarketDataLost, "market depth was reset: empty the book", "manual"),
-    _row(320, _R, RequestRejected, "the gateway could not read the message", "log", _N, _M),
-    _row(321, _R, RequestRejected, "the gateway found the request invalid", "log", _N, _M),
-    _row(322, _R, RequestRejected, "the gateway could not process the request", "log", _N, _M),
+    _row(320, _R, RequestRejected, "the gateway could not read the message", "log"),
+    _row(321, _R, RequestRejected, "the gateway found the request invalid", "log"),
+    _row(322, _R, RequestRejected, "the gateway could not process the request", "log"),
     _row(326, _X, ClientIdInUse, "another connection has this client id", "log"),
     _row(327, _R, RequestRejected, "only client id 0 may bind manual orders", "manual"),
-    _row(329, _O, ModifyRejected, "the change of the order is invalid", "manual", _M),
+    _row(329, _O, ModifyRejected, "the change of the order is invalid", "manual"),
     _row(354, _R, MarketDataNotSubscribed, "no subscription for this market data", "log"),
-    _row(355, _O, OrderRejected, "the size does not conform to the market rule", "manual", _N, _M),
+    _row(355, _O, OrderRejected, "the size does not conform to the market rule", "manual"),
     _row(366, _W, HistoricalDataError, "no history query has this number (answer to a late cancel)", "log"),
-    _row(382, _O, OrderRejected, "the price breaks a limit of the presets", "manual, clients", _N, _M),
-    _row(383, _O, OrderRejected, "the size breaks a limit of the presets", "manual", _N, _M),
+    _row(382, _O, OrderRejected, "the price breaks a limit of the presets", "manual, clients"),
+    _row(383, _O, OrderRejected, "the size breaks a limit of the presets", "manual"),
     _row(386, _R, RequestRejected, "the number is in use by another history query", "log"),
-    _row(387, _O, OrderRejected, "the exchange does not take this order type", "manual", _N, _M),
-    _row(388, _O, OrderRejected, "the size is below the minimum", "manual", _N, _M),
-    _row(392, _O, OrderRejected, "the contract has expired", "manual", _N, _M),
+    _row(387, _O, OrderRejected, "the exchange does not take this order type", "manual"),
+    _row(388, _O, OrderRejected, "the size is below the minimum", "manual"),
+    _row(392, _O, OrderRejected, "the contract has expired", "manual"),
     _row(399, _W, OrderRejected, "a message about the order (e.g. held until the exchange opens)", "log, clients"),
-    _row(403, _O, OrderRejected, "the stop price is invalid", "manual", _N, _M),
+    _row(403, _O, OrderRejected, "the stop price is invalid", "manual"),
     _row(404, _W, OrderRejected, "the order is held while securities are located", "log, clients"),
     _row(420, _R, MarketDataError, "the real-time query is invalid", "log"),
     _row(430, _R, NoMarketData, "no fundamental data for this security", "manual"),
-    _row(434, _O, OrderRejected, "the order size cannot be zero", "manual", _N, _M),
-    _row(435, _O, OrderRejected, "an account must be named", "manual", _N, _M),
-    _row(460, _O, OrderRejected, "no trading permissions", "manual", _N, _M),
+    _row(434, _O, OrderRejected, "the order size cannot be zero", "manual"),
+    _row(435, _O, OrderRejected, "an account must be named", "manual"),
+    _row(460, _O, OrderRejected, "no trading permissions", "manual"),
     _row(492, _W, RequestRejected, "a warning of the request", "clients"),
     _row(501, _X, IBKRConnectionError, "already connected", "manual"),
     _row(502, _X, ConnectionRefused, "TWS cannot be reached", "manual"),
@@ -174,7 +157,7 @@ _ROWS: tuple[CodeInfo, ...] = (
     _row(1300, _L, ConnectionLost, "the gateway's port was reset: reconnect on the new one", "manual"),
     _row(2100, _W, IBKRError, "unsubscribed from account data", "manual"),
     _row(2101, _W, IBKRError, "cannot subscribe to this account", "manual"),
-    _row(2102, _O, ModifyRejected, "the order is still being processed and cannot be changed", "manual", _M),
+    _row(2102, _O, ModifyRejected, "the order is still being processed and cannot be changed", "manual"),
     _row(2103, _F, MarketDataLost, "a market data farm is broken", "log"),
     _row(2104, _F, MarketDataLost, "a market data farm is connected", "log"),
     _row(2105, _F, MarketDataLost, "a history farm is broken", "log"),
@@ -190,8 +173,8 @@ _ROWS: tuple[CodeInfo, ...] = (
     _row(10090, _W, MarketDataNotSubscribed, "part of this market data is not subscribed; the rest comes", "log"),
     _row(10091, _W, MarketDataNotSubscribed, "part of this market data needs a subscription; the rest comes", "log"),
     _row(10092, _R, MarketDataError, "no market depth for this combination", "log"),
-    _row(10147, _O, OrderNotFound, "the order to cancel is not found", "log", _C),
-    _row(10148, _O, OrderNotCancellable, "the order cannot be cancelled in its state", "log", _C),
+    _row(10147, _O, OrderNotFound, "the order to cancel is not found", "log"),
+    _row(10148, _O, OrderNotCancellable, "the order cannot be cancelled in its state", "log"),
     _row(10167, _W, MarketDataNotSubscribed, "not subscribed: delayed data is shown", "log, clients"),
     _row(10168, _R, MarketDataNotSubscribed, "not subscribed, and delayed data is not enabled", "log"),
     _row(10182, _R, MarketDataLost, "live updates ended and do not come back by themselves", "log", lives=True),
@@ -201,10 +184,10 @@ _ROWS: tuple[CodeInfo, ...] = (
     _row(10197, _R, MarketDataLost, "another session of this user gets the market data", "log", lives=True),
     _row(10225, _R, MarketDataLost, "bust event: subscribe to the real-time bars again", "clients", lives=True),
     _row(10276, _R, MarketDataNotSubscribed, "news is not allowed for this account", "log"),
-    _row(10289, _O, OrderRejected, "the cash quantity of the order is invalid", "clients", _N, _M),
-    _row(10293, _O, OrderRejected, "the order was refused", "clients", _N, _M),
+    _row(10289, _O, OrderRejected, "the cash quantity of the order is invalid", "clients"),
+    _row(10293, _O, OrderRejected, "the order was refused", "clients"),
     _row(10314, _R, RequestRejected, "a date or time of the request is invalid", "manual"),
-    _row(10318, _O, OrderRejected, "no fractional quantity for this order", "log", _N, _M),
+    _row(10318, _O, OrderRejected, "no fractional quantity for this order", "log"),
     _row(10349, _W, OrderRejected, "the time in force was set to DAY by an order preset", "log, clients"),
 )
 TABLE: dict[int, CodeInfo] = {row.code: row for row in _ROWS}

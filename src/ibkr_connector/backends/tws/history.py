@@ -42,12 +42,14 @@ def moment(text: str) -> datetime:
     Raises:
         ProtocolError: none of these (a time without a zone is not guessed at).
     """
-    words = text.split()
     try:
-        if len(words) == 1 and text.isdigit() and len(text) == _DATE_DIGITS:
+        if text.isdigit() and len(text) != _DATE_DIGITS:
+            return _EPOCH + timedelta(seconds=int(text))
+        if text.isdigit():
             return datetime(int(text[:4]), int(text[4:6]), int(text[6:8]), tzinfo=UTC)
-        if len(words) == 1 and text.removeprefix("-").isdigit():
-            return _EPOCH + timedelta(seconds=int(text))  # before 1970 too, on every system
+        if text.removeprefix("-").isdigit():
+            return _EPOCH - timedelta(seconds=int(text[1:]))
+        words = text.split()
         if len(words) == 1:
             return datetime.strptime(text, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
         day, clock, zone = words

@@ -25,8 +25,8 @@ from ibkr_connector.symbols import parse_symbol
 if TYPE_CHECKING:
     from ibkr_connector.connector import IBKRConnector
 
-_COLUMNS = ("symbol", "bid", "ask", "last", "bid size", "ask size", "volume", "came (UTC)")
-_NUMBERS = "bid, ask, last, bid size, ask size, volume"
+_COLUMNS = ("symbol", "bid", "ask", "sizes", "last", "volume", "came (UTC)")
+_NUMBERS = "bid, ask, last, volume"
 
 
 def register(app: typer.Typer) -> None:
@@ -136,9 +136,8 @@ def _row(item: Quote) -> tuple[object, ...]:
         item.symbol + flags,
         _price(item.bid),
         _price(item.ask),
+        f"{shown(item.bid_size)} × {shown(item.ask_size)}",
         _price(item.last),
-        item.bid_size,
-        item.ask_size,
         item.volume,
         at,
     )

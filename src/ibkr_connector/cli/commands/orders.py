@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ibkr_connector.cli.common import Cx, command
-from ibkr_connector.cli.output import facts, table
+from ibkr_connector.cli.output import facts, shown, table
 from ibkr_connector.errors import JournalError
 from ibkr_connector.models.order import OrderSnapshot
 from ibkr_connector.orders.entries import JournalOrder
@@ -82,24 +82,34 @@ def _drawn(found: Sequence[OrderSnapshot], empty: str) -> RenderableType:
 
 def orders_table(found: Sequence[OrderSnapshot]) -> RenderableType:
     """Orders, one a line, and below what a line has no room for."""
-    columns = ("ref", "id", "order", "symbol", "type", "limit", "stop", "state", "filled", "at")
     rows = [
         (
-            o.order_ref,
             o.order_id or "-",
-            f"{o.action.value} {o.quantity.normalize():f}",
-            o.contract.local_symbol or o.contract.symbol,
-            f"{o.order_type} {o.tif}",
-            o.limit_price,
-            o.stop_price,
+            _written(o),
             Text(o.state.value + ("" if o.ours else f" (client {o.client_id})"), style=_STYLES.get(o.state.value, "")),
-            o.filled,
-            None if o.avg_fill_price is None else round(o.avg_fill_price, 4),
+            _done(o),
+            o.order_ref,
         )
         for o in found
     ]
     reasons = [Text(f"{o.order_ref}: {o.why}", style="dim") for o in found if o.why]
-    return Group(table(columns, rows, right="id, limit, stop, filled, at", fold="ref"), *reasons)
+    return Group(table(("id", "order", "state", "filled", "ref"), rows, right="id", fold="ref"), *reasons)
+
+
+def _written(o: OrderSnapshot) -> str:
+    """The order as one would say it: `SELL 80 AAPL STP 245.84 GTC`."""
+    prices = [shown(price) for price in (o.stop_price, o.limit_price, o.trail_amount) if price is not None]
+    if o.trail_percent is not None:
+        prices.append(f"{o.trail_percent.normalize():f}%")
+    what = o.contract.local_symbol or o.contract.symbol
+    return " ".join([o.action.value, shown(o.quantity), what, o.order_type, *prices, o.tif])
+
+
+def _done(o: OrderSnapshot) -> str:
+    if not o.filled:
+        return "-"
+    at = "" if o.avg_fill_price is None else f" at {shown(round(o.avg_fill_price, 4))}"
+    return f"{shown(o.filled)}{at}"
 
 
 _STYLES = {"filled": "green", "rejected": "red", "in_doubt": "bold yellow", "cancelled": "dim", "expired": "dim"}

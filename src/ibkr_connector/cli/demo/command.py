@@ -184,6 +184,7 @@ def _drawn(outcome: Outcome, checks: list[Verified], seconds: float) -> Renderab
         ("", "claim", "by the gateway's own log"),
         [(Text("holds", "green") if c.holds else Text("FAILS", "bold red"), c.claim, c.detail) for c in checks],
         title="Checked",
+        fold="claim, by the gateway's own log",
     )
     good = all(check.holds for check in checks)
     last = (

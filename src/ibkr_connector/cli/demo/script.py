@@ -39,7 +39,8 @@ class Outcome:
     placed: list[str] = field(default_factory=list)
     cash_before: Decimal = Decimal(0)
     cash_after: Decimal = Decimal(0)
-    realized: Decimal = Decimal(0)
+    realized: Decimal | None = None
+    """None for currencies: theirs leaves the commissions out."""
     commissions: Decimal = Decimal(0)
     executions: list[Execution] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
@@ -216,7 +217,8 @@ class Script:
         end = self.outcome
         end.executions = found
         end.commissions = sum((e.commission or Decimal(0) for e in found), Decimal(0))
-        end.realized = sum((e.realized_pnl or Decimal(0) for e in found), Decimal(0))
+        told = [e.realized_pnl for e in found if e.realized_pnl is not None and e.contract.sec_type != "CASH"]
+        end.realized = sum(told, Decimal(0)) if told else None
 
     # --- telling ---------------------------------------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ def _told(entry: dict[str, Any]) -> str:
                 if entry.get(name)
             ]
             what = " ".join([entry["action"], _plain(entry, "quantity"), entry["symbol"], entry["order_type"], *prices])
-            held = "" if entry.get("transmit", True) else ", held until its group is complete"
+            held = "" if entry.get("transmit", True) else ", held"
             verb = "placeOrder" if kind == "recv_place" else "placeOrder (change)"
             return f"→ {verb} {order}: {what}{held}"
         case "recv_cancel":

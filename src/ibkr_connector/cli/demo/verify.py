@@ -61,7 +61,8 @@ class Evidence:
     in_doubt: Sequence[OrderSnapshot]
     cash_before: Decimal
     cash_after: Decimal
-    realized: Decimal
+    realized: Decimal | None
+    """As the commission reports tell; None where they do not (currencies)."""
     quote_at: QuoteAt
 
     def of(self, kind: str) -> list[Entry]:
@@ -165,12 +166,16 @@ def _to_the_cent(evidence: Evidence) -> Verified:
     costs = sum((decimal(e, "amount") for e in evidence.of("commission")), Decimal(0))
     moved = evidence.cash_after - evidence.cash_before
     expected = traded - costs
-    fits = abs(moved - expected) <= _CENT and abs(evidence.realized - expected) <= _CENT
+    fits = abs(moved - expected) <= _CENT
+    realized = ""
+    if evidence.realized is not None:
+        fits = fits and abs(evidence.realized - expected) <= _CENT
+        realized = f", realised {evidence.realized:,.2f}"
     return Verified(
         claim="the money adds up",
         holds=fits,
         detail=(
-            f"cash moved by {moved:,.2f}, realised {evidence.realized:,.2f}; "
+            f"cash moved by {moved:,.2f}{realized}; "
             f"fills {traded:,.2f} less commissions {costs:,.2f} make {expected:,.2f}"
         ),
     )

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from ibkr_connector import errors
-from ibkr_connector.backends.tws.codes import TABLE, Kind, Operation, classify, to_error
-from ibkr_connector.orders.changes import Operation as OrderOperation
-from ibkr_connector.orders.terminal import Verdict, ends
+from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.tws.codes import TABLE, Kind, classify, to_error
 
 EXPECTED = {
     100: errors.PacingError, 101: errors.TooManyMarketDataLines, 102: errors.RequestRejected,
@@ -78,22 +77,12 @@ def test_codes_that_end_nothing_never_end_a_request_or_an_order() -> None:
     # Both client libraries end live orders on some of these.
     for code in (165, 300, 366, 399, 404, 492, 2100, 2109, 2150, 10090, 10091, 10167, 10349):
         assert not classify(code).ends_request, code
-        assert not classify(code).ends, code
 
 
 @pytest.mark.parametrize("code", [1100, 1101, 1102, 1300, 2103, 2104, 2105, 2106, 2107, 2108, 2110, 2119, 2157, 2158])
 def test_news_of_link_and_farms_ends_no_request(code: int) -> None:
     assert classify(code).kind in (Kind.LINK, Kind.FARM)
     assert not classify(code).ends_request
-
-
-@pytest.mark.parametrize("code", sorted(TABLE))
-@pytest.mark.parametrize("operation", list(Operation))
-def test_the_order_side_ends_the_same_operations(code: int, operation: Operation) -> None:
-    if code == 109 and operation is Operation.NEW:
-        pytest.skip("109 ends a new order only with a text that says so")
-    verdict = ends(OrderOperation(operation.value), code, "")
-    assert (operation in TABLE[code].ends) is (verdict is not Verdict.NOTE)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +142,6 @@ def test_a_read_only_gateway_is_named_whatever_was_asked() -> None:
 def test_an_unknown_code_ends_a_request_and_no_order() -> None:
     row = classify(77_777, "something new")
     assert row.ends_request
-    assert not row.ends
     assert type(to_error(77_777, "something new", what="bars of X")) is errors.IBKRError
     assert "bars of X: something new." in str(to_error(77_777, "something new", what="bars of X"))
     assert not classify(2188).ends_request

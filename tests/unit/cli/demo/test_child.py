@@ -34,6 +34,6 @@ async def test_a_gateway_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="unknown market 'nowhere'"):
         async with gateway_process(["--market", "nowhere"], tmp_path / "truth.jsonl"):
             pass
-    with pytest.raises(GatewayFailed, match="cannot|directory|No such"):
+    with pytest.raises(GatewayFailed, match="No such file"):
         async with gateway_process([], tmp_path / "no" / "such" / "truth.jsonl"):
             pass

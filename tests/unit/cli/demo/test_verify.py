@@ -216,3 +216,11 @@ def test_a_profit_the_connector_counts_differently_is_found() -> None:
     evidence = good()
     evidence.realized = Decimal(-1)
     assert failing(evidence) == [MONEY]
+
+
+def test_where_no_profit_is_told_the_cash_alone_is_counted() -> None:
+    evidence = good()
+    evidence.realized = None
+    assert failing(evidence) == []
+    evidence.cash_after += 1
+    assert failing(evidence) == [MONEY]
