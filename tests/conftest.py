@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import logging
 import os
 import stat
 import sys
@@ -52,6 +53,16 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own IBKR_* variables do not reach the tests."""
     for name in [name for name in os.environ if name.startswith("IBKR_") and not name.startswith("IBKR_TEST_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    """What a command under test does to the package's logger ends with the test."""
+    logger = logging.getLogger("ibkr_connector")
+    before = (logger.level, logger.propagate, logger.disabled, list(logger.handlers))
+    yield
+    logger.level, logger.propagate, logger.disabled, logger.handlers[:] = before
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
 
 
 # --- leaks (INV-11): leaving a thread, a task or a socket behind fails a test ---------------------------------------

@@ -8,7 +8,7 @@ on first use (PEP 562), so a program pays only for what it touches::
     async with get_ibkr_connector() as connector:
         order = await connector.place_market_order("AAPL", 100, "BUY")
 
-Public: this module, ``errors``, ``models``, ``paper`` and ``testing``. The rest may change without notice.
+Public: this module, ``errors``, ``events``, ``models``, ``paper`` and ``testing``. The rest may change without notice.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _EXPORTS: dict[str, str] = {
 }
 
 # Public submodules reachable as attributes without an import of their own.
-_SUBMODULES: frozenset[str] = frozenset({"errors", "models", "paper", "testing"})
+_SUBMODULES: frozenset[str] = frozenset({"errors", "events", "models", "paper", "testing"})
 
 __all__ = [
     "BracketOrder",

@@ -98,6 +98,12 @@ class OrderState(StrEnum):
 _DONE_STATES = frozenset(
     {OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED, OrderState.NOT_SENT}
 )
+_WORD_OF_END = {
+    OrderState.FILLED: "Filled",
+    OrderState.CANCELLED: "Cancelled",
+    OrderState.EXPIRED: "Cancelled",
+    OrderState.REJECTED: "Inactive",
+}
 _LIVE_STATES = frozenset(set(OrderState) - _DONE_STATES - {OrderState.NEW})
 
 
@@ -350,6 +356,11 @@ class OrderSnapshot:
     """False for orders of other clients, TWS itself, or the time before the journal."""
 
     @property
+    def status(self) -> str:
+        """IBKR's word for where the order stands; once it has ended, the word for its end, whatever was told last."""
+        return _WORD_OF_END.get(self.state) or self.broker_status or self.state.value
+
+    @property
     def remaining(self) -> Decimal:
         """The quantity not filled yet (or never, once the order is done)."""
         return self.quantity - self.filled
@@ -371,7 +382,7 @@ class OrderSnapshot:
             "lmt_price": None if self.limit_price is None else float(self.limit_price),
             "stop_price": None if self.stop_price is None else float(self.stop_price),
             "tif": self.tif,
-            "status": self.broker_status or self.state.value,
+            "status": self.status,
             "state": self.state.value,
             "filled_quantity": float(self.filled),
             "remaining_quantity": float(self.remaining),

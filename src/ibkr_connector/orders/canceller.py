@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ibkr_connector.backends.base import Operation
 from ibkr_connector.clock import Clock
@@ -19,6 +19,8 @@ from ibkr_connector.session.session import Session
 
 _log = get_logger(__name__)
 _NOT_FOUND = 10147
+_ENDS_TOLD_S = 1.0
+_ASK_AGAIN_S = 0.5
 _END_MAY_LAG_S = 5.0
 """How long the end of an order may lag behind the refusal of its cancel."""
 
@@ -34,6 +36,7 @@ class OrderCanceller:
         clock: Clock,
         timeout: float,
         ask_state: Callable[[], None],
+        ask_ends: Callable[[float], Awaitable[None]],
         on_doubt: Callable[[], None],
     ) -> None:
         self._session = session
@@ -41,6 +44,7 @@ class OrderCanceller:
         self._clock = clock
         self._timeout = timeout
         self._ask_state = ask_state
+        self._ask_ends = ask_ends
         self._on_doubt = on_doubt
         self._refusals: dict[str, CancelRejected] = {}
         desk.on_changes(self._note_refusal)
@@ -146,10 +150,12 @@ class OrderCanceller:
         for live in chosen:
             self._desk.tell(live, steps.cancel_sent(live.record, self._desk.context()))
         for live in chosen:
-            await live.until(lambda known: known.is_done, self._clock, deadline.remaining())
+            await live.until(lambda known: known.is_done, self._clock, min(deadline.remaining(), _ENDS_TOLD_S))
+        while any(not live.record.is_done for live in chosen) and not deadline.expired:
+            await self._ask_ends(deadline.remaining())  # the ends of others' orders are told to their owners only
+            await self._clock.sleep(min(deadline.remaining(), _ASK_AGAIN_S))
         open_refs = [live.ref for live in chosen if not live.record.is_done]
         if open_refs:
-            self._ask_state()
             raise CancelInDoubt(f"not confirmed: {', '.join(open_refs)}.", order_refs=open_refs)
         return [live.snapshot for live in chosen]
 

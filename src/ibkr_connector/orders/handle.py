@@ -70,7 +70,7 @@ class Order:
     @property
     def status(self) -> str:
         """IBKR's own status word."""
-        return self.snapshot.broker_status
+        return self.snapshot.status
 
     @property
     def is_done(self) -> bool:

@@ -18,7 +18,7 @@ from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderSnapshot, OrderState
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.canceller import OrderCanceller
-from ibkr_connector.orders.changes import Change, Drifted, OrderTerms
+from ibkr_connector.orders.changes import Change, Drifted, OrderTerms, Rejected
 from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.groups import GroupLeg, plan_bracket
 from ibkr_connector.orders.journal import Journal
@@ -85,6 +85,7 @@ class OrderManager:
             clock=clock,
             timeout=settings.order_deadline,
             ask_state=self.settler.kick,
+            ask_ends=self.settler.ask_completed,
             on_doubt=self.settler.kick,
         )
         self._modifier = OrderModifier(
@@ -295,11 +296,26 @@ class OrderManager:
             self.desk.tell(live, changes)
 
     def _on_changes(self, live: LiveOrder, changes: list[Change]) -> None:
-        """A severe drift of the broker's echo (side, account, quantity) cancels the order."""
+        """A severe drift of the broker's echo (side, account, quantity) cancels the order; so does a refused exit."""
         for change in changes:
+            if isinstance(change, Rejected) and live.record.parent_ref:
+                self._on_refused_child(live)
             if isinstance(change, Drifted) and change.severe and live.record.ours and not live.cancel_wanted:
                 _log.error("the broker's echo differs from the intent: cancelling", order_ref=live.ref)
                 self._spawn(self._canceller.cancel(live, None), f"cancel drifted {live.ref}")
+
+    def _on_refused_child(self, child: LiveOrder) -> None:
+        """An entry must not fill without its exits (INV-10): take it back while nothing of it is filled."""
+        parent = self.desk.table.by_ref(child.record.parent_ref)
+        if parent is None or (parent.record.is_done and not parent.record.filled):
+            return
+        text = f"order {child.ref}, an exit of {parent.ref}, was refused: {child.record.why}"
+        if parent.record.filled:
+            text += f"; {parent.record.filled} of the entry are filled and NOT protected by it"
+        elif not parent.cancel_wanted:
+            text += "; the entry is being cancelled"
+            self._spawn(self._canceller.cancel(parent, None), f"cancel {parent.ref} without its exit")
+        self._session.incident("bracket_incomplete", text)
 
     def _spawn(self, work: Coroutine[Any, Any, OrderSnapshot], name: str) -> asyncio.Task[OrderSnapshot]:
         task: asyncio.Task[OrderSnapshot] = asyncio.create_task(work, name=name)

@@ -121,7 +121,7 @@ class Connection:
             await self._abandon()
             if isinstance(error, TradingError) or not isinstance(error, Exception):
                 raise
-            raise self._explain(error, timeout) from error
+            raise self._explain(error, timeout) from None
         if self._gone.is_set():
             raise self._closed_early(self._why or "the connection ended")
         self._open = True
