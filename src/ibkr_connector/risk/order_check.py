@@ -95,7 +95,7 @@ class OrderCheck:
         recent: Sequence[RecentOrder] = (),
         role: Role = Role.SINGLE,
         stop_price: Decimal | None = None,
-        filled: Decimal = Decimal(0),
+        filled: Decimal,
     ) -> None:
         self.request = request
         self.view = view

@@ -29,7 +29,7 @@ async def main(plan: dict[str, object]) -> None:
         real_send(self, order)  # type: ignore[arg-type]
         die()
 
-    TwsBackend.send_order = send  # type: ignore[method-assign,assignment]
+    TwsBackend.send_order = send  # type: ignore[method-assign]
     await connector.place_limit_order("AAPL", 10, "BUY", 150, order_ref=str(plan["ref"]))
 
 

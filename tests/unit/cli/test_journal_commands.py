@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from ibkr_connector.backends.base import Operation as ChangeOperation
 from ibkr_connector.clock import SystemClock
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import OrderRequest
-from ibkr_connector.orders.changes import EnteredDoubt, Operation as ChangeOperation
+from ibkr_connector.orders.changes import EnteredDoubt
 from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.journal import Journal
 

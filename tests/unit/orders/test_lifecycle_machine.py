@@ -15,11 +15,11 @@ from decimal import Decimal
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ibkr_connector.backends.base import BrokerFact, ExecutionSeen, OrderNotice
+from ibkr_connector.backends.base import BrokerFact, ExecutionSeen, Operation, OrderNotice
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Change, Operation, decode_change, encode_change
+from ibkr_connector.orders.changes import Change, decode_change, encode_change
 from ibkr_connector.orders.entries import JournalOrder
 from ibkr_connector.orders.evolve import evolve
 from ibkr_connector.orders.lifecycle import apply

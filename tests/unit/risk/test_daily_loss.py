@@ -93,6 +93,23 @@ def test_a_value_seen_too_long_before_the_boundary_is_no_baseline() -> None:
     assert (day.record.baseline, day.record.source) == (D(97_500), "broker")
 
 
+@pytest.mark.parametrize(
+    ("seen", "now", "source"),
+    [
+        ("2026-11-20T21:00:00", "2026-11-20T22:30:00", "boundary"),
+        ("2026-11-20T20:59:59", "2026-11-20T22:30:00", "broker"),
+        ("2026-11-20T15:00:00", "2026-11-20T22:10:00", "start"),
+        ("2026-11-20T15:00:00", "2026-11-20T22:10:01", "broker"),
+    ],
+)
+def test_how_near_a_value_must_be_to_the_boundary(seen: str, now: str, source: str) -> None:
+    day = DailyLoss()
+    day.observe(utc(seen), D(100), D(0))
+    day.observe(utc(now), D(90), D(0))
+    assert day.record is not None
+    assert day.record.source == source
+
+
 def test_without_the_account_value_nothing_is_known() -> None:
     day = DailyLoss()
     assert day.figures(D(1), None) == DayFigures(None)
@@ -153,6 +170,11 @@ def test_values_are_saved_once_a_minute_and_news_at_once() -> None:
     assert disk.writes == 4
     day.save_if_due(start - timedelta(seconds=5))  # a clock that went back does not stop the saving
     assert disk.writes == 5
+    day.save_if_due(start)
+    assert disk.writes == 5
+    day.adjust(D(0))
+    day.save_if_due(start)
+    assert disk.writes == 6
     disk.broken = True
     day.adjust(D(1))
     with pytest.raises(OSError, match="disk full"):

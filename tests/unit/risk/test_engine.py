@@ -83,6 +83,9 @@ def test_a_reservation_lives_from_the_check_to_the_end_and_moves_with_fills() ->
     assert engine.check_and_reserve(request, view()).allowed
     assert engine.reserved_exposure(AAPL) == Exposure(D(100), D(0))
     assert engine.reserved("a") == 100
+    held = engine._book.get("a")
+    assert held is not None
+    assert held.group == ""
     assert not engine.check(order("BUY", 1), view()).allowed
     engine.commit("a", "unknown")
     engine.on_fill("a", D(40), D(60))
@@ -158,9 +161,9 @@ def test_ended_orders_are_not_remembered_without_bound(monkeypatch: pytest.Monke
     for ref in ("a", "b", "c"):
         engine.check_and_reserve(order(order_ref=ref), view())
         engine.on_done(ref)
-    engine.on_revived("a", D(1))
-    engine.on_revived("c", D(1))
-    assert (engine.reserved("a"), engine.reserved("c")) == (None, D(1))
+    for ref in ("a", "b", "c"):
+        engine.on_revived(ref, D(1))
+    assert [engine.reserved(ref) for ref in ("a", "b", "c")] == [None, D(1), D(1)]
 
 
 def test_orders_of_others_and_of_the_time_before_count_without_being_asked() -> None:
@@ -203,6 +206,8 @@ def test_a_bracket_is_one_reservation_of_its_worst_leg() -> None:
     assert engine.reserved_exposure(AAPL) == Exposure(D(0), D(100))
     engine.on_fill("b.tp", D(30), D(70))
     assert engine.reserved_exposure(AAPL) == Exposure(D(0), D(70))
+    engine.on_open("b.sl", D(5))
+    assert engine.reserved_exposure(AAPL) == Exposure(D(0), D(70))  # the larger of the two exits
     engine.on_done("b.sl")
     assert engine.reserved_exposure(AAPL) == Exposure(D(0), D(70))
     engine.on_fill("b.tp", D(100), D(0))
@@ -243,6 +248,11 @@ def test_a_brackets_risk_is_the_way_to_its_stop() -> None:
     assert loss.value == 1 + 200 * 2
     assert engine.in_flight_loss == 1 + 400 + 1 + 1  # the exits cost their fees
     assert not engine.check_and_reserve_bracket(bracket(100, ref="c"), view()).allowed
+    futures = {AAPL: InstrumentView(con_id=AAPL, currency="USD", multiplier=D(5))}
+    decision = RiskEngine(replace(OFF, daily_loss_limit=D(500))).check_and_reserve_bracket(
+        bracket(20), view(instruments=futures)
+    )
+    assert next(result for result in decision.results if result.gate == "daily_loss").value == 1 + 20 * 2 * 5
 
 
 def test_gates_on_exits_are_asked_where_they_make_sense() -> None:
@@ -278,6 +288,28 @@ def test_a_change_holds_the_larger_of_both_versions_until_it_is_settled() -> Non
     assert gates(refused) == ["position_limit"]
     assert engine.reserved("a") == 20
     assert engine.check_and_reserve_change(order("BUY", 100, order_ref="a"), view(20)).allowed
+
+
+def test_what_a_change_may_cost_is_the_larger_of_both_versions_too() -> None:
+    engine = RiskEngine(replace(OFF, daily_loss_limit=D(500), max_open_orders=1))
+    engine.check_and_reserve(order("BUY", 100, order_ref="a"), view())
+    assert engine.in_flight_loss == 1 + 50
+    assert engine.check_and_reserve_change(order("BUY", 200, order_ref="a"), view()).allowed
+    assert engine.in_flight_loss == 1 + 100
+    engine.on_open("a", D(100))
+    assert engine.in_flight_loss == D("50.5")
+    assert engine.check_and_reserve_change(order("BUY", 50, order_ref="a"), view()).allowed
+    assert engine.in_flight_loss == D("50.5")
+    assert not engine.check_and_reserve_change(order("BUY", 1_000, order_ref="a"), view()).allowed
+    assert engine.in_flight_loss == D("50.5")
+
+
+def test_a_change_below_what_is_filled_leaves_nothing_to_fill() -> None:
+    engine = RiskEngine(LIMITED)
+    engine.check_and_reserve(order("BUY", 50, order_ref="a"), view())
+    engine.on_fill("a", D(20), D(30))
+    decision = engine.check_and_reserve_change(order("BUY", 5, order_ref="a"), view(20))
+    assert dict(decision.inputs)["value"] == "0 USD"
 
 
 def test_a_change_of_something_else_is_refused() -> None:
@@ -321,12 +353,23 @@ def test_the_recheck_does_not_hold_an_order_against_itself_or_its_group() -> Non
         assert engine.recheck(leg, view()).allowed
     assert engine.recheck(whole.entry, view(daily_pnl=D(-19))).allowed
     assert gates(engine.recheck(whole.entry, view(daily_pnl=D(-20)))) == ["daily_loss"]
+    engine.adopt("other", con_id=MSFT, sign=1, quantity=D(10), open_quantity=D(10), loss=D(20))
+    assert gates(engine.recheck(whole.entry, view())) == ["daily_loss"]  # the others' stays
+    engine.on_done("other")
     engine.reduce("shrink", NOW)
     assert gates(engine.recheck(whole.entry, view())) == ["trading_state"]
     close = order("SELL", 50, order_ref="close")
     assert engine.check_and_reserve(close, view(50)).allowed
     assert engine.recheck(close, view(50)).allowed
     assert engine.recheck(order("SELL", 1, order_ref="foreign"), view(51)).allowed  # not reserved here at all
+
+
+def test_a_loss_seen_first_by_the_recheck_trips_the_day() -> None:
+    engine = RiskEngine(replace(OFF, daily_loss_limit=D(500)))
+    request = order(order_ref="a")
+    assert engine.check_and_reserve(request, view()).allowed
+    assert not engine.recheck(request, view(daily_pnl=D(-501))).allowed
+    assert not engine.recheck(request, view()).allowed
 
 
 # --- trading state ---------------------------------------------------------------------------------------------------
@@ -339,6 +382,9 @@ def test_the_recheck_does_not_hold_an_order_against_itself_or_its_group() -> Non
         (100, 0, "SELL", 101, False),
         (100, 60, "SELL", 40, True),
         (100, 60, "SELL", 41, False),
+        (1, 0, "SELL", 1, True),
+        (-1, 0, "BUY", 1, True),
+        (-1, 0, "BUY", 2, False),
         (100, 0, "BUY", 1, False),
         (0, 0, "SELL", 1, False),
         (0, 0, "BUY", 1, False),
@@ -461,6 +507,7 @@ def test_passing_the_limit_is_told_once_and_ends_with_the_day_or_a_resume() -> N
     assert engine.observe(view(net_liquidation=D(98_000), now=NOW + timedelta(days=1)))
     assert engine.resume("accepted", NOW + timedelta(days=1))
     assert engine.status()["daily_loss_tripped"] is False
+    assert disk.record["tripped"] is False
 
 
 def test_a_disk_that_fails_does_not_disturb_the_accounts_figures() -> None:
@@ -554,6 +601,7 @@ def test_decisions_tell_what_they_were_judged_on() -> None:
         "value": "1000 USD",
     }
     assert json.dumps(decision.to_dict())
+    assert {result.order_ref for result in decision.results} == {""}
 
 
 def test_the_status_is_plain_and_says_how_things_stand() -> None:

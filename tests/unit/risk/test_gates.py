@@ -175,6 +175,7 @@ def test_a_one_sided_quote_falls_back_to_last_and_to_the_other_side() -> None:
     for quote, value in (
         (PriceView(bid=D(10), last=D(12)), D(12)),
         (PriceView(bid=D(10)), D(10)),
+        (PriceView(ask=D("0.05")), D("0.05")),
     ):
         assert only(decide(limits, order(), view(prices={AAPL: quote})), "order_value").value == value
 

@@ -99,6 +99,29 @@ def test_a_state_whose_reading_fails_counts_as_killed() -> None:
     assert state(TradingControl(load)) is TradingState.HALTED
 
 
+def test_a_kill_that_was_stored_before_a_resume_stores_its_word_is_stored_again() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.reduce("first", AT)
+
+    class Gap:
+        """The moment between the resume's look at the state and its turn to save."""
+
+        inside = False
+
+        def __enter__(self) -> None:
+            if not self.inside:
+                self.inside = True
+                control.kill("second", AT)
+
+        def __exit__(self, *exc: object) -> None:
+            pass
+
+    control._saving = Gap()  # type: ignore[assignment]
+    assert not control.resume("too early", AT)
+    assert TradingControl(disk.load).record.reason == "second"
+
+
 def test_a_kill_that_comes_while_somebody_resumes_wins() -> None:
     disk = Disk()
     control = TradingControl(disk.load, disk.save)
