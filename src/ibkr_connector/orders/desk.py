@@ -150,8 +150,7 @@ class OrderDesk:
         self.table.add(live)
         self._move_reservation(live, changes)
         if record.ours and journal and self.journal is not None:
-            for change in changes:
-                self.journal.record(record.ref, change)
+            self.journal.record_all(record.ref, changes)
         live.changed()
         for change in changes:
             self._publish(live, change)

@@ -4,9 +4,9 @@ One SQLite file per account (`<state_dir>/<account>/journal.sqlite3`), one holde
 
 * `await commit_sending(...)` and `commit_change(...)` return when the disk has it. Commits that wait together share one
   transaction and one wait for the disk.
-* `record`, `audit`, `raise_high_water`, `put_meta` return at once and never block or raise for the disk's sake: their
-  transactions survive the end of the process at once and a power loss after the next durable commit, at most a quarter
-  of a second later. What a power loss takes there the broker tells again.
+* `record`, `audit`, `raise_high_water`, `put_meta` return at once and never block or raise for the disk's sake. They
+  survive the end of the process some milliseconds later, and a power loss after the next durable commit, at most a
+  quarter of a second later. What is lost until then the broker tells again.
 * When the disk fails, `writable` turns False, `on_trouble` is called once, waiting commits fail, and what was recorded
   is kept in memory and tried again twice a second until the disk is back (INV-12).
 * A ref is sent once, for ever (INV-01): committing it again raises `OrderValidationError` unless the earlier attempt
@@ -47,6 +47,8 @@ LOCK_NAME = "journal.lock"
 THREAD_NAME = "ibkr-journal"
 _SYNC_AFTER = 0.25
 """Seconds without work after which what was written behind is made durable."""
+_GATHER = 0.002
+"""Seconds that records written behind wait for company."""
 _RETRY_AFTER = 0.5
 """Seconds between attempts while the disk fails."""
 _CHECKPOINT_AFTER = 500
@@ -186,6 +188,10 @@ class JournalWriter:
         """Keep one change of an order. Returns at once."""
         self._put(_Item(lambda file: file.put_event(ref, change)))
 
+    def record_all(self, ref: str, changes: Sequence[Change]) -> None:
+        """Keep several changes of an order together. Returns at once."""
+        self._put(_Item(lambda file: _put_all(file, ref, changes)))
+
     def not_sent(self, ref: str, why: str) -> None:
         """Keep that a committed order was given up before the write: its ref may be used again. Returns at once."""
         self.record(ref, NotSent(at=self._clock.now(), why=why))
@@ -319,7 +325,9 @@ class JournalWriter:
             item = self._queue.get(timeout=wait)
             while item is not None:
                 items.append(item)
-                item = self._queue.get_nowait()
+                # Someone waits for a durable commit: go now. Else give what belongs together a moment to gather; the
+                # work would only compete with the answer that is being read.
+                item = self._queue.get_nowait() if item.done is not None else self._queue.get(timeout=_GATHER)
         except queue.Empty:
             return items, True
         return items, False
