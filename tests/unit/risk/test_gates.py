@@ -249,6 +249,7 @@ def test_position_value_at_the_markets_price() -> None:
     assert not only(decide(limits, order("BUY", 11), held), "position_value").passed
     assert not only(decide(limits, order("BUY", 11, "1.00"), held), "position_value").passed  # not at its own price
     assert only(decide(limits, order("SELL", 90), held), "position_value").value == 0
+    assert not only(decide(replace(OFF, max_position_value=D("149.99")), order()), "position_value").passed
     bare = view(prices={}, positions={AAPL: D(90)})
     assert only(decide(limits, order("BUY", 10, 100), bare), "position_value").value == 10_000
 
@@ -423,6 +424,8 @@ TICKS = replace(OFF, check_ticks=True)
 )
 def test_ticks_and_lots(request_: OrderRequest, passes: bool) -> None:
     assert only(decide(TICKS, request_), "tick").passed is passes
+    unruled = {key: replace(value, min_tick=D(0), size_increment=D(0)) for key, value in INSTRUMENTS.items()}
+    assert only(decide(TICKS, request_, view(instruments=unruled)), "tick").passed
 
 
 COLLAR = replace(OFF, price_collar=D("0.02"))
@@ -440,7 +443,9 @@ COLLAR = replace(OFF, price_collar=D("0.02"))
     ],
 )
 def test_price_collar(action: str, limit: str, passes: bool) -> None:
-    assert only(decide(COLLAR, order(action, 1, limit)), "price_collar").passed is passes
+    result = only(decide(COLLAR, order(action, 1, limit)), "price_collar")
+    assert result.passed is passes
+    assert result.limit == (D(153) if action == "BUY" else D("146.9902"))
 
 
 def test_price_collar_of_other_quotes() -> None:
@@ -535,6 +540,21 @@ def test_all_reasons_are_collected_and_the_cheap_gates_come_first() -> None:
         "order_rate",
         "open_orders",
     ]
+
+
+def test_what_may_change_while_an_order_waits_is_asked_again_before_the_write() -> None:
+    limits = RiskLimits(
+        max_position_value=D(1),
+        check_ticks=True,
+        price_collar=D("0.01"),
+        max_quote_age=1.0,
+        duplicate_window=1.0,
+        max_orders=10,
+        max_open_orders=10,
+    )
+    engine = RiskEngine(limits)
+    again = [result.gate for result in engine.recheck(order(), view()).results]
+    assert again == ["trading_state", "market_hours", "quote_age", "daily_loss"]
 
 
 def test_an_instrument_view_comes_from_contract_details() -> None:

@@ -83,6 +83,12 @@ def test_a_half_day_ends_early_and_summer_time_moves_the_session() -> None:
     assert parsed("20261127:0000-2400").is_open(utc("2026-11-28T04:59:00"))
 
 
+def test_ranges_may_name_their_days_and_a_whole_day_may_begin_the_evening_before() -> None:
+    two = parsed("20261119:0959-20261119:1000,20261120:0900-20261120:1000", "UTC")
+    assert windows(two) == [("11-19 09:59", "11-19 10:00"), ("11-20 09:00", "11-20 10:00")]
+    assert windows(parsed("20261120:1700-1700", "UTC")) == [("11-19 17:00", "11-20 17:00")]
+
+
 def test_no_text_is_no_statement() -> None:
     assert parse_hours("", "") is None
     assert parse_hours(" ; ", "nowhere") is None
@@ -96,7 +102,8 @@ def test_no_text_is_no_statement() -> None:
         ("20260406:0930-1600-1700", "US/Eastern"),
         ("20261306:0930-1600", "US/Eastern"),
         ("20260406:0930-20261306:1600", "US/Eastern"),
-        ("20260406:2560-2600", "US/Eastern"),
+        ("20260406:2500-2600", "US/Eastern"),
+        ("20260406:0930-20260406:0930", "US/Eastern"),
         ("20260406:0960-1600", "US/Eastern"),
         ("20260406:0930-2401", "US/Eastern"),
         ("20260406:1600-20260406:0930", "US/Eastern"),

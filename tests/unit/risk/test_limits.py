@@ -34,6 +34,10 @@ def test_every_setting_arrives() -> None:
     )
 
 
+def test_collars_need_not_widen() -> None:
+    assert RiskLimits(delayed_collar_factor=1).delayed_collar_factor == 1
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -20,7 +20,7 @@ class MarketHoursGate:
     name: ClassVar[str] = "market_hours"
     again: ClassVar[bool] = True
 
-    def __init__(self, *, check_hours: bool = True, allow_outside_rth: bool = True) -> None:
+    def __init__(self, *, check_hours: bool, allow_outside_rth: bool) -> None:
         self._check_hours = check_hours
         self._allow_outside_rth = allow_outside_rth
 
