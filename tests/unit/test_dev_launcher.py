@@ -144,10 +144,10 @@ def test_a_second_run_installs_nothing_until_the_requirements_change(
         module.Dev(show=False, lib="ib_insync", wheel=None).setup("ib_insync")
         return len(calls)
 
-    assert (setup(), setup()) == (3, 0)
+    assert (setup(), setup()) == (2, 0)
     stamp = envs / ".venv/dev-stamp.json"
     stamp.write_text(re.sub(r'("packages": ")\w+', r"\1older", stamp.read_text()))
-    assert (setup(), setup()) == (2, 0), "changed requirements are installed into the same environment"
+    assert (setup(), setup()) == (1, 0), "changed requirements are installed into the same environment"
 
 
 @pytest.mark.parametrize(
