@@ -204,6 +204,9 @@ def test_a_wait_is_until_enough_units_are_free() -> None:
     granted(pacer.spend(0.0, message(Lane.ORDERS)))
     granted(pacer.spend(0.5, message(Lane.ORDERS)))
     assert pacer.reserve(0.5, message(Lane.ORDERS, units=2)) == Wait(1.5, "messages")
+    with pytest.raises(PacingTimeout) as caught:
+        pacer.submit(0.5, message(Lane.ORDERS), deadline=0.75)
+    assert caught.value.context["retry_after"] == 0.5
     pacer.note(0.2, message(Lane.ORDERS))  # told late: it counts as written last
     assert pacer.reserve(1.3, message(Lane.ORDERS)) == Wait(1.5, "messages")
 
@@ -345,7 +348,9 @@ def test_a_deadline_that_passes_while_waiting_is_told_with_an_error() -> None:
     assert 5.0 < wake < 5.001
     assert pacer.poll(wake) == [ticket]
     assert ticket.state is TicketState.TIMED_OUT
+    assert ticket.error is not None
     assert "none came free (pacing rule deadline)" in str(ticket.error)
+    assert ticket.error.context["retry_after"] is None
     assert pacer.next_wake(wake) == math.inf
 
 
