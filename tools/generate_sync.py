@@ -291,9 +291,12 @@ class Writer:
             return text
         value = ast.unparse(default).replace("'", '"')
         if isinstance(default, ast.Name):
-            if default.id not in source.constants:
+            if default.id in source.homes:
+                self.need(default.id, source.homes[default.id])
+            elif default.id not in source.constants:
                 raise Problem(f"{source.module}: the default {default.id} is not a constant of its module.")
-            value = source.constants[default.id]
+            else:
+                value = source.constants[default.id]
         elif isinstance(default, ast.Constant) and isinstance(default.value, int) and abs(default.value) >= 10_000:
             value = f"{default.value:_}"
         elif isinstance(default, ast.Attribute):

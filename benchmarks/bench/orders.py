@@ -147,6 +147,7 @@ def _journal(side: ConnectorSide) -> tuple[JournalWriter, SendingEntry]:
         client_id=known.client_id,
         endpoint=known.endpoint,
         epoch=1,
+        sent_at=known.created_at,
     )
     beside = folder / "beside"
     beside.mkdir(exist_ok=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,7 +28,7 @@ from ibkr_connector.backends.tws.client import TwsBackend
 from ibkr_connector.clock import system_clock
 from ibkr_connector.config import Settings
 from ibkr_connector.contracts.lookup import ContractBook
-from ibkr_connector.errors import ConnectorClosed
+from ibkr_connector.errors import ConnectorClosed, JournalError, RequestTimeout, TradingError
 from ibkr_connector.events import EventBus, Incident, Severity
 from ibkr_connector.history.fetch import HistoryFetcher
 from ibkr_connector.identity import choose_account
@@ -37,7 +40,7 @@ from ibkr_connector.prefetch import GateFeed
 from ibkr_connector.risk.daily_loss import DailyLoss
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.limits import RiskLimits
-from ibkr_connector.risk.state import TradingControl
+from ibkr_connector.risk.state import TradingControl, TradingState
 from ibkr_connector.secrets import Secret
 from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.lines import LineLeases
@@ -49,6 +52,8 @@ from ibkr_connector.streams.hub import QuoteHub
 _log = get_logger(__name__)
 _TRADING_KEY = "trading_state"
 _DAY_KEY = "daily_loss"
+_CLOSE_S = 30.0
+"""How long the rooms may take to close before the session's thread is ended without them."""
 _REMEMBER = timedelta(days=8)
 """Ended orders this young are remembered: the broker can repeat their executions for a week."""
 
@@ -62,6 +67,11 @@ class House:
         self.bus = EventBus()
         self.thread = SessionThread(f"ibkr-{profile}")
         self.closed = False
+        self._lock = threading.Lock()
+        self._closing: Future[None] | None = None
+        self._disconnecting: asyncio.Task[None] | None = None
+        self._opening: asyncio.Future[Journal] | None = None
+        self._journal_of = ""
         self._warming: asyncio.Task[None] | None = None
         self._allow_live = allow_live
         self._password = Secret(settings.connection.password.get_secret_value())
@@ -131,9 +141,16 @@ class House:
         install_redaction()
 
     async def disconnect(self) -> None:
-        """End the connection."""
-        if not self.closed and self.thread.started:
-            await self.thread.run(self.session.disconnect())
+        """End the connection. Begun, it is done to the end, whether or not its caller waits; close() does it too."""
+        if self.closed:
+            await self.close()
+        elif self.thread.started:
+            await self.thread.run(self._disconnect())
+
+    async def _disconnect(self) -> None:
+        if self._disconnecting is None or self._disconnecting.done():
+            self._disconnecting = asyncio.create_task(self.session.disconnect(), name="ibkr-disconnect")
+        await asyncio.shield(self._disconnecting)
 
     async def ready(self, timeout: float) -> None:
         """Wait until orders can be placed."""
@@ -142,25 +159,75 @@ class House:
         await self.thread.run(self.session.ready(timeout))
 
     async def close(self) -> None:
-        """End everything. Idempotent."""
-        if self.closed:
-            return
-        self.closed = True
-        if self.thread.started:
-            await self.thread.run(self._close_rooms())
-            if self.thread.is_current:
-                self.thread.stop()
-            else:
-                await asyncio.to_thread(self.thread.stop)
-        await asyncio.to_thread(self.bus.close)
+        """End everything. All callers, of any thread and loop, share one close, and learn how it went.
+
+        It has a thread of its own: begun, it is done to the end, whatever becomes of its callers and their loops.
+        """
+        with self._lock:
+            self.closed = True
+            closing = self._closing
+            if closing is None:
+                closing = self._closing = Future()
+                closing.set_running_or_notify_cancel()  # so that a caller that leaves cannot cancel it
+                threading.Thread(target=self._close, args=(closing,), name="ibkr-close", daemon=True).start()
+        if self.thread.is_current:
+            return  # it ends this very loop: waiting for that here would never end
+        await asyncio.wrap_future(closing)
+
+    def _close(self, closing: Future[None]) -> None:
+        """On a thread of its own."""
+        try:
+            if self.thread.started:
+                self.thread.submit(self._close_rooms()).result(_CLOSE_S)
+            problem: BaseException | None = None
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits; what is left ends with the thread
+            problem = error
+            if isinstance(error, TimeoutError) and not isinstance(error, TradingError):
+                problem = RequestTimeout(f"not everything could be closed in {_CLOSE_S:g} s; the rest was cut off.")
+            _log.error("the connector did not close in order", error=repr(problem))
+        self.thread.stop()
+        self.bus.close()
+        if problem is None:
+            closing.set_result(None)
+        else:
+            closing.set_exception(problem)
 
     async def _close_rooms(self) -> None:
+        """Every room in its turn, whatever the others say; the first failure is told at the end."""
+        steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("streams", self._close_streams),
+            ("orders", self.manager.close),
+            ("order updates", self._close_updates),
+            ("connection", self.session.close),
+            ("journal", self._close_unused_journal),
+        ]
+        failures: list[Exception] = []
+        for name, step in steps:
+            try:
+                await step()
+            except Exception as error:  # noqa: BLE001 - the other rooms are closed all the same
+                _log.exception("a room did not close in order", room=name)
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    async def _close_streams(self) -> None:
         if self._warming is not None:
             await asyncio.gather(self._warming, return_exceptions=True)
         self.hub.close()
         self.portfolio.close()
-        await self.manager.close()
-        await self.session.close()
+
+    async def _close_updates(self) -> None:
+        for live in self.manager.desk.table:
+            live.close()
+
+    async def _close_unused_journal(self) -> None:
+        """One that was opened for a connect which nobody waited for any more."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            await asyncio.wait([opening])
+            if not opening.cancelled() and opening.exception() is None:
+                await asyncio.get_running_loop().run_in_executor(None, opening.result().close)
 
     def _require_open(self) -> None:
         if self.closed:
@@ -177,20 +244,52 @@ class House:
         self.portfolio.account_id = account
 
     async def _open_journal(self, info: ConnectInfo) -> None:
-        """The journal of this account, and what it remembers; once, on the first connect."""
+        """The journal of this account, and what it remembers; once, on the first connect.
+
+        The opening goes on when the connect is given up in the middle of it: its result belongs to the next connect, or
+        to the close. Dropped, it would hold the account's lock for as long as the program runs.
+        """
         del info
-        if self.manager.desk.journal is not None or self.settings.connection.read_only:
+        if self.settings.connection.read_only:
             return
-        loop = asyncio.get_running_loop()
         account = self.portfolio.account_id
-        journal = await loop.run_in_executor(
-            None, lambda: Journal.open(self.settings.paths.state_dir, account, self.clock)
-        )
+        if self._journal_of not in ("", account):
+            raise JournalError(
+                f"the journal of {self._journal_of} is open, and the login now shows {account}.",
+                remedy="Close the connector and make a new one: a connector keeps to one account.",
+            )
+        if self.manager.desk.journal is not None:
+            return
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().run_in_executor(None, self._journal, account)
+            self._journal_of = account
+        try:
+            journal = await asyncio.shield(self._opening)
+        except Exception:
+            self._opening, self._journal_of = None, ""
+            raise
         self.engine.attach(
-            TradingControl(lambda: journal.meta(_TRADING_KEY), lambda data: journal.put_meta(_TRADING_KEY, data)),
+            TradingControl(
+                lambda: journal.meta(_TRADING_KEY),
+                # A stop is tried again until the disk has it; an end of it holds only if the disk has it now.
+                lambda data: journal.keep_meta(_TRADING_KEY, data, insist=data["state"] != TradingState.ACTIVE.value),
+            ),
             DailyLoss(lambda: journal.meta(_DAY_KEY), lambda data: journal.put_meta(_DAY_KEY, data)),
         )
-        self.manager.open_journal(journal, self.session.broker_now() - _REMEMBER)
+        try:
+            self.manager.open_journal(journal, self.session.broker_now() - _REMEMBER)
+        except BaseException:
+            self.manager.desk.journal = None  # known in part only: the next connect must not go on with that
+            raise
+        self._opening = None
+
+    def _journal(self, account: str) -> Journal:
+        """Blocks; on a worker thread."""
+        paths = self.settings.paths
+        kept = max(timedelta(days=paths.keep_orders), _REMEMBER)
+        # Broker time: orders are stamped with it, and a gateway may replay another year.
+        before = self.session.broker_now() - kept if paths.keep_orders else None
+        return Journal.open(paths.state_dir, account, self.clock, forget_before=before)
 
     async def _ask_time(self, info: ConnectInfo) -> None:
         del info
@@ -248,7 +347,7 @@ class House:
 
     def should_attempt(self) -> bool:
         """Whether `connect` would try now."""
-        return not self.closed and not self.connected and self.session.connect_wait() <= 0
+        return not self.closed and not self.connected and self.session.guard.connect_wait() <= 0
 
     async def server_time(self) -> datetime:
         """Ask the broker's clock."""
@@ -273,5 +372,5 @@ class House:
             "orders_in_doubt": len(self.manager.in_doubt()),
             "journal_writable": None if journal is None else journal.writable,
             "trading_state": self.engine.trading.state.value,
-            **self.session.guard_status(),
+            **self.session.guard.status(),
         }

@@ -12,6 +12,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from ibkr_connector.api.defaults import BUY, MARKET
 from ibkr_connector.config import Settings, load_settings
 from ibkr_connector.errors import ConnectorClosed, ConnectorConflict
 
@@ -45,7 +46,8 @@ class _OnePerProfile(type):
 
     _lock = threading.RLock()
     _instances: ClassVar[dict[str, IBKRConnector]] = {}
-    _pid = os.getpid()
+    _of_parents: ClassVar[list[IBKRConnector]] = []
+    """In a forked child: the connectors it inherited, kept so that nothing here finalises what the parent uses."""
 
     def __call__(
         cls,
@@ -56,9 +58,6 @@ class _OnePerProfile(type):
         **overrides: Any,
     ) -> Any:
         with _OnePerProfile._lock:
-            if _OnePerProfile._pid != os.getpid():  # after fork() the child's connectors are new and unconnected
-                _OnePerProfile._instances.clear()
-                _OnePerProfile._pid = os.getpid()
             found = _OnePerProfile._instances.get(profile)
             if found is not None and not found.closed:
                 if config_path is not None or allow_live or overrides:
@@ -67,6 +66,17 @@ class _OnePerProfile(type):
             made = super().__call__(config_path, profile=profile, allow_live=allow_live, **overrides)
             _OnePerProfile._instances[profile] = made
             return made
+
+    @staticmethod
+    def _after_fork() -> None:
+        """In the child: its connectors are new and unconnected, and no lock is held by a thread that is not here."""
+        _OnePerProfile._lock = threading.RLock()
+        _OnePerProfile._of_parents.extend(_OnePerProfile._instances.values())
+        _OnePerProfile._instances.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=_OnePerProfile._after_fork)
 
 
 class IBKRConnector(metaclass=_OnePerProfile):
@@ -102,10 +112,25 @@ class IBKRConnector(metaclass=_OnePerProfile):
         self._made: House | None = None
         self._closed = False
         self._making = threading.Lock()
+        self._pid = os.getpid()
+
+    @property
+    def _is_inherited(self) -> bool:
+        """Whether this is a forked child's copy of its parent's connector: its threads and sockets are not here."""
+        return self._pid != os.getpid()
+
+    def _require_own_process(self) -> None:
+        if self._is_inherited:
+            raise ConnectorClosed(
+                f"this connector belongs to process {self._pid}; a child made by fork() needs its own.",
+                remedy="Ask get_ibkr_connector() in the child, with a client_id of its own.",
+                pid=self._pid,
+            )
 
     @property
     def _house(self) -> House:
         """All rooms; made when first needed, so that naming a connector costs no more than reading its settings."""
+        self._require_own_process()
         if self._made is None:
             from ibkr_connector.assembly import House
 
@@ -138,24 +163,32 @@ class IBKRConnector(metaclass=_OnePerProfile):
             LiveTradingRefused: the account is not the paper account that the settings expect.
             JournalError: the order journal cannot be opened.
         """
+        self._require_own_process()  # before any thread is asked for: an inherited pool has none
         house = await asyncio.to_thread(lambda: self._house)
         await house.connect()
         return True
 
     async def disconnect(self) -> None:
         """End the connection; orders at the broker live on, and `connect` may follow."""
-        if self._made is not None:
+        if self._made is not None and not self._is_inherited:
             await self._made.disconnect()
 
     async def close(self) -> None:
-        """End the connector for good and free everything; a new one can be made afterwards. Idempotent."""
+        """End the connector for good and free everything; a new one can be made afterwards.
+
+        Idempotent, from any thread and loop: all callers share one close and return when it is done; begun, it is done
+        to the end. Whoever still waits for an answer gets ConnectorClosed; streams end. In a child made by fork() it
+        does nothing: the connection is the parent's.
+        """
+        if self._is_inherited:
+            return
         with self._making:
             self._closed = True
         if self._made is not None:
             await self._made.close()
 
     async def ready(self, timeout: float = 60.0) -> None:
-        """Wait until connected, synchronised and able to trade (after an outage, for instance). Raises NotConnected."""
+        """Wait until orders can be placed: connected, the broker link up, reconciled. Raises NotConnected."""
         await self._house.ready(timeout)
 
     async def __aenter__(self) -> Self:
@@ -169,13 +202,13 @@ class IBKRConnector(metaclass=_OnePerProfile):
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
+        """Whether `close` was called, or this is the parent's connector in a child made by fork()."""
+        return self._closed or self._is_inherited
 
     @property
     def connected(self) -> bool:
         """Whether there is a synchronised connection now."""
-        return self._made is not None and self._made.connected
+        return self._made is not None and not self._is_inherited and self._made.connected
 
     def is_connected(self) -> bool:
         """The same as `connected`, as a method."""
@@ -245,6 +278,8 @@ class IBKRConnector(metaclass=_OnePerProfile):
     def __repr__(self) -> str:
         c = self.settings.connection
         state = "closed" if self._closed else self._made.state if self._made else "not connected"
+        if self._is_inherited:
+            state = f"of process {self._pid}"
         return f"IBKRConnector(profile={self.profile!r}, {c.host}:{c.port}, client_id={c.client_id}, {state})"
 
     # --- orders ----------------------------------------------------------------------------------------------------
@@ -253,12 +288,12 @@ class IBKRConnector(metaclass=_OnePerProfile):
         self,
         symbol: str | Contract | OrderRequest,
         quantity: Number | None = None,
-        order_type: OrderType | str = "MKT",
-        action: str = "BUY",
+        order_type: OrderType | str = MARKET,
+        action: str = BUY,
         price: Number | None = None,
         **options: Any,
     ) -> Order:
-        """Place an order of any type, or an `OrderRequest`. `price` is the limit of LMT, the stop of STP."""
+        """Place an order of any type, or an `OrderRequest` alone. `price` is the limit of LMT, the stop of STP."""
         return await self.orders.place(self.orders.build(symbol, quantity, order_type, action, price, **options))
 
     async def place_market_order(self, symbol: str | Contract, quantity: Number, action: str, **options: Any) -> Order:
@@ -331,8 +366,8 @@ class IBKRConnector(metaclass=_OnePerProfile):
         self,
         symbol: str | Contract | OrderRequest,
         quantity: Number | None = None,
-        order_type: OrderType | str = "MKT",
-        action: str = "BUY",
+        order_type: OrderType | str = MARKET,
+        action: str = BUY,
         price: Number | None = None,
         **options: Any,
     ) -> WhatIf:
@@ -451,10 +486,14 @@ class IBKRConnector(metaclass=_OnePerProfile):
 
     # --- risk ------------------------------------------------------------------------------------------------------
 
-    def kill(self, reason: str) -> None:
-        """Stop all orders that add risk, at once, from any thread; cancels still work. Persists until `resume`."""
-        self.risk.kill(reason)
+    def kill(self, reason: str) -> bool:
+        """Stop all orders that add risk, at once, from any thread; cancels still work. Holds until `resume`.
+
+        True when it is saved and outlives the program; False before the first connect, which saves it. Raises
+        `JournalUnwritable` when it cannot be saved: trading is stopped all the same.
+        """
+        return self.risk.kill(reason)
 
     def resume(self, reason: str) -> bool:
-        """End a kill. False when somebody killed again meanwhile."""
+        """End a kill. False when somebody killed again meanwhile. Raises `JournalError` when it cannot be saved."""
         return self.risk.resume(reason)

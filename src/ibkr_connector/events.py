@@ -1,8 +1,9 @@
 """What happens inside, told to whoever listens: typed events and the bus that carries them.
 
-Listeners run on a dispatcher thread of their own, in order, one event at a time: a slow, raising or blocking listener
-delays other listeners at most, never an order. Each listener has a bounded queue; what does not fit is counted and told
-with the next event that does (`EventBus.dropped`).
+Every listener runs on a thread of its own, in order, one event at a time: a slow, raising or blocking one delays
+itself, never another and never an order. Whatever it raises, `SystemExit` included, is logged and counted
+(`EventBus.raised`). Each has a bounded queue; what does not fit is counted and told with the next event that does
+(`EventBus.dropped`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from ibkr_connector.models.arguments import wrong
 
 _log = logging.getLogger("ibkr_connector.events")
 
@@ -91,6 +94,7 @@ class _Worker:
     def __init__(self, listener: Listener, name: str, capacity: int) -> None:
         self.listener = listener
         self.dropped = 0
+        self.raised = 0
         self._queue: queue.Queue[Event | None] = queue.Queue(maxsize=capacity)
         self._thread = threading.Thread(target=self._run, name=f"ibkr-listener-{name}", daemon=True)
         self._thread.start()
@@ -118,7 +122,8 @@ class _Worker:
         while (event := self._queue.get()) is not None:
             try:
                 self.listener(event)
-            except Exception:  # noqa: BLE001 - a listener is not ours; nothing it does may reach an order
+            except BaseException:  # noqa: BLE001 - a listener is not ours: not even its SystemExit may end this thread
+                self.raised += 1
                 _log.exception("a listener raised on %s; it stays subscribed", type(event).__name__)
 
 
@@ -128,11 +133,18 @@ class EventBus:
     def __init__(self, capacity: int = 10_000) -> None:
         self._capacity = capacity
         self._workers: dict[int, _Worker] = {}
+        self._gone: list[tuple[int, int]] = []
+        """Of each listener that has ended: events dropped, times it raised."""
         self._next = 0
         self._lock = threading.Lock()
 
     def subscribe(self, listener: Listener, *, name: str = "") -> Callable[[], None]:
-        """Call `listener` for every event from now on, on its own thread; returns a function that ends it."""
+        """Call `listener` for every event from now on, on its own thread; returns a function that ends it.
+
+        Raises: InvalidRequest when it cannot be called.
+        """
+        if not callable(listener):
+            raise wrong("listener", listener, "a function of one event", why="cannot be called")
         with self._lock:
             key = self._next
             self._next += 1
@@ -145,6 +157,7 @@ class EventBus:
                 self._workers = {k: w for k, w in self._workers.items() if k != key}
             if found is not None:
                 found.stop(1.0)
+                self._gone.append((found.dropped, found.raised))
 
         return unsubscribe
 
@@ -161,7 +174,12 @@ class EventBus:
     @property
     def dropped(self) -> int:
         """Events that did not fit into a listener's queue since the start."""
-        return sum(worker.dropped for worker in self._workers.values())
+        return sum(worker.dropped for worker in self._workers.values()) + sum(gone[0] for gone in self._gone)
+
+    @property
+    def raised(self) -> int:
+        """Times that a listener raised since the start; the log tells what."""
+        return sum(worker.raised for worker in self._workers.values()) + sum(gone[1] for gone in self._gone)
 
     @property
     def lag(self) -> int:
@@ -175,3 +193,4 @@ class EventBus:
         for worker in workers.values():
             if not worker.stop(timeout):
                 _log.warning("a listener did not end in %.1f s; its thread is a daemon and is left behind", timeout)
+            self._gone.append((worker.dropped, worker.raised))

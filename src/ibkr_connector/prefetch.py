@@ -12,9 +12,10 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from ibkr_connector.contracts.lookup import ContractBook
-from ibkr_connector.errors import MarketDataError, TradingError
+from ibkr_connector.errors import MarketDataError, OrderValidationError, TradingError
 from ibkr_connector.fees import commission
 from ibkr_connector.logs import get_logger
+from ibkr_connector.models.arguments import wrong
 from ibkr_connector.models.contract import ContractDetails
 from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.orders.sender import Prepared
@@ -57,7 +58,14 @@ class GateFeed:
         self._calendars: dict[tuple[str, date], Sessions | None] = {}
 
     async def prepare(self, request: OrderRequest, deadline: Deadline) -> Prepared:
-        """Fetch what the gates need for `request`. What cannot be had is left out: the gate that needs it refuses."""
+        """Fetch what the gates need for `request`. What cannot be had is left out: the gate that needs it refuses.
+
+        Raises: OrderValidationError for a good_till that has passed, by the broker's clock.
+        """
+        now = self.session.broker_now()
+        if request.good_till is not None and request.good_till <= now:
+            legal = f"a moment after {now:%Y-%m-%d %H:%M:%S} UTC, the time at the broker"
+            raise wrong("good_till", request.good_till.isoformat(), legal, why="has passed", kind=OrderValidationError)
         details = await self._book.details(request.contract, deadline.remaining())
         if self._needs_price:
             await self._warm_quote(details, deadline)
@@ -188,7 +196,7 @@ class _View:
         return PriceView(
             bid=_price(quote.bid),
             ask=_price(quote.ask),
-            last=_price(quote.last if quote.last is not None else quote.close),
+            last=_price(quote.last),  # not the close: yesterday's price is no price to judge an order by
             age=age,
             delayed=quote.delayed,
             halted=quote.halted,

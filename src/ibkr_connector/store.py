@@ -119,6 +119,20 @@ def write_atomic(path: Path, data: bytes) -> None:
                 Path(name).unlink()
 
 
+def names_same_file(path: Path, known: os.stat_result) -> bool:
+    """Whether `path` still names the file that `known` tells of: not deleted, not moved away, not replaced.
+
+    Raises: JournalUnwritable when that cannot be found out.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise translate(error, path) from error
+    return (found.st_dev, found.st_ino) == (known.st_dev, known.st_ino)
+
+
 # --- one holder -------------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +182,11 @@ class FileLock:
             with contextlib.suppress(OSError):
                 os.ftruncate(handle, 0)
             os.close(handle)
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether it is held, and by the file that others would lock: one that was deleted locks nobody out."""
+        return self.held and names_same_file(self.path, os.fstat(self._handle))
 
     def forget_after_fork(self) -> None:
         """In a forked child: the lock is the parent's; a copy kept open here would outlive the parent."""

@@ -18,13 +18,30 @@ import re
 from dataclasses import replace
 
 from ibkr_connector.errors import InvalidRequest
+from ibkr_connector.models.arguments import is_plain_number, shown, wrong
 from ibkr_connector.models.contract import Contract
 
 _SEC_TYPES = frozenset({"STK", "CASH", "FUT", "OPT", "FOP", "IND", "CFD", "BOND", "FUND", "CRYPTO", "CONTFUT", "CMDTY"})
-_EXPIRY = re.compile(r"\d{6}(\d{2})?")
+_EXPIRY = re.compile(r"[0-9]{6}([0-9]{2})?")
 _MONTH_DIGITS = 6
 _PAIR = re.compile(r"([A-Z]{3})[./]([A-Z]{3})")
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./^]{0,23}")
+_LONGEST = 100
+"""Characters of a name, or of one field of a contract; IBKR's longest are half of it."""
+_HIGHEST_ID = 2**63
+_HIGHEST_STRIKE = 1e12
+_TEXTS = (
+    "symbol",
+    "sec_type",
+    "exchange",
+    "currency",
+    "primary_exchange",
+    "expiry",
+    "right",
+    "multiplier",
+    "local_symbol",
+    "trading_class",
+)
 _OLD_EXCHANGES = {"GLOBEX": "CME"}
 """IBKR renamed it in 2022; the old name still stands in many scripts."""
 
@@ -32,12 +49,12 @@ _OLD_EXCHANGES = {"GLOBEX": "CME"}
 def parse_symbol(name: str | Contract) -> Contract:
     """The contract that `name` means. Raises `InvalidRequest` naming what is wrong with it."""
     if isinstance(name, Contract):
-        return name
+        return _checked(name)
     given: object = name
     if not isinstance(given, str) or not given.strip():
-        raise InvalidRequest(
-            f"symbol={name!r} is not a symbol.", field="symbol", value=repr(name), legal="e.g. AAPL or EUR.USD"
-        )
+        raise wrong("symbol", name, "e.g. AAPL or EUR.USD", why="is not a symbol")
+    if len(name) > _LONGEST or not name.isascii() or not name.isprintable():
+        raise _bad(name, f"at most {_LONGEST} printable ASCII characters")
     parts = [part.strip() for part in name.strip().split("-")]
     symbol, rest = parts[0], parts[1:]
     if not _SYMBOL.fullmatch(symbol) or any(not part for part in rest):
@@ -116,11 +133,8 @@ def _with(name: str, base: Contract, tail: list[str], *, needs: int) -> Contract
     if needs == 1:
         return contract
     right = tail[2].upper()[:1]
-    try:
-        strike = float(tail[1])
-    except ValueError:
-        strike = 0.0
-    if strike <= 0 or right not in ("C", "P"):
+    strike = float(tail[1]) if is_plain_number(tail[1]) else 0.0
+    if not 0 < strike < _HIGHEST_STRIKE or right not in ("C", "P"):
         raise _bad(name, "the strike must be a number > 0 and the right C or P")
     return replace(contract, strike=strike, right=right)
 
@@ -131,4 +145,23 @@ def _exchange(text: str) -> str:
 
 
 def _bad(name: str, legal: str) -> InvalidRequest:
-    return InvalidRequest(f"symbol={name!r} cannot be read: {legal}.", field="symbol", value=name, legal=legal)
+    return InvalidRequest(
+        f"symbol={shown(name)} cannot be read: {legal}.", field="symbol", value=shown(name), legal=legal
+    )
+
+
+def _checked(contract: Contract) -> Contract:
+    """A caller's own contract, if its fields are what they should be."""
+    for field in _TEXTS:
+        value: object = getattr(contract, field)
+        if not isinstance(value, str) or len(value) > _LONGEST or not value.isascii() or not value.isprintable():
+            raise wrong(field, value, f"text of at most {_LONGEST} printable ASCII characters")
+    con_id: object = contract.con_id
+    if isinstance(con_id, bool) or not isinstance(con_id, int) or not 0 <= con_id < _HIGHEST_ID:
+        raise wrong("con_id", con_id, "IBKR's contract id, a whole number; 0 when it is not known")
+    strike: object = contract.strike
+    if isinstance(strike, bool) or not isinstance(strike, int | float) or not 0 <= strike < _HIGHEST_STRIKE:
+        raise wrong("strike", strike, f"a number from 0 to {_HIGHEST_STRIKE:.0f}")
+    if not (con_id or contract.symbol or contract.local_symbol):
+        raise wrong("contract", contract, "a contract with a con_id, a symbol or a local_symbol", why="names nothing")
+    return contract

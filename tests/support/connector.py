@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from ibkr_connector.connector import IBKRConnector
-from ibkr_connector.events import Event, LinkChanged
+from ibkr_connector.events import Event, Incident, LinkChanged
+from ibkr_connector.models.order import OrderSnapshot
+from ibkr_connector.orders.handle import Order
+from ibkr_connector.paper import PaperGateway
 
 ACCOUNT = "DU1234567"
 FAST: dict[str, Any] = {
@@ -19,6 +22,40 @@ FAST: dict[str, Any] = {
 """Patience cut short: what is tested is what happens, not how long it takes."""
 
 MakeConnector = Callable[..., IBKRConnector]
+
+
+def arrived(gateway: PaperGateway, ref: str) -> int:
+    """How often an order of this name reached the gateway, changes included."""
+    return len([entry for entry in gateway.truth.of("recv_place") if entry.fields.get("order_ref") == ref])
+
+
+async def reaches(order: Order, condition: Callable[[OrderSnapshot], bool], seconds: float = 20.0) -> OrderSnapshot:
+    """Wait until the order's snapshot fulfils a condition."""
+    async with asyncio.timeout(seconds), order.updates() as updates:
+        async for snapshot in updates:
+            if condition(snapshot):
+                return snapshot
+    msg = f"{order.ref} ended as {order.snapshot.state} without it"
+    raise AssertionError(msg)
+
+
+@asynccontextmanager
+async def incident(connector: IBKRConnector, kind: str, seconds: float = 20.0) -> AsyncIterator[None]:
+    """Run the block, then wait until an incident of this kind was told since the block began."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Incident) and event.kind == kind:
+            loop.call_soon_threadsafe(told.set)
+
+    stop = connector.on_event(listen)
+    try:
+        yield
+        async with asyncio.timeout(seconds):
+            await told.wait()
+    finally:
+        stop()
 
 
 @asynccontextmanager

@@ -40,6 +40,9 @@ class Proxy:
         """Set when a rule struck."""
         self.refuse = False
         self.requests: list[Frame] = []
+        self.say_before: Callable[[Frame], list[Frame]] = lambda _: []
+        """Frames of our own that the client gets right before an answer."""
+        self._client: asyncio.StreamWriter | None = None
 
     @property
     def port(self) -> int:
@@ -70,10 +73,20 @@ class Proxy:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def say(self, *fields: str) -> None:
+        """Send the client of the last connection a frame that the gateway did not send."""
+        assert self._client is not None
+        self._client.write(_packed(list(fields)))
+
+    def say_error(self, code: int, text: str, *, about: int = -1) -> None:
+        """An error message (kind 4, version 2), about the request or order `about`."""
+        self.say(*error_frame(code, text, about=about))
+
     def heal(self) -> None:
         """Forget every rule."""
         never: Rule = lambda _: False
         self.swallow_requests = self.swallow_answers = self.cut_after_request = self.cut_before_request = never
+        self.say_before = lambda _: []
         self.refuse = False
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -113,9 +126,12 @@ class Proxy:
                     return
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._client = writer
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 raw, fields = await _frame(reader)
+                for extra in self.say_before(fields):
+                    writer.write(_packed(extra))
                 if self.swallow_answers(fields):
                     self._strike()
                     continue
@@ -125,6 +141,16 @@ class Proxy:
     def _strike(self) -> None:
         self.swallowed += 1
         self.seen.set()
+
+
+def error_frame(code: int, text: str, *, about: int = -1) -> Frame:
+    """An error message as a frame."""
+    return ["4", "2", str(about), str(code), text, ""]
+
+
+def _packed(fields: Frame) -> bytes:
+    body = "".join(f"{field}\0" for field in fields).encode()
+    return len(body).to_bytes(4, "big") + body
 
 
 async def _frame(reader: asyncio.StreamReader) -> tuple[bytes, Frame]:

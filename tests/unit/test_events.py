@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
+import pytest
+
+from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.events import Event, EventBus, Incident
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
@@ -68,3 +71,29 @@ def test_unsubscribed_listener_hears_nothing_more() -> None:
     bus.publish(incident("late"))
     assert (before, bus.has_listeners) == (True, False)
     assert seen == []
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException])
+def test_listener_that_wants_to_end_the_program_ends_nothing(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    bus, seen, other = EventBus(), list[Event](), list[Event]()
+
+    def leaves(event: Event) -> None:
+        seen.append(event)
+        raise kind("bye")
+
+    bus.subscribe(leaves)
+    bus.subscribe(other.append)
+    for text in ("a", "b", "c"):
+        bus.publish(incident(text))
+    bus.close()
+    assert (len(seen), len(other), bus.raised) == (3, 3, 3)
+    assert caplog.text.count("a listener raised on Incident") == 3
+
+
+def test_what_cannot_be_called_is_no_listener() -> None:
+    bus = EventBus()
+    with pytest.raises(InvalidRequest):
+        bus.subscribe(5)  # type: ignore[arg-type]
+    assert not bus.has_listeners

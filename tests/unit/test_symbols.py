@@ -75,8 +75,19 @@ def test_contract_passes_through() -> None:
         "AAPL-STK-SMART-USD-1",
         "A" * 60,
         "DROP;TABLE",
+        "AAPL\n",
+        "AA\0PL",
+        "ÄPFEL",
+        "AAPL-STK-" + "X" * 10_000_000,
+        "AAPL-STK-SM\0ART",
+        "ES-２０２４１２-CME",
+        "SPY-20241220-SMART-USD-5_00-C",
+        "SPY-20241220-SMART-USD-１-C",
+        "SPY-20241220-SMART-USD-" + "9" * 60 + "-C",
         None,
         5,
+        b"AAPL",
+        ["AAPL"],
     ],
 )
 def test_bad_name_says_what_is_legal(name: object) -> None:
@@ -84,3 +95,34 @@ def test_bad_name_says_what_is_legal(name: object) -> None:
         parse_symbol(name)  # type: ignore[arg-type]
     assert caught.value.context["field"] == "symbol"
     assert caught.value.context["legal"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"symbol": 5}, "symbol"),
+        ({"symbol": "A\0"}, "symbol"),
+        ({"symbol": "A" * 10_000_000}, "symbol"),
+        ({"symbol": "A", "exchange": ["SMART"]}, "exchange"),
+        ({"symbol": "A", "currency": "é"}, "currency"),
+        ({"symbol": "A", "expiry": None}, "expiry"),
+        ({"con_id": -1}, "con_id"),
+        ({"con_id": True}, "con_id"),
+        ({"con_id": "265598"}, "con_id"),
+        ({"con_id": 10**400}, "con_id"),
+        ({"symbol": "A", "strike": float("nan")}, "strike"),
+        ({"symbol": "A", "strike": "5"}, "strike"),
+        ({"symbol": "A", "strike": 10**400}, "strike"),
+        ({}, "contract"),
+    ],
+)
+def test_a_contract_whose_field_cannot_be_sent_is_refused(fields: dict[str, object], named: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_symbol(Contract(**fields))  # type: ignore[arg-type]
+    assert caught.value.context["field"] == named
+
+
+@pytest.mark.parametrize("pair", ["EUR", "EURUSDX", "", "EU1.USD", None, 5])
+def test_what_is_no_currency_pair_is_refused(pair: object) -> None:
+    with pytest.raises(InvalidRequest):
+        Contract.forex(pair)  # type: ignore[arg-type]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 from ibkr_connector.models.account import AccountSummary, Execution, PortfolioPnL, Position
+from ibkr_connector.models.arguments import wrong
 from ibkr_connector.portfolio.service import Portfolio
 from ibkr_connector.session.thread import SessionThread
+
+_CURRENCY = re.compile(r"[A-Za-z]{3}")
 
 
 class AccountApi:
@@ -39,8 +43,8 @@ class AccountApi:
         return self._portfolio.summary()
 
     async def cash(self, currency: str | None = None) -> Decimal:
-        """Cash held in `currency`, or all of it converted to the base currency."""
-        return self._portfolio.cash(currency.upper() if currency else None)
+        """Cash held in `currency` (three letters), or (None) all of it converted to the base currency."""
+        return self._portfolio.cash(None if currency is None else _currency(currency))
 
     async def pnl(self) -> PortfolioPnL:
         """Totals of the portfolio, base currency."""
@@ -50,3 +54,10 @@ class AccountApi:
         """Executions of the broker's day that this client may see, oldest first, with commissions where reported."""
         self._portfolio.require_current()
         return list(self._portfolio.executions_of_day())
+
+
+def _currency(value: str) -> str:
+    given: object = value
+    if not isinstance(given, str) or not _CURRENCY.fullmatch(given.strip()):
+        raise wrong("currency", value, "three letters (USD), or None for all of it")
+    return given.strip().upper()

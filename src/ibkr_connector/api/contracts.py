@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ibkr_connector.contracts.lookup import ContractBook
-from ibkr_connector.errors import InvalidRequest
+from ibkr_connector.models.arguments import seconds, text
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.symbols import parse_symbol
+
+_LONGEST_PATTERN = 100
 
 
 class ContractsApi:
@@ -25,12 +27,10 @@ class ContractsApi:
             ContractNotFound: IBKR knows no such contract.
             AmbiguousContract: several fit; `context['candidates']` lists them.
         """
-        contract = parse_symbol(symbol)
-        return await self._thread.run(self._book.details(contract, timeout or self._timeout))
+        contract, timeout = parse_symbol(symbol), seconds(timeout)
+        return await self._thread.run(self._book.details(contract, self._timeout if timeout is None else timeout))
 
     async def search(self, pattern: str, *, timeout: float | None = None) -> list[Contract]:
         """At most 16 contracts whose symbol or name starts with `pattern`."""
-        given: object = pattern
-        if not isinstance(given, str) or not given.strip():
-            raise InvalidRequest("pattern must not be empty.", field="pattern", value=repr(pattern), legal="some text")
-        return await self._thread.run(self._book.search(pattern.strip(), timeout or self._timeout))
+        pattern, timeout = text(pattern, "pattern", most=_LONGEST_PATTERN), seconds(timeout)
+        return await self._thread.run(self._book.search(pattern, self._timeout if timeout is None else timeout))

@@ -9,6 +9,7 @@ from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import NoMarketData
 from ibkr_connector.history.fetch import HistoryFetcher
 from ibkr_connector.history.request import history_request
+from ibkr_connector.models.arguments import needed_seconds
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import BarSeries
 from ibkr_connector.session.thread import SessionThread
@@ -52,7 +53,7 @@ class HistoryApi:
             InvalidRequest: an argument; nothing was sent. NoMarketData: there are no such bars.
             HistoricalDataError, PacingError, PacingTimeout, RequestTimeout.
         """
-        contract = parse_symbol(symbol)
+        contract, timeout = parse_symbol(symbol), needed_seconds(timeout)
         history_request(
             contract, duration=duration, bar_size=bar_size, end=end, what_to_show=what_to_show, use_rth=use_rth
         )
@@ -87,7 +88,7 @@ class HistoryApi:
         use_rth: bool,
         timeout: float,
     ) -> BarSeries:
-        details = await self._book.details(contract, self._timeout)
+        details = await self._book.details(contract, min(self._timeout, timeout))
         request = history_request(
             details.contract, duration=duration, bar_size=bar_size, end=end, what_to_show=what_to_show, use_rth=use_rth
         )

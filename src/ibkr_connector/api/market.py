@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ibkr_connector.contracts.lookup import ContractBook
-from ibkr_connector.errors import InvalidRequest
+from ibkr_connector.models.arguments import needed_seconds, whole
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
 from ibkr_connector.session.mailbox import Mailbox
@@ -15,6 +15,7 @@ from ibkr_connector.symbols import parse_symbol
 _QUOTE_TIMEOUT_S = 11.0
 """TWS answers a snapshot within 11 s (IBKR, "Market Data Snapshots")."""
 _QUOTE_MAX_AGE_S = 5.0
+_LARGEST_BUFFER = 10_000_000
 
 
 class MarketApi:
@@ -35,19 +36,17 @@ class MarketApi:
             NoMarketData: nothing came. MarketDataNotSubscribed: the account may not see it.
             ContractNotFound, AmbiguousContract, InvalidRequest: the symbol.
         """
-        if not max_age > 0 or not timeout > 0:
-            raise InvalidRequest("max_age and timeout must be > 0 seconds.", field="timeout", legal="> 0")
+        max_age, timeout = needed_seconds(max_age, "max_age", above_zero=True), needed_seconds(timeout)
         contract = parse_symbol(symbol)
         return await self._thread.run(self._quote(contract, max_age, timeout))
 
     async def _quote(self, contract: Contract, max_age: float, timeout: float) -> Quote:
-        details = await self._book.details(contract, self._timeout)
+        details = await self._book.details(contract, min(self._timeout, timeout))
         return await self._hub.quote(details.contract, max_age=max_age, timeout=timeout, whole=True)
 
     def stream(self, symbol: str | Contract, *, buffer: int = 10_000) -> QuoteStream:
         """A stream of quotes; open it with `async with`. `buffer` bounds what a slow reader may lag behind."""
-        if buffer < 1:
-            raise InvalidRequest("buffer must be at least 1.", field="buffer", value=repr(buffer), legal=">= 1")
+        buffer = whole(buffer, "buffer", least=1, most=_LARGEST_BUFFER)
         contract = parse_symbol(symbol)
 
         async def attach(box: Mailbox[Quote]) -> Contract:

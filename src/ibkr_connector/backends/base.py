@@ -401,8 +401,13 @@ class Backend(Protocol):
         ...
 
     # writes: no await inside; raise NotConnected when it is certain that nothing was written
-    def send_order(self, order: WireOrder) -> None:
-        """Write a new order or a change. Any exception but NotConnected means *maybe sent*."""
+    def order_frame(self, order: WireOrder) -> Callable[[], None]:
+        """What writes a new order or a change; refuses what cannot be encoded here, before anything is committed.
+
+        Calling it: any exception but NotConnected means *maybe sent*.
+
+        Raises: OrderValidationError, InvalidRequest, NotConnected.
+        """
         ...
 
     def send_cancel(self, order_id: int) -> None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from .origin import DEFAULT, Origin
 
@@ -42,6 +42,10 @@ def _endpoint(text: str, env: str, *, unit: str = "") -> Setting:
     return Setting(text, unit=unit, env=env, endpoint=True)
 
 
+def _holds_numbers(annotation: Any) -> bool:
+    return annotation in {int, float, Decimal} or any(_holds_numbers(part) for part in get_args(annotation))
+
+
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Limit = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 Tiers = tuple[Seconds, Seconds, Seconds]
@@ -51,6 +55,17 @@ class Section(BaseModel):
     """Base of all sections: immutable, no unknown fields, no values in error texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_digits(cls, value: object, info: ValidationInfo) -> object:
+        """Numbers written as text have ASCII digits and nothing between them: `1_000` is a typing error."""
+        parts = value if isinstance(value, list | tuple) else [value]
+        if _holds_numbers(cls.model_fields[str(info.field_name)].annotation) and any(
+            isinstance(part, str) and (not part.isascii() or "_" in part) for part in parts
+        ):
+            raise ValueError("should be written with the digits 0-9 alone, without _ or other scripts' digits")
+        return value
 
 
 class ConnectionSettings(Section):
@@ -160,6 +175,11 @@ class PathSettings(Section):
         Path,
         Setting("order journal, id marks and audit trail; ~ and $VARIABLES are expanded", env="IBKR_STATE_DIR"),
     ] = Field(default_factory=lambda: _default_state_dir())
+    keep_orders: Annotated[
+        int,
+        Field(ge=0, le=36_500),
+        Setting("how long the journal keeps ended orders; 0 = for ever; the audit trail stays", unit="days"),
+    ] = 400
 
 
 class OrderSettings(Section):
@@ -182,14 +202,23 @@ class RiskLimits(Section):
 
     max_position_size: Annotated[
         Limit | None,
-        Setting("largest position in one contract, either side", unit="shares or contracts", looser="higher"),
+        Setting(
+            "largest position in one contract, either side; a currency pair counts its base currency, as below",
+            unit="shares, contracts or base units of a pair",
+            looser="higher",
+        ),
     ] = Decimal(10_000)
     max_position_value: Annotated[
         Limit | None, Setting("largest position in one contract by value", unit="base currency", looser="higher")
     ] = None
-    max_order_size: Annotated[Limit | None, Setting("largest order", unit="shares or contracts", looser="higher")] = (
-        Decimal(10_000)
-    )
+    max_order_size: Annotated[
+        Limit | None,
+        Setting(
+            "largest order; a currency pair counts its base currency: 10000 refuses the usual order of 25000 EUR.USD",
+            unit="shares, contracts or base units of a pair",
+            looser="higher",
+        ),
+    ] = Decimal(10_000)
     max_order_value: Annotated[
         Limit | None, Setting("largest order by value", unit="base currency", looser="higher")
     ] = Decimal(500_000)

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from ibkr_connector.contracts.cache import DetailsCache
-from ibkr_connector.errors import AmbiguousContract, ContractNotFound
+from ibkr_connector.errors import AmbiguousContract, BrokerLinkLost, ContractNotFound, RequestTimeout, TradingError
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.session.session import Session
 from ibkr_connector.symbols import format_symbol, parse_symbol
@@ -31,8 +31,10 @@ class ContractBook:
 
         Raises:
             InvalidRequest: the name cannot be read.
-            ContractNotFound: IBKR knows no such contract (200).
+            ContractNotFound: IBKR knows no such contract (200), or answers without one (no code).
+            BrokerLinkLost: it answers without one while it has no link to IBKR.
             AmbiguousContract: several fit; `context['candidates']` lists them.
+            RequestTimeout: not within `timeout` seconds; what others wait for goes on.
         """
         contract = parse_symbol(name)
         cached = self.known(contract)
@@ -40,10 +42,18 @@ class ContractBook:
             return cached
         flight = self._flights.get(contract)
         if flight is None:
-            flight = asyncio.create_task(self._fetch(contract, timeout), name=f"details {contract.key}")
+            # Shared: the patience of the one who came first must not be the others' too.
+            patience = max(timeout, self._session.settings.request_timeout)
+            flight = asyncio.create_task(self._fetch(contract, patience), name=f"details {contract.key}")
             self._flights[contract] = flight
             flight.add_done_callback(lambda task: self._landed(contract, task))
-        return await asyncio.shield(flight)
+        try:
+            return await self._session.clock.wait_for(asyncio.shield(flight), timeout)
+        except TimeoutError as error:
+            if isinstance(error, TradingError):
+                raise
+            what = f"contract details of {format_symbol(contract)}"
+            raise RequestTimeout(f"no answer in {timeout:g} s to: {what}.", what=what, timeout=timeout) from None
 
     def _landed(self, contract: Contract, task: asyncio.Task[ContractDetails]) -> None:
         self._flights.pop(contract, None)
@@ -52,6 +62,8 @@ class ContractBook:
 
     async def _fetch(self, contract: Contract, timeout: float) -> ContractDetails:
         found = await self.candidates(contract, timeout)
+        if not found and not self._session.link.broker_link:
+            raise BrokerLinkLost(f"the gateway has no link to IBKR and told nothing about {format_symbol(contract)}.")
         best = _choose(contract, found)
         self._cache.put(contract, best, self._session.clock.monotonic())
         return best
@@ -76,7 +88,8 @@ class ContractBook:
 def _choose(asked: Contract, found: list[ContractDetails]) -> ContractDetails:
     name = format_symbol(asked)
     if not found:
-        raise ContractNotFound(f"IBKR knows no contract {name}.", code=200, symbol=asked.symbol)
+        # No error 200: the gateway ended its answer without having listed anything.
+        raise ContractNotFound(f"the answer about {name} lists no contract.", symbol=asked.symbol)
     by_id = {details.contract.con_id: details for details in found}
     if len(by_id) > 1:
         shown = [

@@ -10,7 +10,7 @@ import re
 from datetime import datetime
 
 from ibkr_connector.backends.base import HistoryRequest
-from ibkr_connector.errors import InvalidRequest
+from ibkr_connector.models.arguments import flag, moment, wrong
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.session.barsizes import BAR_SECONDS
 
@@ -24,7 +24,7 @@ WHAT_TO_SHOW = (
     "HISTORICAL_VOLATILITY",
     "OPTION_IMPLIED_VOLATILITY",
 )
-_DURATION = re.compile(r"(\d{1,5}) ([SDWMY])")
+_DURATION = re.compile(r"([0-9]{1,5}) ([SDWMY])")
 _UNIT_SECONDS = {"S": 1, "D": 86400, "W": 7 * 86400, "M": 31 * 86400, "Y": 366 * 86400}
 _MOST_SECONDS_UNIT = 86400
 _SPELLINGS = {"s": "secs", "sec": "secs", "m": "min", "minute": "min", "minutes": "mins", "h": "hour", "d": "day"}
@@ -45,22 +45,25 @@ def history_request(
         InvalidRequest: duration, bar size, kind of data or end is not what IBKR accepts; nothing was sent.
     """
     size = _bar_size(bar_size)
-    kind = (what_to_show or ("MIDPOINT" if contract.sec_type == "CASH" else "TRADES")).upper()
+    asked: object = what_to_show
+    if not isinstance(asked, str):
+        raise wrong("what_to_show", what_to_show, ", ".join(WHAT_TO_SHOW))
+    kind = (asked or ("MIDPOINT" if contract.sec_type == "CASH" else "TRADES")).upper()
     if kind not in WHAT_TO_SHOW:
-        raise _invalid("what_to_show", what_to_show, ", ".join(WHAT_TO_SHOW))
+        raise wrong("what_to_show", what_to_show, ", ".join(WHAT_TO_SHOW))
     if contract.sec_type == "CASH" and kind == "TRADES":
-        raise _invalid("what_to_show", what_to_show, "MIDPOINT, BID or ASK: currency pairs have no trades")
-    if end is not None and end.tzinfo is None:
-        raise _invalid("end", end, "an aware datetime (with a time zone), or None for now")
+        raise wrong("what_to_show", what_to_show, "MIDPOINT, BID or ASK: currency pairs have no trades")
+    if end is not None:
+        moment(end, "end")
     if end is not None and kind == "ADJUSTED_LAST":
-        raise _invalid("end", end, "None: ADJUSTED_LAST always ends now")
+        raise wrong("end", end, "None: ADJUSTED_LAST always ends now")
     return HistoryRequest(
         contract=contract,
         end=end,
         duration=_duration(duration, BAR_SECONDS[size]),
         bar_size=size,
         what_to_show=kind,
-        use_rth=use_rth,
+        use_rth=flag(use_rth, "use_rth"),
     )
 
 
@@ -72,23 +75,18 @@ def _bar_size(text: str) -> str:
         for candidate in (f"{words[0]} {unit}", f"{words[0]} {unit}s", f"{words[0]} {unit.removesuffix('s')}"):
             if candidate in BAR_SECONDS:
                 return candidate
-    raise _invalid("bar_size", text, ", ".join(BAR_SECONDS))
+    raise wrong("bar_size", text, ", ".join(BAR_SECONDS))
 
 
 def _duration(text: str, bar_seconds: int) -> str:
     legal = "a number and a unit, e.g. '1800 S', '5 D', '2 W', '6 M', '1 Y' (S at most 86400)"
-    match = _DURATION.fullmatch(str(text).strip().upper())
+    given: object = text
+    match = _DURATION.fullmatch(given.strip().upper()) if isinstance(given, str) else None
     if match is None or int(match[1]) == 0:
-        raise _invalid("duration", text, legal)
+        raise wrong("duration", text, legal)
     count, unit = int(match[1]), match[2]
     if unit == "S" and count > _MOST_SECONDS_UNIT:
-        raise _invalid("duration", text, legal)
+        raise wrong("duration", text, legal)
     if count * _UNIT_SECONDS[unit] < bar_seconds and unit == "S":
-        raise _invalid("duration", text, f"at least one bar: {bar_seconds} S or more")
+        raise wrong("duration", text, f"at least one bar: {bar_seconds} S or more")
     return f"{count} {unit}"
-
-
-def _invalid(field: str, value: object, legal: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"{field}={value!r} is not possible. Legal: {legal}.", field=field, value=repr(value), legal=legal
-    )

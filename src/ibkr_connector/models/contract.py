@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+from ibkr_connector.models.arguments import wrong
+
+_PAIR = re.compile(r"[A-Z]{6}")
 
 
 class SecType(StrEnum):
@@ -52,8 +57,11 @@ class Contract:
 
     @classmethod
     def forex(cls, pair: str, exchange: str = "IDEALPRO") -> Contract:
-        """A currency pair: `EUR.USD`, `EUR/USD` or `EURUSD`."""
-        letters = pair.replace(".", "").replace("/", "").upper()
+        """A currency pair: `EUR.USD`, `EUR/USD` or `EURUSD`. Raises `InvalidRequest`."""
+        given: object = pair
+        letters = given.replace(".", "").replace("/", "").upper() if isinstance(given, str) else ""
+        if _PAIR.fullmatch(letters) is None:
+            raise wrong("pair", pair, "two currencies of three letters: EUR.USD", why="is not a currency pair")
         return cls(symbol=letters[:3], sec_type="CASH", exchange=exchange, currency=letters[3:])
 
     @classmethod

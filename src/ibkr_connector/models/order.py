@@ -11,18 +11,34 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ibkr_connector.clock import system_clock
-from ibkr_connector.errors import OrderValidationError
+from ibkr_connector.errors import OrderValidationError, TradingError
+from ibkr_connector.models.arguments import moment, shown, text, to_decimal
 from ibkr_connector.models.contract import Contract
+
+__all__ = [
+    "Action",
+    "BracketRequest",
+    "Fill",
+    "OrderRequest",
+    "OrderSnapshot",
+    "OrderState",
+    "OrderType",
+    "TimeInForce",
+    "new_order_ref",
+    "to_decimal",
+]
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _REF_PATTERN = re.compile(r"[A-Za-z0-9_.:\-]{1,40}")
+_LONGEST_NAME = 64
+_NUMBERS = ("quantity", "limit_price", "stop_price", "trail_amount", "trail_percent", "reference_price")
 
 
 class Action(StrEnum):
@@ -114,23 +130,11 @@ def new_order_ref() -> str:
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
-def to_decimal(value: object, field: str) -> Decimal:
-    """`value` as an exact, finite Decimal; floats by their shortest text. Raises `OrderValidationError`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        msg = f"{field} must be a number, not {type(value).__name__}."
-        raise OrderValidationError(msg, field=field, value=repr(value), legal="a finite number")
-    try:
-        number = value if isinstance(value, Decimal) else Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        msg = f"{field}={value!r} is not a finite number."
-        raise OrderValidationError(msg, field=field, value=repr(value), legal="a finite number")
-    return number
-
-
 class OrderRequest(BaseModel):
-    """One order, validated. `OrderRequest.make` raises `OrderValidationError` naming field and legal values."""
+    """One order, validated. `OrderRequest.make` raises `OrderValidationError` naming field and legal values.
+
+    What the journal holds is read back as it was written: rules of form that came later judge new orders only.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -158,7 +162,7 @@ class OrderRequest(BaseModel):
         """Build and validate; every problem becomes one `OrderValidationError` that names field and legal values."""
         if "action" in values and isinstance(values["action"], str):
             values["action"] = values["action"].strip().upper()
-        for field in ("quantity", "limit_price", "stop_price", "trail_amount", "trail_percent", "reference_price"):
+        for field in _NUMBERS:
             if values.get(field) is not None:
                 values[field] = to_decimal(values[field], field)
         if values.get("order_ref") is None:
@@ -167,6 +171,32 @@ class OrderRequest(BaseModel):
             return cls(**values)
         except ValidationError as error:
             raise _validation_error(error, values) from None
+
+    @field_validator(*_NUMBERS, mode="before")
+    @classmethod
+    def _exact(cls, value: object, info: ValidationInfo) -> object:
+        return value if value is None or info.mode == "json" else to_decimal(value, str(info.field_name))
+
+    @field_validator("order_ref", "account", "oca_group", "agent", "outside_rth", "good_till", mode="before")
+    @classmethod
+    def _of_its_own_type(cls, value: object, info: ValidationInfo) -> object:
+        """Bytes are no text, a number is no moment and `"no"` is no flag, whatever could be made of them."""
+        if value is None or info.mode == "json":
+            return value
+        kinds = {"outside_rth": (bool, "True or False"), "good_till": (datetime | str, "an aware datetime")}
+        kind, legal = kinds.get(str(info.field_name), (str, "text"))
+        if not isinstance(value, kind):
+            msg = f"{info.field_name} must be {legal}, not {type(value).__name__}"
+            raise ValueError(msg)  # noqa: TRY004 - pydantic takes ValueErrors
+        return value
+
+    @field_validator("account", "oca_group", "agent", "good_till")
+    @classmethod
+    def _can_be_sent(cls, value: str | datetime | None, info: ValidationInfo) -> str | datetime | None:
+        if value is None or info.mode == "json":
+            return value
+        field = str(info.field_name)
+        return moment(value, field) if isinstance(value, datetime) else text(value, field, most=_LONGEST_NAME)
 
     @field_validator("order_ref")
     @classmethod
@@ -194,12 +224,13 @@ class OrderRequest(BaseModel):
             if value is not None and value <= 0 and self.contract.sec_type not in _NEGATIVE_PRICE_TYPES:
                 msg = f"{field} must be positive, not {value}"
                 raise ValueError(msg)
+        own = self.reference_price
+        if own is not None and own <= 0 and self.contract.sec_type not in _NEGATIVE_PRICE_TYPES:
+            msg = f"reference_price must be positive, not {own}"
+            raise ValueError(msg)
         self._check_trail()
         if (self.tif is TimeInForce.GTD) != (self.good_till is not None):
             msg = "good_till goes with tif=GTD, and GTD needs it"
-            raise ValueError(msg)
-        if self.good_till is not None and self.good_till.tzinfo is None:
-            msg = "good_till must be an aware datetime (with a time zone)"
             raise ValueError(msg)
         return self
 
@@ -241,14 +272,17 @@ _LEGAL = {
 def _validation_error(error: ValidationError, values: dict[str, Any]) -> OrderValidationError:
     first = error.errors()[0]
     where = [str(part) for part in first["loc"]]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, TradingError):  # said by a rule of ours, with field and legal values
+        return OrderValidationError(cause.message, **cause.context)
     reason = str(first["msg"]).removeprefix("Value error, ")
     field = where[0] if where else _first_named(reason)
     legal = _LEGAL.get(field, reason)
     if first["type"] == "extra_forbidden":
         reason, legal = "an order has no such field", ", ".join(OrderRequest.model_fields)
-    shown = values.get(field)
-    message = f"{field}={shown!r}: {reason}." + (f" Legal: {legal}." if field in _LEGAL else "")
-    return OrderValidationError(message, field=field, value=repr(shown), legal=legal)
+    given = shown(values.get(field))
+    message = f"{field}={given}: {reason}." + (f" Legal: {legal}." if field in _LEGAL else "")
+    return OrderValidationError(message, field=field, value=given, legal=legal)
 
 
 def _first_named(reason: str) -> str:

@@ -1,17 +1,22 @@
-"""Getting out: cancels. They wait for no journal, no lane, no breaker; only for the wire."""
+"""Getting out: cancels. They wait for no journal, no lane, no breaker; only for the wire.
+
+A cancel is owed from the moment it is asked for: it is noted on the order (and behind, in the journal), pursued by a
+task of its own, and sent again after every outage and restart until the order has ended or the broker has refused it.
+Callers merely wait for the end, each as long as it likes; one that leaves takes nothing back.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from ibkr_connector.backends.base import Operation
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import CancelInDoubt, NotConnected, OrderNotCancellable, OrderNotFound, TradingError
 from ibkr_connector.logs import get_logger
-from ibkr_connector.models.order import OrderSnapshot, OrderState
+from ibkr_connector.models.order import OrderSnapshot
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import CancelRejected, Change
+from ibkr_connector.orders.changes import CancelRejected, Change, Echoed, Settled, SettledHow
 from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.resilience import Deadline
@@ -35,132 +40,214 @@ class OrderCanceller:
         desk: OrderDesk,
         clock: Clock,
         timeout: float,
+        give_up: Callable[[str], None],
         ask_state: Callable[[], None],
         ask_ends: Callable[[float], Awaitable[None]],
-        on_doubt: Callable[[], None],
     ) -> None:
+        """`give_up(ref)` stops an order that was not committed yet; `ask_state()` has the settler ask the broker."""
         self._session = session
         self._desk = desk
         self._clock = clock
         self._timeout = timeout
+        self._give_up = give_up
         self._ask_state = ask_state
         self._ask_ends = ask_ends
-        self._on_doubt = on_doubt
-        self._refusals: dict[str, CancelRejected] = {}
-        desk.on_changes(self._note_refusal)
+        self._pursuits: dict[str, asyncio.Task[None]] = {}
+        desk.on_changes(self._on_changes)
+
+    async def close(self) -> None:
+        """Stop pursuing; what is owed is in the journal."""
+        tasks = list(self._pursuits.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- one order ------------------------------------------------------------------------------------------------
 
     async def cancel(self, live: LiveOrder, timeout: float | None = None) -> OrderSnapshot:
-        """Cancel one order, and tell how it ended: cancelled (a part may be filled) or filled.
+        """Cancel one order, and tell how it ended: cancelled (a part may be filled), filled, or given up unsent.
 
         Without a connection the cancel is kept and sent after the reconnect.
 
         Raises:
             CancelInDoubt: no end within `timeout` seconds; the order may still fill, the cancel stands.
-            OrderNotCancellable, OrderNotFound: the broker refused the cancel.
+            OrderNotCancellable, OrderNotFound: the broker refused the cancel, or the order is another program's.
         """
-        record = live.record
-        if record.is_done:
+        if live.snapshot.state.is_done:
             return live.snapshot
-        if not record.ours and record.client_id != self._session.settings.client_id:
-            raise OrderNotCancellable(
-                f"order {live.ref} belongs to client id {record.client_id}; a cancel reaches own orders only.",
-                remedy='Cancel it from its own program, or everything with cancel_all_orders(scope="account").',
-                order_ref=live.ref,
-            )
+        self._require_own(live)
         deadline = Deadline(self._clock, self._timeout if timeout is None else timeout)
-        live.cancel_wanted = True
-        self._refusals.pop(live.ref, None)
-        await self._send(live, deadline)
-        while (
-            not await live.until(
-                lambda known: known.is_done or live.ref in self._refusals, self._clock, deadline.remaining()
-            )
-            or not live.snapshot.state.is_done
-        ):
-            refusal = self._refusals.pop(live.ref, None)
-            if refusal is None:
-                self._raise_in_doubt(live)
-            else:
-                await self._after_refusal(live, refusal)
-        live.cancel_wanted = False
+        refusals = live.refusals
+        self.want(live)
+        await live.until(
+            lambda known: known.is_done or live.refusals > refusals,
+            self._clock,
+            deadline.remaining(),
+        )
+        if not live.record.is_done and live.refusals > refusals:
+            await self._after_refusal(live)
+        if not live.record.is_done:
+            raise self._doubt(live)
         return live.snapshot
 
-    async def _send(self, live: LiveOrder, deadline: Deadline) -> None:
-        if not live.record.committed:
-            return  # the sender sees `cancel_wanted` before it writes
+    def want(self, live: LiveOrder) -> None:
+        """Note that the cancel is owed, and see to it."""
+        self._desk.tell(live, steps.cancel_wanted(live.record, self._desk.context()))
+        if live.record.committed:
+            self._pursue(live)
+        else:
+            self._give_up(live.ref)
+
+    def _require_own(self, live: LiveOrder) -> None:
+        own = self._session.settings.client_id
+        if live.record.committed and not any(branch.client_id == own for branch in live.record.cancel_targets()):
+            theirs = live.record.client_id
+            raise OrderNotCancellable(
+                f"order {live.ref} belongs to client id {theirs}; a cancel reaches the orders of client id {own} only.",
+                remedy=f"Cancel it from its own program, connect with client_id={theirs}, or cancel everything with "
+                'cancel_all_orders(scope="account").',
+                order_ref=live.ref,
+            )
+
+    # --- the pursuit ----------------------------------------------------------------------------------------------
+
+    def _pursue(self, live: LiveOrder, *, again: bool = False) -> None:
+        """Have a task of its own write the cancel and watch for its answer; `again`: whatever was written before."""
+        ref = live.ref
+        running = self._pursuits.get(ref)
+        if running is not None and not running.done():
+            if not again:
+                return
+            running.cancel()
+        task = asyncio.create_task(self._see_to_it(live), name=f"cancel {ref}")
+        self._pursuits[ref] = task
+        task.add_done_callback(lambda done: self._ended(ref, done))
+
+    def _ended(self, ref: str, task: asyncio.Task[None]) -> None:
+        if self._pursuits.get(ref) is task:
+            del self._pursuits[ref]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("a cancel could not be written", order_ref=ref, error=str(error))
+
+    async def _see_to_it(self, live: LiveOrder) -> None:
+        deadline = Deadline(self._clock, self._timeout)
+        refusals = live.refusals
+        if not await self._write(live, deadline):
+            return
+        answered = await live.until(
+            lambda known: known.is_done or known.is_cancel_told or live.refusals > refusals,
+            self._clock,
+            deadline.remaining(),
+        )
+        if not answered:
+            self._doubt(live)
+
+    async def _write(self, live: LiveOrder, deadline: Deadline) -> bool:
+        """Write the cancel of every order at the broker that certainly is ours; whether one was written."""
+        written = False
         for branch in live.record.cancel_targets():
+            await self._session.cancel_slot(deadline.remaining())
+            own, epoch = self._session.settings.client_id, self._session.link.epoch
+            if live.record.is_done:
+                break
+            if not live.record.is_reachable(branch, epoch=epoch, client_id=own):
+                _log.warning("the cancel waits until the broker shows the order", order_ref=live.ref)
+                self._ask_state()
+                continue
             try:
-                await self._session.cancel_slot(deadline.remaining())
                 self._session.backend.send_cancel(branch.order_id)
             except NotConnected:
                 _log.warning("no connection: the cancel is sent after the reconnect", order_ref=live.ref)
-                return
-        self._desk.tell(live, steps.cancel_sent(live.record, self._desk.context()))
+                return written
+            written = True
+            self._desk.tell(live, steps.cancel_sent(live.record, self._desk.context()))
+        return written
 
-    async def _after_refusal(self, live: LiveOrder, refusal: CancelRejected) -> None:
-        """The broker will not cancel: usually because it ended meanwhile, and the end is on its way."""
-        self._ask_state()
-        ended = await live.until(lambda known: known.is_done, self._clock, _END_MAY_LAG_S)
-        if ended:
-            return
-        live.cancel_wanted = False
-        kind = OrderNotFound if refusal.code == _NOT_FOUND else OrderNotCancellable
-        raise kind(f"order {live.ref}: {refusal.why}", code=refusal.code, order_ref=live.ref)
+    def resend(self) -> None:
+        """After a reconnect: send again the cancels that are owed."""
+        for live in self._desk.table.open():
+            if live.record.cancel_wanted and live.record.committed:
+                self._pursue(live, again=True)
 
-    def _raise_in_doubt(self, live: LiveOrder) -> None:
-        why = "the broker has not confirmed the cancel"
-        self._desk.tell(live, steps.enter_doubt(live.record, Operation.CANCEL, why, self._desk.context()))
-        self._on_doubt()
-        raise CancelInDoubt(
-            f"order {live.ref}: {why}; it is {live.record.state.value}, filled {live.record.filled}.",
-            order_ref=live.ref,
-            filled=str(live.record.filled),
-        )
-
-    def _note_refusal(self, live: LiveOrder, changes: list[Change]) -> None:
+    def _on_changes(self, live: LiveOrder, changes: Sequence[Change]) -> None:
         for change in changes:
             if isinstance(change, CancelRejected):
-                self._refusals[live.ref] = change
-                live.changed()
+                live.refused(change)
+        record = live.record
+        if not record.cancel_wanted or Operation.CANCEL in record.outstanding:
+            return
+        absent = any(isinstance(change, Settled) and change.how is SettledHow.ABSENT for change in changes)
+        if absent or any(isinstance(change, Echoed) for change in changes):
+            self._pursue(live)  # shown at last, or proven that the cancel got lost
 
-    # --- several ---------------------------------------------------------------------------------------------------
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    async def _after_refusal(self, live: LiveOrder) -> None:
+        """The broker will not cancel: usually because it ended meanwhile, and the end is on its way."""
+        self._ask_state()
+        if await live.until(lambda known: known.is_done, self._clock, _END_MAY_LAG_S):
+            return
+        if Operation.NEW in live.record.doubts:
+            raise self._doubt(live)  # it may still be on its way: the cancel stays owed
+        refusal = live.refusal
+        code = None if refusal is None else refusal.code
+        why = "the broker refused the cancel" if refusal is None else refusal.why
+        kind = OrderNotFound if code == _NOT_FOUND else OrderNotCancellable
+        raise kind(f"order {live.ref}: {why}", code=code, order_ref=live.ref)
+
+    def _doubt(self, live: LiveOrder) -> CancelInDoubt:
+        """Nobody knows whether the cancel arrived, unless the broker said that it is cancelling."""
+        record = live.record
+        why = "the broker has not confirmed the cancel"
+        if record.is_cancel_told:
+            why = "the broker has taken the cancel and not ended the order yet"
+        else:
+            self._desk.tell(live, steps.enter_doubt(record, Operation.CANCEL, why, self._desk.context()))
+            self._ask_state()
+        return CancelInDoubt(
+            f"order {live.ref}: {why}; it is {record.state.value}, filled {record.filled}.",
+            order_ref=live.ref,
+            filled=str(record.filled),
+        )
+
+    # --- several --------------------------------------------------------------------------------------------------
 
     async def cancel_many(self, orders: Iterable[LiveOrder], timeout: float | None) -> list[OrderSnapshot]:
         """Cancel all of `orders` at once. Raises `CancelInDoubt` naming those whose end is not known."""
         chosen = list(orders)
         results = await asyncio.gather(*(self.cancel(live, timeout) for live in chosen), return_exceptions=True)
-        open_refs: list[str] = []
-        for live, result in zip(chosen, results, strict=True):
-            if isinstance(result, TradingError) and not live.record.is_done:
-                open_refs.append(live.ref)
-            elif isinstance(result, BaseException) and not isinstance(result, TradingError):
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, TradingError):
                 raise result
-        if open_refs:
-            raise CancelInDoubt(f"not confirmed: {', '.join(open_refs)}.", order_refs=open_refs)
-        return [live.snapshot for live in chosen]
+        return _all_ended(chosen)
 
     async def cancel_account(self, timeout: float | None) -> list[OrderSnapshot]:
         """One global cancel: every order of the login, other programs' and manual ones too."""
         deadline = Deadline(self._clock, self._timeout if timeout is None else timeout)
+        unsent = self._desk.table.unsent()
+        for live in unsent:
+            self.want(live)
         chosen = self._desk.table.open()
-        for live in chosen:
-            live.cancel_wanted = live.record.ours
+        own = [live for live in chosen if live.record.client_id == self._session.settings.client_id]
+        for live in own:
+            self._desk.tell(live, steps.cancel_wanted(live.record, self._desk.context()))
         await self._session.cancel_slot(deadline.remaining())
         self._session.backend.send_global_cancel()
-        for live in chosen:
+        for live in own:
             self._desk.tell(live, steps.cancel_sent(live.record, self._desk.context()))
-        for live in chosen:
+        for live in [*unsent, *chosen]:
             await live.until(lambda known: known.is_done, self._clock, min(deadline.remaining(), _ENDS_TOLD_S))
         while any(not live.record.is_done for live in chosen) and not deadline.expired:
             await self._ask_ends(deadline.remaining())  # the ends of others' orders are told to their owners only
             await self._clock.sleep(min(deadline.remaining(), _ASK_AGAIN_S))
-        open_refs = [live.ref for live in chosen if not live.record.is_done]
-        if open_refs:
-            raise CancelInDoubt(f"not confirmed: {', '.join(open_refs)}.", order_refs=open_refs)
-        return [live.snapshot for live in chosen]
+        for live in own:
+            if not live.record.is_done:
+                self._doubt(live)
+        return _all_ended([*unsent, *chosen])
 
-    async def resend(self) -> None:
-        """After a reconnect: send again the cancels that were wanted and not confirmed."""
-        for live in self._desk.table.open():
-            if live.cancel_wanted and live.record.state is not OrderState.NEW:
-                await self._send(live, Deadline(self._clock, self._timeout))
+
+def _all_ended(chosen: Sequence[LiveOrder]) -> list[OrderSnapshot]:
+    open_refs = [live.ref for live in chosen if not live.record.is_done]
+    if open_refs:
+        raise CancelInDoubt(f"not confirmed: {', '.join(open_refs)}.", order_refs=open_refs)
+    return [live.snapshot for live in chosen]

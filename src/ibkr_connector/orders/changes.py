@@ -110,6 +110,13 @@ class NotSent(ChangeBase):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CancelWanted(ChangeBase):
+    """A cancel was asked for: it is owed until the order ends or the broker refuses it, over outages and restarts."""
+
+    kind: ClassVar[str] = "cancel_wanted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelSent(ChangeBase):
     """A cancel was written (or may have been)."""
 
@@ -373,6 +380,7 @@ class NeverArrived(End):
 Change: TypeAlias = (
     Committed
     | NotSent
+    | CancelWanted
     | CancelSent
     | ModifySent
     | ModifyNotSent

@@ -7,6 +7,7 @@ One message is taken in synchronously, in wire order: the record changes, the re
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from ibkr_connector.backends.base import (
     BrokerFact,
@@ -22,7 +23,6 @@ from ibkr_connector.events import EventBus, Incident, OrderUpdated, Severity
 from ibkr_connector.logs import get_logger
 from ibkr_connector.orders import lifecycle
 from ibkr_connector.orders.changes import (
-    CancelRejected,
     Change,
     Drifted,
     End,
@@ -39,12 +39,14 @@ from ibkr_connector.orders.journal import JournalWriter
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.record import Context
 from ibkr_connector.orders.table import OrderTable
+from ibkr_connector.orders.whose import foreign
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.session.session import Session
 
+_T = TypeVar("_T")
 _log = get_logger(__name__)
-_NEWS = (FillAdded, FillCorrected, End, EnteredDoubt, Settled, Forked, Drifted, CancelRejected)
-
+_REMEMBER = 50_000
+"""Executions and commissions kept for finding the other half; a program runs for months."""
 _INCIDENTS: tuple[tuple[type, str, Severity], ...] = (
     (EnteredDoubt, "order_in_doubt", Severity.CRITICAL),
     (Forked, "order_forked", Severity.CRITICAL),
@@ -103,29 +105,31 @@ class OrderDesk:
         if isinstance(fact, CommissionSeen):
             live = self._by_exec.get(fact.exec_id)
             if live is None:
-                self._orphans[fact.exec_id] = fact
+                _keep(self._orphans, fact.exec_id, fact)
             return live
         if isinstance(fact, ExecutionSeen):
             execution = fact.execution
-            live = self.table.find(
-                order_ref=execution.order_ref,
-                perm_id=execution.perm_id,
-                client_id=execution.client_id,
-                order_id=execution.order_id if not execution.order_ref else 0,
-            )
+            live = self.table.meant(execution)
+            if live is None and not execution.order_ref:
+                live = self.table.by_number(execution.client_id, execution.order_id)
             live = live or self._foreign(fact)
             if live is not None:
-                self._by_exec[execution.exec_id] = live
+                _keep(self._by_exec, execution.exec_id, live)
             return live
         if isinstance(fact, OrderEchoed | OrderCompleted):
             if isinstance(fact, OrderEchoed) and fact.what_if:
                 return None
-            return self.table.find(order_ref=fact.order_ref, perm_id=fact.perm_id) or self._foreign(fact)
+            return self.table.meant(fact) or self._nameless(fact) or self._foreign(fact)
         return None
+
+    def _nameless(self, fact: OrderEchoed | OrderCompleted) -> LiveOrder | None:
+        """An order that is not ours and was told without its permId before."""
+        known = self.table.by_number(fact.client_id, fact.order_id) if isinstance(fact, OrderEchoed) else None
+        return known if known is not None and not known.record.ours and not known.record.perm_ids else None
 
     def _foreign(self, fact: OrderEchoed | OrderCompleted | ExecutionSeen) -> LiveOrder | None:
         """An order that is not ours: another program's, TWS's own, or older than the journal."""
-        record = lifecycle.foreign(fact, self.context())
+        record = foreign(fact, self.context())
         if record is None:
             return None
         live = LiveOrder(record)
@@ -143,13 +147,13 @@ class OrderDesk:
         """Take in an order that was read back from the journal, or is about to be sent."""
         self.table.add(live)
         for fill in live.record.fills.values():
-            self._by_exec[fill.exec_id] = live
+            _keep(self._by_exec, fill.exec_id, live)
 
     def _tell(self, live: LiveOrder, changes: list[Change], *, journal: bool = True) -> None:
         record = live.record
         self.table.add(live)
         self._move_reservation(live, changes)
-        if record.ours and journal and self.journal is not None:
+        if record.ours and record.committed and journal and self.journal is not None:
             self.journal.record_all(record.ref, changes)
         live.changed()
         for change in changes:
@@ -210,3 +214,10 @@ class OrderDesk:
             self._bus.publish(
                 Incident(at=now, severity=severity, kind="echo_drift", text=text, context={"order_ref": live.ref})
             )
+
+
+def _keep(kept: dict[str, _T], key: str, value: _T) -> None:
+    """Remember, and forget the oldest beyond a bound."""
+    kept[key] = value
+    if len(kept) > _REMEMBER:
+        del kept[next(iter(kept))]

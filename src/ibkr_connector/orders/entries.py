@@ -25,6 +25,8 @@ class SendingEntry:
     """`host:port` of the gateway: order ids belong to it and the client id."""
     epoch: int
     """The connection it is about to be written to."""
+    sent_at: datetime
+    """When, by the broker's clock: its day says for how long the broker tells what became of it."""
     group: str = ""
     """The group (bracket, OCA) it shares one commit and one reservation with."""
     parent_ref: str = ""
@@ -43,6 +45,8 @@ class ChangeEntry:
     client_id: int
     endpoint: str
     epoch: int
+    sent_at: datetime
+    """When, by the broker's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from ibkr_connector.orders.changes import (
     Acknowledged,
     CancelRejected,
     CancelSent,
+    CancelWanted,
     Change,
     CommissionAdded,
     Committed,
@@ -61,6 +62,8 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             record.why = ""
         case NotSent():
             _close(record, Ended(OrderState.NOT_SENT, change.at, None, change.why, reusable=True))
+        case CancelWanted():
+            record.cancel_wanted = True
         case CancelSent():
             _sent(record, Operation.CANCEL, change.epoch)
             record.doubts.pop(Operation.CANCEL, None)
@@ -82,7 +85,8 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             record.ended = None
             record.committed = record.acknowledged = True
             record.why = change.why
-            _branch(record, change.perm_id).final = None
+            branch = _branch(record, change.perm_id)
+            branch.final, branch.waived = None, False
         case Identified():
             _identify(record, change)
         case Acknowledged():
@@ -138,6 +142,8 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             _drop(record, Operation.MODIFY)
         case CancelRejected():
             record.warning = change.why
+            # A refusal of what may still be on its way settles nothing: the cancel stays owed.
+            record.cancel_wanted = record.cancel_wanted and Operation.NEW in record.doubts
             _drop(record, Operation.CANCEL)
         case End():  # pragma: no branch - the last of the kinds
             _close(record, Ended(change.state, change.at, change.code, change.why))
@@ -150,6 +156,7 @@ def _sent(record: OrderRecord, operation: Operation, epoch: int) -> None:
 
 def _close(record: OrderRecord, ended: Ended) -> None:
     record.ended = ended
+    record.cancel_wanted = False
     record.outstanding.clear()
     record.doubts.clear()
     record.proposed = None
@@ -179,11 +186,12 @@ def _identify(record: OrderRecord, change: Identified) -> None:
 
 def _echo(record: OrderRecord, change: Echoed) -> None:
     record.echo, record.echo_account, record.echo_ref = change.terms, change.account, change.order_ref
-    _branch(record, change.perm_id).quantity = change.terms.quantity
+    branch = _branch(record, change.perm_id)
+    branch.quantity = change.terms.quantity
     if not record.ours:
         record.terms, record.account, record.broker_ref = change.terms, change.account, change.order_ref
     if change.vouches:
-        record.echoed_epoch = change.epoch
+        record.echoed_epoch = branch.shown_epoch = change.epoch
 
 
 def _correct(record: OrderRecord, change: FillCorrected) -> None:

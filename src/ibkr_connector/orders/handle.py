@@ -6,7 +6,8 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ibkr_connector.errors import OrderCancelled, OrderRejected, RequestTimeout
+from ibkr_connector.errors import OrderCancelled, OrderNotSent, OrderRejected, RequestTimeout
+from ibkr_connector.models.arguments import seconds, to_decimal
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import Action, Fill, OrderSnapshot, OrderState
 from ibkr_connector.orders.live import LiveOrder
@@ -117,6 +118,7 @@ class Order:
 
     async def done(self, timeout: float | None = None) -> OrderSnapshot:
         """Wait until the order has ended, however it ended. Raises `RequestTimeout` after `timeout` seconds."""
+        timeout = seconds(timeout)
         if self.is_done:
             return self.snapshot
         ended = await self._thread.run(
@@ -135,11 +137,21 @@ class Order:
 
         Raises:
             OrderRejected, OrderCancelled: it ended otherwise (`context['filled']` says how much was done).
+            OrderNotSent: it never reached the broker.
             RequestTimeout: `timeout` seconds passed; the order works on.
         """
         result = await self.done(timeout)
         if result.state is OrderState.FILLED:
             return result
+        if result.state is OrderState.NOT_SENT:
+            ended = self._live.record.ended
+            again = ended is not None and ended.reusable
+            raise OrderNotSent(
+                f"order {self.ref} was never at the broker" + (f": {result.why}" if result.why else "."),
+                remedy=None if again else "Nothing is at the broker; a new try needs a new order_ref.",
+                order_ref=self.ref,
+                filled="0",
+            )
         kind = OrderRejected if result.state is OrderState.REJECTED else OrderCancelled
         raise kind(
             f"order {self.ref} ended as {result.state.value} with {result.filled} of {result.quantity} filled"
@@ -161,7 +173,7 @@ class Order:
 
     async def cancel(self, timeout: float | None = None) -> OrderSnapshot:
         """Cancel it and wait for the end: Cancelled, or Filled if that was faster. Raises `CancelInDoubt`."""
-        return await self._thread.run(self._manager.cancel(self._live, timeout))
+        return await self._thread.run(self._manager.cancel(self._live, seconds(timeout)))
 
     async def modify(
         self,
@@ -171,9 +183,9 @@ class Order:
         stop_price: float | Decimal | None = None,
     ) -> OrderSnapshot:
         """Change it and wait for the broker's word; see `OrdersApi.modify` for what is raised."""
-        return await self._thread.run(
-            self._manager.modify(self._live, quantity=quantity, limit_price=limit_price, stop_price=stop_price)
-        )
+        given = {"quantity": quantity, "limit_price": limit_price, "stop_price": stop_price}
+        new = {field: None if value is None else to_decimal(value, field) for field, value in given.items()}
+        return await self._thread.run(self._manager.modify(self._live, **new))
 
 
 class BracketOrder:
@@ -210,6 +222,7 @@ class BracketOrder:
 
     async def cancel(self, timeout: float | None = None) -> list[OrderSnapshot]:
         """Cancel the entry, and with it the children; when the entry is filled, the children."""
+        timeout = seconds(timeout)
         if not self.entry.is_done:
             await self.entry.cancel(timeout)
         return [await leg.cancel(timeout) if not leg.is_done else leg.snapshot for leg in self.legs]

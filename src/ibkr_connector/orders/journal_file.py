@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ibkr_connector.errors import JournalCorrupt, OrderValidationError
+from ibkr_connector.errors import JournalCorrupt, JournalUnwritable, OrderValidationError
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.audit import GENESIS, link
@@ -30,7 +31,7 @@ from ibkr_connector.orders.changes import (
 )
 from ibkr_connector.orders.entries import ChangeEntry, SendingEntry
 from ibkr_connector.orders.journal_schema import MIGRATIONS
-from ibkr_connector.store import Synchronous, open_database, set_synchronous, translate
+from ibkr_connector.store import Synchronous, names_same_file, open_database, set_synchronous, translate
 
 AUDITED_KINDS = frozenset(
     {
@@ -55,6 +56,10 @@ HEAD_KEY = "audit.head"
 """Where the meta table notes the last audit line, in the transaction that wrote it."""
 
 
+_FORGET_MOST = 10_000
+"""Orders dropped at one opening, so that it stays short."""
+
+
 def plain(value: object) -> str:
     """Any of our values as JSON text, keys sorted."""
     return json.dumps(msgspec.to_builtins(value, str_keys=True), sort_keys=True, separators=(",", ":"), default=str)
@@ -65,16 +70,45 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log_path = path.with_name(f"{path.name}-wal")
         self._connection = open_database(path, MIGRATIONS)
-        self._level: Synchronous = "FULL"
-        self._head = self._pending = self._note_head()
+        self._known = self._status(path)
+        self._begin_anew()
 
     def reopen(self) -> None:
-        """Open the file anew after trouble: a connection that met an I/O error may stay broken."""
+        """Open the file anew after trouble: a connection that met an I/O error may stay broken.
+
+        Raises: JournalUnwritable when it is not the same file any more.
+        """
         self.close()
         self._connection = open_database(self.path, MIGRATIONS, check=False)
-        self._level = "FULL"
+        self.require_place()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._level: Synchronous = "FULL"
+        self._known_log = self._status(self._log_path)
         self._head = self._pending = self._note_head()
+
+    def _status(self, path: Path) -> os.stat_result:
+        try:
+            return path.stat()
+        except OSError as error:
+            self.close()
+            raise translate(error, path) from error
+
+    def require_place(self) -> None:
+        """Raise `JournalUnwritable` unless the path still names the file that was opened.
+
+        SQLite writes on into a file that was deleted or moved: what is committed there is gone with the process.
+        """
+        if not names_same_file(self.path, self._known):
+            raise displaced(self.path)
+
+    def require_log(self) -> None:
+        """The same for the write-ahead log, which `reopen` makes good: the close of the old one saves what is in it."""
+        if not names_same_file(self._log_path, self._known_log):
+            raise displaced(self._log_path)
 
     def close(self) -> None:
         """Close it. Idempotent; what is committed is on disk already."""
@@ -85,6 +119,38 @@ class JournalFile:
     def head(self) -> tuple[int, str]:
         """Number and hash of the last line of the audit trail that is committed."""
         return self._head
+
+    # --- keeping it small ---------------------------------------------------------------------------------------------
+
+    def forget_orders(self, before: datetime, at: datetime) -> int:
+        """Drop requests, events and fills of orders that ended before `before` (10,000 at most); how many orders.
+
+        Their refs stay used (INV-01); id marks and the audit trail stay whole, and tell of it (INV-15).
+        """
+        stamp = before.isoformat()
+        rows = self._connection.execute(
+            "SELECT ref, ended, reusable FROM orders WHERE ended IS NOT NULL AND updated_at < ?"
+            " ORDER BY updated_at LIMIT ?",
+            (stamp, _FORGET_MOST),
+        ).fetchall()
+        if not rows:
+            return 0
+        self.begin(durable=True)
+        try:
+            for ref, ended, reusable in rows:
+                if not reusable:
+                    self._connection.execute(
+                        "INSERT OR REPLACE INTO spent_refs (ref, ended) VALUES (?,?)", (ref, ended)
+                    )
+                self._connection.execute("DELETE FROM events WHERE ref = ?", (ref,))
+                self._connection.execute("DELETE FROM orders WHERE ref = ?", (ref,))
+            self._connection.execute("DELETE FROM fills WHERE at < ? AND ref IN (SELECT ref FROM spent_refs)", (stamp,))
+            self.put_audit("orders_forgotten", "", plain({"orders": len(rows), "ended_before": stamp}), at)
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+        return len(rows)
 
     # --- transactions -------------------------------------------------------------------------------------------------
 
@@ -143,7 +209,11 @@ class JournalFile:
         """Refuse refs that were used (INV-01). Raises: OrderValidationError; nothing was written."""
         for entry in entries:
             ref = entry.request.order_ref
-            row = self._connection.execute("SELECT ended, reusable FROM orders WHERE ref = ?", (ref,)).fetchone()
+            row = self._connection.execute(
+                "SELECT ended, reusable FROM orders WHERE ref = :ref"
+                " UNION ALL SELECT ended, 0 FROM spent_refs WHERE ref = :ref",
+                {"ref": ref},
+            ).fetchone()
             if row is not None and not row[1]:
                 state = row[0] or "open"
                 raise OrderValidationError(
@@ -158,7 +228,7 @@ class JournalFile:
 
     def put_sending(self, entry: SendingEntry, at: datetime) -> None:
         """Intent, risk decision, SENDING and the id mark of one order."""
-        request, stamp = entry.request, at.isoformat()
+        request, stamp = entry.request, entry.sent_at.isoformat()
         body, decision = request.model_dump_json(), plain(entry.decision)
         self._connection.execute(
             "INSERT INTO orders (ref, account, request, decision, order_id, client_id, endpoint, grp, parent_ref,"
@@ -182,7 +252,7 @@ class JournalFile:
                 stamp,
             ),
         )
-        sent = Committed(at=at, order_id=entry.order_id, client_id=entry.client_id, epoch=entry.epoch)
+        sent = Committed(at=entry.sent_at, order_id=entry.order_id, client_id=entry.client_id, epoch=entry.epoch)
         self._put_event(request.order_ref, sent)
         self.put_mark(entry.endpoint, entry.client_id, entry.order_id)
         self.put_audit("decision", request.order_ref, decision, at)
@@ -192,7 +262,7 @@ class JournalFile:
         """Old and new version of a change about to be written."""
         self.put_audit("decision", entry.ref, plain(entry.decision), at)
         self.put_audit("modify_sending", entry.ref, plain(entry), at)
-        self.put_event(entry.ref, ModifySent(at=at, terms=entry.new, epoch=entry.epoch))
+        self.put_event(entry.ref, ModifySent(at=entry.sent_at, terms=entry.new, epoch=entry.epoch))
 
     def put_event(self, ref: str, change: Change) -> None:
         """One change of an order: the event, and what follows from it for the other tables."""
@@ -280,6 +350,16 @@ class JournalFile:
         except BaseException:
             self.close()
             raise
+
+
+def displaced(path: Path) -> JournalUnwritable:
+    """The error of a file that is not at its place any more."""
+    return JournalUnwritable(
+        f"{path} was deleted, moved or replaced while this program uses it: what it writes there would be lost.",
+        remedy="Put the file back; or end the program, compare the account's open orders with the broker's, and start"
+        " it again. Until then orders that add risk are refused; cancels work.",
+        path=str(path),
+    )
 
 
 def read_head(connection: sqlite3.Connection, path: Path) -> tuple[int, str]:

@@ -23,6 +23,7 @@ from ibkr_connector.models.order import OrderRequest, OrderState
 from ibkr_connector.orders.audit import verify_chain
 from ibkr_connector.orders.changes import Change, decode_change
 from ibkr_connector.orders.entries import AuditEntry, AuditReport, JournalOrder
+from ibkr_connector.orders.fork_gate import sqlite_gate
 from ibkr_connector.orders.journal_file import USER_PREFIX, read_head
 from ibkr_connector.store import account_dir, connect, translate
 
@@ -122,13 +123,14 @@ class JournalReader:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = connect(self.path, read_only=True)
-        try:
-            yield connection
-        except sqlite3.Error as error:
-            raise translate(error, self.path) from error
-        finally:
-            connection.close()
+        with sqlite_gate:
+            connection = connect(self.path, read_only=True)
+            try:
+                yield connection
+            except sqlite3.Error as error:
+                raise translate(error, self.path) from error
+            finally:
+                connection.close()
 
     def _orders(self, where: str, values: Sequence[object], order: str) -> list[JournalOrder]:
         with self._connection() as connection:

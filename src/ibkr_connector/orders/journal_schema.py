@@ -75,5 +75,10 @@ def _to_v1(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_to_v1,)
+def _to_v2(connection: sqlite3.Connection) -> None:
+    """The refs of orders that are forgotten otherwise: each was sent once and is never sent again."""
+    connection.execute("CREATE TABLE spent_refs (ref TEXT PRIMARY KEY, ended TEXT NOT NULL) WITHOUT ROWID")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_to_v1, _to_v2)
 """`MIGRATIONS[n]` takes version n to n + 1."""

@@ -35,88 +35,28 @@ from ibkr_connector.backends.base import (
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.changes import (
-    END_OF_STATE,
-    Acknowledged,
     CancelRejected,
     Change,
     CommissionAdded,
     Drifted,
     Echoed,
-    EndTold,
     FillAdded,
     FillCorrected,
-    Filled,
-    Forked,
-    Identified,
     ModifyAcknowledged,
     ModifyRejected,
-    Noted,
     OrderTerms,
-    Revived,
-    Settled,
     SettledHow,
     StatusChanged,
 )
-from ibkr_connector.orders.drift import action_of, compare, compare_names, is_severe, terms_of_echo
-from ibkr_connector.orders.evolve import LIVE_STATUSES, evolve
-from ibkr_connector.orders.record import Branch, Context, Ended, OrderRecord
+from ibkr_connector.orders.drift import compare, compare_names, is_severe, terms_of_echo
+from ibkr_connector.orders.evolve import LIVE_STATUSES
+from ibkr_connector.orders.record import Branch, Context, OrderRecord
+from ibkr_connector.orders.step import Step
 from ibkr_connector.orders.terminal import Verdict, is_warning, judge, refuses_orders
-
-ACCEPTED_STATUSES = LIVE_STATUSES | {"PendingCancel", "Filled", "Cancelled", "ApiCancelled", "Inactive"}
-"""Statuses that prove the broker has the order; `PendingSubmit` and `ApiPending` only say that the gateway does."""
 
 _CANCELLED_STATUSES = frozenset({"Cancelled", "ApiCancelled"})
 _FINAL_STATUSES = _CANCELLED_STATUSES | {"Filled"}
 _CANNOT_REST = frozenset({"IOC", "FOK"})
-
-
-__all__ = ["ACCEPTED_STATUSES", "Step", "apply", "evolve", "foreign"]
-
-
-def foreign(fact: BrokerFact, ctx: Context) -> OrderRecord | None:
-    """A record for an order that is not ours: another program's, TWS's own, or older than the journal.
-
-    Only echoes, completed orders and executions say enough to make one; then `apply` the same fact to it. Its `ref` is
-    a made-up key that no order ref can equal (two programs may use the same orderRef); `broker_ref` is what was told.
-    An execution alone does not tell the order's quantity: until an echo does, it grows with the executions.
-    """
-    if isinstance(fact, OrderEchoed):
-        terms, account, broker_ref = terms_of_echo(fact), fact.account, fact.order_ref
-        key = f"perm/{fact.perm_id}" if fact.perm_id else f"client/{fact.client_id}/{fact.order_id}"
-        order_id, client_id = fact.order_id, fact.client_id
-    elif isinstance(fact, OrderCompleted):
-        terms = OrderTerms(
-            contract=fact.contract,
-            action=action_of(fact.action),
-            quantity=fact.quantity,
-            order_type=fact.order_type,
-        )
-        key, order_id, client_id = f"perm/{fact.perm_id}", 0, 0
-        account, broker_ref = fact.account, fact.order_ref
-    elif isinstance(fact, ExecutionSeen):
-        done = fact.execution
-        terms = OrderTerms(
-            contract=done.contract,
-            action=action_of(done.side),
-            quantity=max(done.cum_quantity, done.quantity),
-            order_type="",
-        )
-        key = f"perm/{done.perm_id}" if done.perm_id else f"exec/{done.base_id}"
-        order_id, client_id = done.order_id, done.client_id
-        account, broker_ref = done.account, done.order_ref
-    else:
-        return None
-    return OrderRecord(
-        ref=key,
-        terms=terms,
-        account=account,
-        ours=False,
-        broker_ref=broker_ref,
-        order_id=order_id,
-        client_id=client_id,
-        committed=True,
-        created_at=ctx.now,
-    )
 
 
 def apply(record: OrderRecord, fact: BrokerFact, ctx: Context) -> list[Change]:
@@ -127,104 +67,29 @@ def apply(record: OrderRecord, fact: BrokerFact, ctx: Context) -> list[Change]:
     """
     if not record.committed:
         return []
-    step = Step(record, ctx)
+    message = _Message(record, ctx)
     match fact:
         case OrderEchoed():
-            step.echo(fact)
+            message.echo(fact)
         case OrderStatusSeen():
-            step.status(fact)
+            message.status(fact)
         case ExecutionSeen():
-            step.execution(fact.execution)
+            message.execution(fact.execution)
         case CommissionSeen():
-            step.commission(fact)
+            message.commission(fact)
         case OrderCompleted():
-            step.completed(fact)
+            message.completed(fact)
         case OrderNotice():
-            step.notice(fact)
+            message.notice(fact)
         case _:
             pass
-    return step.changes
+    return message.changes
 
 
-class Step:
-    """One message, or one step of our own, at work on one record."""
+class _Message(Step):
+    """A message from the wire at work on one record."""
 
-    __slots__ = ("changes", "ctx", "record")
-
-    def __init__(self, record: OrderRecord, ctx: Context) -> None:
-        self.record = record
-        self.ctx = ctx
-        self.changes: list[Change] = []
-
-    def emit(self, change: Change) -> None:
-        """Fold a change into the record and keep it for the caller."""
-        evolve(self.record, change)
-        self.changes.append(change)
-
-    def settle(self, operation: Operation, how: SettledHow, evidence: str) -> None:
-        """End a doubt, if there is one."""
-        if operation in self.record.doubts:
-            self.emit(Settled(at=self.ctx.now, operation=operation, how=how, evidence=evidence))
-
-    def note(self, code: int | None, text: str, *, ask: bool, rejecting: bool = False) -> None:
-        """Keep a message, once."""
-        known = self.record.warning == text and (not rejecting or self.record.refusal == (code, text))
-        if text and not known:
-            self.emit(Noted(at=self.ctx.now, code=code, text=text, ask=ask, rejecting=rejecting))
-
-    # --- who is meant -------------------------------------------------------------------------------------------------
-
-    def branch(self, fact: OrderEchoed | OrderStatusSeen | OrderCompleted | Execution) -> Branch | None:
-        """The order at the broker that a message is about; None when that is not certain."""
-        record, perm_id = self.record, fact.perm_id
-        order_id, client_id = record.order_id, record.client_id
-        if not isinstance(fact, OrderCompleted) and fact.order_id > 0:
-            order_id, client_id = fact.order_id, fact.client_id
-        if not perm_id:
-            same = [one for one in record.branches.values() if one.order_id == order_id]
-            return same[0] if len(same) == 1 else self.nameless(order_id, client_id)
-        if perm_id in record.branches:
-            return record.branches[perm_id]
-        if not record.perm_ids:
-            self.emit(Identified(at=self.ctx.now, perm_id=perm_id, order_id=order_id, client_id=client_id))
-            return record.branches[perm_id]
-        if isinstance(fact, OrderStatusSeen) or fact.order_ref != record.broker_ref:
-            # Without our ref it may be an order of another life that had the same id.
-            self.note(None, f"A message about this order names another permId ({perm_id}).", ask=True)
-            return None
-        quantity = None if isinstance(fact, Execution) else fact.quantity
-        self.emit(Forked(at=self.ctx.now, perm_id=perm_id, order_id=order_id, client_id=client_id, quantity=quantity))
-        return record.branches[perm_id]
-
-    def nameless(self, order_id: int, client_id: int) -> Branch | None:
-        """The first message about an order that is not ours may come without a permId."""
-        if self.record.branches:
-            return None
-        self.emit(Identified(at=self.ctx.now, perm_id=0, order_id=order_id, client_id=client_id))
-        return self.record.branches[0]
-
-    def present(self, status: str, evidence: str) -> None:
-        """The broker, or at least the gateway, showed the order."""
-        accepted = status in ACCEPTED_STATUSES
-        if accepted or self.ctx.link_up:
-            self.settle(Operation.NEW, SettledHow.PRESENT, evidence)
-        record = self.record
-        if accepted and (not record.acknowledged or Operation.NEW in record.outstanding):
-            self.emit(Acknowledged(at=self.ctx.now, status=status))
-
-    def can_live(self, branch: Branch) -> bool:
-        """Whether a branch of a finished order may be alive: nobody said it ended, and it is not filled.
-
-        A fork that comes to light, an order of another program seen by its executions alone.
-        """
-        record = self.record
-        if not record.ours:
-            return branch.final is None
-        return branch.final is None and not self.is_over(branch)
-
-    def revive(self, branch: Branch, ended: Ended, why: str) -> None:
-        """What was taken for ended is alive."""
-        self.emit(Revived(at=self.ctx.now, perm_id=branch.perm_id, was=ended.state, why=why))
+    __slots__ = ()
 
     # --- echo and status ----------------------------------------------------------------------------------------------
 
@@ -247,7 +112,7 @@ class Step:
         terms = terms_of_echo(fact)
         self.remember_echo(branch, fact, terms)
         self.match_change(branch, terms)
-        self.drift(fact, terms)
+        self.drift(branch, fact, terms)
         self.note(None, fact.warning, ask=False)
         self.word(branch, fact.status, branch.reported, branch.why_held, fact.reject_reason)
         self.conclude()
@@ -257,7 +122,7 @@ class Step:
         record, epoch = self.record, self.ctx.epoch
         vouches = fact.perm_id > 0 and fact.order_ref == record.broker_ref
         news = (record.echo, record.echo_account, record.echo_ref) != (terms, fact.account, fact.order_ref)
-        if news or (vouches and record.echoed_epoch != epoch):
+        if news or (vouches and branch.shown_epoch != epoch):
             self.emit(
                 Echoed(
                     at=self.ctx.now,
@@ -280,10 +145,13 @@ class Step:
             self.settle(Operation.MODIFY, SettledHow.PRESENT, "openOrder shows the changed version")
             self.emit(ModifyAcknowledged(at=self.ctx.now))
 
-    def drift(self, fact: OrderEchoed, terms: OrderTerms) -> None:
-        """Tell where the broker's version differs from every version we may have asked for; once."""
+    def drift(self, branch: Branch, fact: OrderEchoed, terms: OrderTerms) -> None:
+        """Tell where the broker's version differs from every version we may have asked for; once.
+
+        A fork is news of its own, and says nothing about the version of the first order.
+        """
         record = self.record
-        if not record.ours:
+        if not record.ours or branch.perm_id != record.perm_id:
             return
         found = min((compare(version, terms) for version in record.versions()), key=len)
         found += compare_names(
@@ -324,6 +192,8 @@ class Step:
                     why_held=why_held,
                 )
             )
+        if self.record.is_cancel_told and self.ctx.link_up:
+            self.settle(Operation.CANCEL, SettledHow.PRESENT, f"the broker says {status}")
         self.end_by_status(branch, status, reject_reason)
 
     def end_by_status(self, branch: Branch, status: str, reject_reason: str = "") -> None:
@@ -360,10 +230,6 @@ class Step:
         elif final and branch.final is None:
             self.end_told(branch, OrderState.CANCELLED)
 
-    def end_told(self, branch: Branch, state: OrderState, code: int | None = None, why: str = "") -> None:
-        """The broker says that this branch is over."""
-        self.emit(EndTold(at=self.ctx.now, perm_id=branch.perm_id, state=state, code=code, why=why))
-
     # --- executions ---------------------------------------------------------------------------------------------------
 
     def execution(self, execution: Execution) -> None:
@@ -378,7 +244,8 @@ class Step:
             return
         if (ended := record.ended) is not None:
             wrong = ended.state in (OrderState.REJECTED, OrderState.NOT_SENT)
-            if wrong or (record.ours and self.can_live(branch)):
+            unheard = record.ours and branch.final is None and self.can_live(branch)
+            if wrong or unheard:
                 self.revive(branch, ended, f"Execution {execution.exec_id} proves that it is at the broker.")
         self.present("Filled", "execDetails")
         if held is None:
@@ -475,37 +342,6 @@ class Step:
                 if rejecting and branch.final is None and branch.status == "Inactive":
                     self.end_by_status(branch, "Inactive")
         self.conclude()
-
-    # --- the end ------------------------------------------------------------------------------------------------------
-
-    def conclude(self) -> None:
-        """End the order when every branch is over and every execution the broker counted is here."""
-        record = self.record
-        if (ended := record.ended) is not None:
-            overtaken = ended.state in (OrderState.CANCELLED, OrderState.EXPIRED)
-            if overtaken and not record.is_forked and record.filled >= record.wanted:
-                self.emit(Filled(at=self.ctx.now))
-            return
-        branches = list(record.branches.values())
-        if not branches or not all(self.is_over(branch) for branch in branches):
-            return
-        for operation in sorted(record.doubts):
-            self.settle(operation, SettledHow.ENDED, "the order ended")
-        finals = [branch for branch in branches if branch.final not in (None, OrderState.FILLED)]
-        if record.filled >= record.wanted or not finals:
-            self.emit(Filled(at=self.ctx.now))
-        else:
-            last = finals[0]
-            end = END_OF_STATE[last.final or OrderState.CANCELLED]
-            self.emit(end(at=self.ctx.now, code=last.final_code, why=last.final_why))
-
-    def is_over(self, branch: Branch) -> bool:
-        """Whether nothing more can come of a branch."""
-        record = self.record
-        if branch.final is not None:
-            return record.missing_executions(branch) <= 0
-        needed = (branch.quantity or record.terms.quantity) if record.is_forked else record.wanted
-        return record.filled_of(branch) >= needed
 
 
 def _revision(execution: Execution) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ibkr_connector.clock import Clock
 from ibkr_connector.models.order import OrderSnapshot
+from ibkr_connector.orders.changes import CancelRejected
 from ibkr_connector.orders.record import OrderRecord, snapshot
 
 
@@ -16,10 +17,13 @@ class LiveOrder:
     def __init__(self, record: OrderRecord) -> None:
         self.record = record
         self.snapshot: OrderSnapshot = snapshot(record)
-        self.cancel_wanted = False
-        """A cancel was asked for and is to be sent again after an outage."""
+        self.refusals = 0
+        """How many cancels of this order the broker refused; waiters compare it with what it was when they began."""
+        self.refusal: CancelRejected | None = None
+        """The last of them."""
         self._waiters: set[asyncio.Future[None]] = set()
-        self._listeners: set[Callable[[OrderSnapshot], None]] = set()
+        self._listeners: dict[Callable[[OrderSnapshot], None], Callable[[], None]] = {}
+        self._closed = False
 
     @property
     def ref(self) -> str:
@@ -36,14 +40,35 @@ class LiveOrder:
         for listener in tuple(self._listeners):
             listener(self.snapshot)
 
-    def listen(self, listener: Callable[[OrderSnapshot], None]) -> Callable[[], None]:
-        """Call `listener` with every new snapshot (on the session loop); returns a function that ends it."""
-        self._listeners.add(listener)
+    def refused(self, refusal: CancelRejected) -> None:
+        """The broker refused a cancel: wake whoever waits for its outcome."""
+        self.refusals += 1
+        self.refusal = refusal
+        self.changed()
+
+    def listen(
+        self, listener: Callable[[OrderSnapshot], None], *, ended: Callable[[], None] = lambda: None
+    ) -> Callable[[], None]:
+        """Call `listener` with every new snapshot (on the session loop); returns a function that ends it.
+
+        `ended` is called when there will be no more because the connector closes; at once if it has.
+        """
+        if self._closed:
+            ended()
+        else:
+            self._listeners[listener] = ended
 
         def stop() -> None:
-            self._listeners.discard(listener)
+            self._listeners.pop(listener, None)
 
         return stop
+
+    def close(self) -> None:
+        """The connector closes: nothing more is told. Idempotent."""
+        self._closed = True
+        listeners, self._listeners = self._listeners, {}
+        for ended in listeners.values():
+            ended()
 
     async def until(self, condition: Callable[[OrderRecord], bool], clock: Clock, timeout: float | None) -> bool:
         """Wait until `condition(record)` holds; False when `timeout` seconds (None = no limit) passed first."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from ibkr_connector.backends.base import BrokerFact, ConnectInfo, SocketClosed, WhatIf
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import OrderSettings
-from ibkr_connector.errors import OrderInDoubt, OrderNotFound, OrderNotSent
+from ibkr_connector.errors import ConnectorClosed, OrderInDoubt, OrderNotFound, OrderNotSent, OrderValidationError
 from ibkr_connector.events import EventBus
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.contract import Contract, ContractDetails
@@ -25,16 +26,27 @@ from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.modifier import OrderModifier
 from ibkr_connector.orders.recover import recover
-from ibkr_connector.orders.sender import OrderSender, Prefetch, check_same, raise_if_refused
+from ibkr_connector.orders.sender import OrderSender, Prefetch, check_same, group_of, raise_if_refused
 from ibkr_connector.orders.settler import Settler
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.engine import RiskEngine
+from ibkr_connector.session.flight import Flight
 from ibkr_connector.session.lane import OrderLane
 from ibkr_connector.session.link import LinkNews
 from ibkr_connector.session.session import Session
 
+_T = TypeVar("_T")
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _OrderFlight:
+    """An order, or a group, on its way."""
+
+    plan: tuple[GroupLeg, ...]
+    """As it was asked for, contracts not qualified yet."""
+    flight: Flight[list[LiveOrder]]
 
 
 class OrderManager:
@@ -59,8 +71,9 @@ class OrderManager:
         self._lookup = lookup
         self._settings = settings
         self._account = account
-        self._flights: dict[str, asyncio.Task[list[LiveOrder]]] = {}
-        self._background: set[asyncio.Task[OrderSnapshot]] = set()
+        self._flights: dict[str, _OrderFlight] = {}
+        """Orders on their way, under the ref of every leg."""
+        self._background: set[asyncio.Task[Any]] = set()
         lane = OrderLane(clock)
         endpoint = f"{session.settings.host}:{session.settings.port}"
         self.settler = Settler(
@@ -84,9 +97,9 @@ class OrderManager:
             desk=self.desk,
             clock=clock,
             timeout=settings.order_deadline,
+            give_up=self._give_up,
             ask_state=self.settler.kick,
             ask_ends=self.settler.ask_completed,
-            on_doubt=self.settler.kick,
         )
         self._modifier = OrderModifier(
             session=session,
@@ -119,12 +132,13 @@ class OrderManager:
     async def sync(self, info: ConnectInfo) -> None:
         """The start-up step: know what the broker knows about orders, and send cancels that are owed."""
         await self.settler.sync(info)
-        await self._canceller.resend()
+        self._canceller.resend()
 
     async def close(self) -> None:
         """Stop background work and close the journal."""
         await self.settler.close()
-        tasks = [*self._flights.values(), *self._background]
+        await self._canceller.close()
+        tasks = [*(one.flight.task for one in self._flights.values()), *self._background]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -145,41 +159,91 @@ class OrderManager:
     async def _place(self, plan: Sequence[GroupLeg], timeout: float | None) -> list[LiveOrder]:
         if self._session.settings.read_only:
             raise OrderNotSent("the settings say read_only: no order is sent.", remedy="Set read_only = no.")
-        ref = plan[0].request.order_ref
-        known = self._known([leg.request for leg in plan])
-        if known is not None and ref not in self._flights:
+        under_way = self._under_way(plan)
+        if under_way is not None:
+            return await under_way.flight.join()
+        known = self._known(plan)
+        if known is not None:
             return await self._repeat(known)
-        flight = self._flights.get(ref)
-        if flight is None:
-            deadline = Deadline(self.clock, timeout or self._settings.order_deadline)
-            flight = asyncio.create_task(self._sender.send(plan, deadline), name=f"order {ref}")
-            self._flights[ref] = flight
-            flight.add_done_callback(lambda task: self._landed(ref, task))
-        try:
-            return await asyncio.shield(flight)
-        except asyncio.CancelledError as error:
-            if ref in self._sender.committing or self.desk.table.by_ref(ref) is not None:
-                error.add_note(f"order {ref} was committed before the cancellation: it lives on; cancel it by its ref")
-            else:
-                flight.cancel()
-            raise
+        return await self._take_off(plan, timeout).flight.join()
 
-    def _landed(self, ref: str, task: asyncio.Task[list[LiveOrder]]) -> None:
-        self._flights.pop(ref, None)
-        if not task.cancelled():
-            task.exception()  # the callers got it; a caller that left must not leave a warning behind
+    def _take_off(self, plan: Sequence[GroupLeg], timeout: float | None) -> _OrderFlight:
+        refs = [leg.request.order_ref for leg in plan]
+        deadline = Deadline(self.clock, self._settings.order_deadline if timeout is None else timeout)
 
-    def _known(self, requests: list[OrderRequest]) -> list[LiveOrder] | None:
-        found = [self.desk.table.by_ref(request.order_ref) for request in requests]
+        def is_committed() -> bool:
+            live = self.desk.table.by_ref(refs[0])
+            if live is not None and live.record.is_done:
+                return live.record.state is not OrderState.NOT_SENT
+            return refs[0] in self._sender.committing or (live is not None and live.record.committed)
+
+        def ended() -> Exception:
+            if is_committed():
+                return OrderInDoubt(f"order {refs[0]} was on its way when the connector was closed.", order_ref=refs[0])
+            return ConnectorClosed("the connector was closed while the order was waiting; it was not sent.")
+
+        flight = Flight(self._sender.send(plan, deadline), name=f"order {refs[0]}", ended=ended, keep=is_committed)
+        under_way = _OrderFlight(tuple(plan), flight)
+        self._flights.update(dict.fromkeys(refs, under_way))
+        flight.task.add_done_callback(lambda _: self._landed(refs))
+        return under_way
+
+    def _landed(self, refs: Sequence[str]) -> None:
+        for ref in refs:
+            self._flights.pop(ref, None)
+
+    def _give_up(self, ref: str) -> None:
+        """A cancel reached an order that was not committed yet: whoever placed it gets `OrderNotSent`."""
+        under_way = self._flights.get(ref)
+        if under_way is not None and ref not in self._sender.committing:
+            under_way.flight.task.cancel()
+
+    def _under_way(self, plan: Sequence[GroupLeg]) -> _OrderFlight | None:
+        """The flight of this very order; another one with the same name is refused."""
+        found = [self._flights.get(leg.request.order_ref) for leg in plan]
+        under_way = next((one for one in found if one is not None), None)
+        if under_way is None:
+            return None
+        flying = {leg.request.order_ref: leg for leg in under_way.plan}
+        for leg in plan:
+            ref = leg.request.order_ref
+            other = flying.get(ref, under_way.plan[0])
+            check_same(leg, group_of(leg, plan[0]), other, group_of(other, under_way.plan[0]), OrderState.NEW)
+        return under_way
+
+    def _known(self, plan: Sequence[GroupLeg]) -> list[LiveOrder] | None:
+        found = [self.desk.table.by_ref(leg.request.order_ref) for leg in plan]
         known = [live for live in found if live is not None]
         if known and all(live.record.ended is not None and live.record.ended.reusable for live in known):
             for live in known:  # given up before any write: the name is free again
                 self.desk.table.forget(live)
             return None
-        for request, one in zip(requests, found, strict=True):
-            if one is not None:
-                check_same(request, one)
-        return known if len(known) == len(requests) else None
+        if not known:
+            self._refuse_lost_names(plan)
+            return None
+        for leg, named in zip(plan, found, strict=True):
+            # A leg whose name is free beside one whose name is not: another order than the one that is known.
+            record = (known[0] if named is None else named).record
+            if record.request is None:
+                raise OrderNotSent(f"order_ref={leg.request.order_ref!r} names an order that is not ours.")
+            had = GroupLeg(request=record.request, parent_ref=record.parent_ref)
+            check_same(leg, group_of(leg, plan[0]), had, record.group, record.state)
+        return known
+
+    def _refuse_lost_names(self, plan: Sequence[GroupLeg]) -> None:
+        """A journal that was lost must not make a second order of one that this program has at the broker (INV-01)."""
+        client_id = self._session.settings.client_id
+        for leg in plan:
+            ref, account = leg.request.order_ref, leg.request.account or self._account()
+            lost = self.desk.table.stranger(ref, client_id=client_id, account=account)
+            if lost is not None:
+                raise OrderValidationError(
+                    f"order_ref={ref!r} is the name of an order of client id {client_id} at the broker that this "
+                    f"journal does not know ({lost.record.state.value}, permId {lost.record.perm_id}).",
+                    field="order_ref",
+                    value=ref,
+                    legal="a new ref; the journal of the program that placed it was lost, or lies in another state_dir",
+                )
 
     async def _repeat(self, known: list[LiveOrder]) -> list[LiveOrder]:
         """The same ref again: the same order, and the same answer."""
@@ -203,7 +267,7 @@ class OrderManager:
         return await self._session.read(
             f"preview of {request.contract.symbol}",
             lambda left: self._session.backend.what_if(order, left),
-            timeout=timeout or self._session.settings.request_timeout,
+            timeout=self._session.settings.request_timeout if timeout is None else timeout,
             retry=False,
         )
 
@@ -235,19 +299,25 @@ class OrderManager:
     async def cancel_all(self, scope: str, timeout: float | None = None) -> list[OrderSnapshot]:
         """Cancel own orders, those of this client id, or all of the account."""
         if scope == "account":
-            return await self._canceller.cancel_account(timeout)
+            # Begun is done: a caller that leaves must not leave half of it.
+            return await asyncio.shield(self._spawn(self._canceller.cancel_account(timeout), "cancel the account"))
         client_id = self._session.settings.client_id
         chosen = [
             live
-            for live in self.desk.table.open()
+            for live in [*self.desk.table.unsent(), *self.desk.table.open()]
             if live.record.ours or (scope == "client" and live.record.client_id == client_id)
         ]
         return await self._canceller.cancel_many(chosen, timeout)
 
     async def resolve_doubt(self, live: LiveOrder, state: OrderState, evidence: str) -> OrderSnapshot:
-        """An operator's word on an order in doubt."""
+        """An operator's word on a doubtful order, kept on the disk. Raises: InvalidRequest, JournalError."""
+        was = live.record.state
         changes = steps.resolve(live.record, state, evidence=evidence, operator="api", ctx=self.desk.context())
         self.desk.tell(live, changes)
+        journal = self.desk.journal
+        if journal is not None:
+            journal.audit("resolved", {"was": was.value, "as": state.value, "evidence": evidence}, ref=live.ref)
+            await journal.flush()
         return live.snapshot
 
     # --- looking up ------------------------------------------------------------------------------------------------
@@ -300,7 +370,7 @@ class OrderManager:
         for change in changes:
             if isinstance(change, Rejected) and live.record.parent_ref:
                 self._on_refused_child(live)
-            if isinstance(change, Drifted) and change.severe and live.record.ours and not live.cancel_wanted:
+            if isinstance(change, Drifted) and change.severe and live.record.ours and not live.record.cancel_wanted:
                 _log.error("the broker's echo differs from the intent: cancelling", order_ref=live.ref)
                 self._spawn(self._canceller.cancel(live, None), f"cancel drifted {live.ref}")
 
@@ -312,16 +382,16 @@ class OrderManager:
         text = f"order {child.ref}, an exit of {parent.ref}, was refused: {child.record.why}"
         if parent.record.filled:
             text += f"; {parent.record.filled} of the entry are filled and NOT protected by it"
-        elif not parent.cancel_wanted:
+        elif not parent.record.cancel_wanted:
             text += "; the entry is being cancelled"
             self._spawn(self._canceller.cancel(parent, None), f"cancel {parent.ref} without its exit")
         self._session.incident("bracket_incomplete", text)
 
-    def _spawn(self, work: Coroutine[Any, Any, OrderSnapshot], name: str) -> asyncio.Task[OrderSnapshot]:
-        task: asyncio.Task[OrderSnapshot] = asyncio.create_task(work, name=name)
+    def _spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
+        task: asyncio.Task[_T] = asyncio.create_task(work, name=name)
         self._background.add(task)
 
-        def landed(done: asyncio.Task[OrderSnapshot]) -> None:
+        def landed(done: asyncio.Task[_T]) -> None:
             self._background.discard(done)
             if not done.cancelled() and done.exception() is not None:
                 _log.warning("background work on an order failed", work=name, error=str(done.exception()))

@@ -90,8 +90,8 @@ class OrderModifier:
         decision = self._risk.check_and_reserve_change(request, prepared.view())
         decision.require()
         try:
-            await self._session.order_slot(units=1, timeout=deadline.remaining())
-            await self._write(live, terms, request, prepared.view, decision.to_dict(), deadline)
+            with await self._session.hold_order_slot(units=1, timeout=deadline.remaining()) as slot:
+                await self._write(live, terms, request, prepared.view, decision.to_dict(), deadline, slot.sent)
         except BaseException:
             if Operation.MODIFY not in record.outstanding:
                 self._risk.on_open(live.ref, record.open_quantity)
@@ -106,6 +106,7 @@ class OrderModifier:
         view: Callable[[], RiskView],
         decision: dict[str, Any],
         deadline: Deadline,
+        on_written: Callable[[], None],
     ) -> None:
         record = live.record
         epoch = self._session.link.epoch
@@ -113,8 +114,11 @@ class OrderModifier:
         if journal is None:
             raise OrderNotSent("the order journal is not open.", order_ref=live.ref)
 
+        written: list[Callable[[], None]] = []
+
         def prepare() -> None:
             check_modify(record, self._session.link.epoch, link_up=self._session.link.broker_link)
+            written[:] = [self._session.backend.order_frame(wire)]
 
         async def commit() -> None:
             entry = ChangeEntry(
@@ -126,6 +130,7 @@ class OrderModifier:
                 client_id=record.client_id,
                 endpoint=self._endpoint,
                 epoch=epoch,
+                sent_at=self._session.broker_now(),
             )
             await asyncio.shield(journal.commit_change(entry))
             self._desk.tell(live, steps.modify_sent(record, terms, self._desk.context()), journal=False)
@@ -133,7 +138,7 @@ class OrderModifier:
         def recheck() -> str:
             if deadline.expired:
                 return "the deadline has passed"
-            if live.cancel_wanted or record.is_done:
+            if record.cancel_wanted or record.is_done:
                 return "the order is being cancelled or has ended"
             if self._session.link.epoch != epoch:
                 return "the connection was made again meanwhile"
@@ -153,8 +158,9 @@ class OrderModifier:
             prepare=prepare,
             commit=commit,
             recheck=recheck,
-            frames=lambda: [lambda: self._session.backend.send_order(wire)],
+            frames=lambda: written,
             timeout=deadline.remaining(),
+            written=on_written,
         )
         if outcome.written is Written.NO:
             self._desk.tell(live, steps.modify_not_sent(record, outcome.reason, self._desk.context()))

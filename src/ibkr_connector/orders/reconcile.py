@@ -14,18 +14,20 @@ of this holds, and time alone never settles anything:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
-from ibkr_connector.backends.base import ExecutionRecords, Operation, OrderCompleted, OrderEchoed, OrderRecords
-from ibkr_connector.models.account import Execution
+from ibkr_connector.backends.base import ExecutionRecords, Operation, OrderEchoed, OrderRecords
 from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.drift import compare, terms_of_echo
 from ibkr_connector.orders.evolve import LIVE_STATUSES
 from ibkr_connector.orders.record import OrderRecord
+from ibkr_connector.orders.whose import Named, is_about
+
+_N = TypeVar("_N", bound=Named)
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _DAY_ORDERS = frozenset({"DAY", "IOC", "FOK"})
@@ -57,8 +59,8 @@ class EvidenceRound:
     epoch: int
     missing: tuple[str, ...]
     """The answers whose end marker did not come."""
-    refs: frozenset[str]
-    """Every order ref seen anywhere."""
+    named: Mapping[str, tuple[Named, ...]]
+    """Everything told, by the order ref it names."""
     perm_ids: frozenset[int]
     open_echoes: tuple[OrderEchoed, ...]
 
@@ -75,7 +77,7 @@ class EvidenceRound:
         epoch: int,
     ) -> EvidenceRound:
         """The evidence in three answers."""
-        told: tuple[OrderEchoed | OrderCompleted | Execution, ...] = (
+        told: tuple[Named, ...] = (
             *open_orders.echoes,
             *completed_orders.echoes,
             *open_orders.completed,
@@ -94,22 +96,20 @@ class EvidenceRound:
             started_at=started_at,
             epoch=epoch,
             missing=tuple(name for name, complete in answers if not complete),
-            refs=frozenset(one.order_ref for one in told if one.order_ref),
+            named=_by_ref(told),
             perm_ids=frozenset(perm_ids - {0}),
             open_echoes=tuple(echo for echo in open_orders.echoes if not echo.what_if),
         )
 
     def shows(self, record: OrderRecord) -> bool:
         """Whether anything in it is about this order."""
-        return record.broker_ref in self.refs or not record.perm_ids.isdisjoint(self.perm_ids)
+        if not record.perm_ids.isdisjoint(self.perm_ids):
+            return True
+        return any(is_about(record, one) for one in self.named.get(record.broker_ref, ()))
 
     def open_versions(self, record: OrderRecord) -> list[OrderTerms]:
         """The versions of this order among the open ones."""
-        return [
-            terms_of_echo(echo)
-            for echo in self.open_echoes
-            if echo.order_ref == record.broker_ref or echo.perm_id in record.perm_ids
-        ]
+        return [terms_of_echo(echo) for echo in self.open_echoes if is_about(record, echo)]
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
@@ -175,21 +175,6 @@ class Vanished:
     ref: str
     expired: bool
     why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FillDiff:
-    """Executions here against executions there (INV-04), by base id."""
-
-    missing_here: tuple[Execution, ...] = ()
-    missing_there: tuple[Execution, ...] = ()
-    differing: tuple[tuple[Execution, Execution], ...] = ()
-    """(here, there) with another revision, quantity or price."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether both sides agree."""
-        return not (self.missing_here or self.missing_there or self.differing)
 
 
 # --- the reconciler ---------------------------------------------------------------------------------------------------
@@ -278,15 +263,28 @@ class Reconciler:
     def vanished(self, records: Iterable[OrderRecord], *, today: date) -> list[Vanished]:
         """Working orders that complete evidence does not show as open any more, and nobody said why.
 
-        Only orders that did not move since the first counting round began are judged.
+        Only orders that did not move since the first counting round began are judged. A day order of an earlier day
+        needs no second round: what one whole answer does not show of it is over.
         """
+        records = list(records)
+        gone = {record.ref: record for record in self._lost(records)}
+        gone.update((record.ref, record) for record in self._outlived(records, today))
+        return [self._vanished(record, today) for record in gone.values()]
+
+    def _lost(self, records: Iterable[OrderRecord]) -> list[OrderRecord]:
+        """In none of the rounds that count."""
         if len(self._rounds) < self.rules.rounds:
             return []
-        return [
-            self._vanished(record, today)
-            for record in records
-            if self._is_settled_and_live(record) and not any(one.open_versions(record) for one in self._rounds)
-        ]
+        echoes = [echo for one in self._rounds for echo in one.open_echoes]
+        return unseen(echoes, self._rounds[0].started_at, records)
+
+    def _outlived(self, records: Iterable[OrderRecord], today: date) -> list[OrderRecord]:
+        """Not in the last answer, which was whole and told over a working link, and of an earlier day."""
+        last = self._last
+        if last is None or last.missing or self.link_since is None:
+            return []
+        absent = unseen(last.open_echoes, last.started_at, records)
+        return [record for record in absent if record.ours and _is_outlived(record, today)]
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -330,62 +328,66 @@ class Reconciler:
             return ("the broker shows a version that is neither the old nor the new one",)
         return ()
 
-    def _is_settled_and_live(self, record: OrderRecord) -> bool:
-        moved = record.updated_at is not None and record.updated_at >= self._rounds[0].started_at
-        told = any(branch.final is not None for branch in record.branches.values())
-        return record.acknowledged and record.ended is None and not record.doubts and not told and not moved
-
     def _vanished(self, record: OrderRecord, today: date) -> Vanished:
-        since = record.sent_at or record.created_at
-        earlier = since is not None and broker_day(since) < today
         if not record.ours:
             return Vanished(ref=record.ref, expired=True, why="The broker does not list it any more.")
-        if earlier and record.terms.tif in _DAY_ORDERS:
+        if _is_outlived(record, today):
             why = "A day order of an earlier day that the broker lists no more; fills of that day may be missing."
             return Vanished(ref=record.ref, expired=True, why=why)
         why = "The broker does not list it as open any more and did not say how it ended."
         return Vanished(ref=record.ref, expired=False, why=why)
 
 
+def _is_outlived(record: OrderRecord, today: date) -> bool:
+    since = record.sent_at or record.created_at
+    return since is not None and broker_day(since) < today and record.terms.tif in _DAY_ORDERS
+
+
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def unknown_orders(evidence: EvidenceRound, records: Collection[OrderRecord]) -> tuple[OrderEchoed, ...]:
-    """Open orders at the broker that no record is about: other programs', TWS's own, older than the journal."""
-    refs = {record.broker_ref for record in records if record.ours}
-    perm_ids = {perm_id for record in records for perm_id in record.perm_ids}
-    return tuple(echo for echo in evidence.open_echoes if echo.order_ref not in refs and echo.perm_id not in perm_ids)
+def unseen(open_echoes: Iterable[OrderEchoed], since: datetime, records: Iterable[OrderRecord]) -> list[OrderRecord]:
+    """Working orders that a whole list of open orders, asked for at `since`, does not hold; those that moved since, and
+    those whose end was told, are left out. Each is a question: it ended unnoticed, or the list does not know it yet.
+    """
+    refs: set[str] = set()
+    perm_ids: set[int] = set()
+    by_ref = _by_ref(open_echoes)
+    for echo in open_echoes:
+        perm_ids.add(echo.perm_id)
+        refs.add(echo.order_ref)
+
+    def is_listed(record: OrderRecord) -> bool:
+        if not record.perm_ids.isdisjoint(perm_ids):
+            return True
+        return any(is_about(record, echo) for echo in by_ref.get(record.broker_ref, ()))
+
+    return [record for record in records if _works_since(record, since) and not is_listed(record)]
 
 
 def resurfaced(evidence: EvidenceRound, records: Iterable[OrderRecord]) -> list[Resurfaced]:
     """Orders taken for ended that the broker lists as working. Those that moved since the round began are left out."""
+    ended = [record for record in records if record.ended is not None and record.ended.at < evidence.started_at]
+    by_perm = {perm_id: record for record in ended for perm_id in record.perm_ids}
+    by_ref = {record.ref: record for record in ended if record.ours}
     found = []
-    for record in records:
-        if record.ended is None or record.ended.at >= evidence.started_at:
-            continue
-        for echo in evidence.open_echoes:
-            ours = echo.order_ref == record.broker_ref if record.ours else echo.perm_id in record.perm_ids
-            if ours and echo.status in LIVE_STATUSES:
-                found.append(Resurfaced(ref=record.ref, perm_id=echo.perm_id, status=echo.status))
+    for echo in evidence.open_echoes:
+        record = by_perm.get(echo.perm_id) or by_ref.get(echo.order_ref)
+        if record is not None and is_about(record, echo) and echo.status in LIVE_STATUSES:
+            found.append(Resurfaced(ref=record.ref, perm_id=echo.perm_id, status=echo.status))
     return found
 
 
-def diff_fills(here: Iterable[Execution], there: Iterable[Execution]) -> FillDiff:
-    """Compare executions by base id; a later revision on either side is a difference."""
-    ours = {fill.base_id: fill for fill in here}
-    theirs: dict[str, Execution] = {}
-    for fill in there:
-        known = theirs.get(fill.base_id)
-        if known is None or fill.exec_id > known.exec_id:
-            theirs[fill.base_id] = fill
-    differing = tuple(
-        (ours[key], theirs[key])
-        for key in sorted(ours.keys() & theirs.keys())
-        if (ours[key].exec_id, ours[key].quantity, ours[key].price)
-        != (theirs[key].exec_id, theirs[key].quantity, theirs[key].price)
-    )
-    return FillDiff(
-        missing_here=tuple(theirs[key] for key in sorted(theirs.keys() - ours.keys())),
-        missing_there=tuple(ours[key] for key in sorted(ours.keys() - theirs.keys())),
-        differing=differing,
-    )
+def _works_since(record: OrderRecord, since: datetime) -> bool:
+    """Whether an order works, was not told to have ended, and has not moved since then."""
+    moved = record.updated_at is not None and record.updated_at >= since
+    told = any(branch.final is not None for branch in record.branches.values())
+    return record.acknowledged and record.ended is None and not record.doubts and not told and not moved
+
+
+def _by_ref(told: Iterable[_N]) -> dict[str, tuple[_N, ...]]:
+    found: dict[str, list[_N]] = {}
+    for one in told:
+        if one.order_ref:
+            found.setdefault(one.order_ref, []).append(one)
+    return {ref: tuple(ones) for ref, ones in found.items()}

@@ -52,6 +52,8 @@ class Branch:
     """Missing executions are not awaited any more (ended by hand)."""
     final_code: int | None = None
     final_why: str = ""
+    shown_epoch: int | None = None
+    """The connection in which the broker last showed this order, with its permId, under its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class OrderRecord:
     outstanding: set[Operation] = field(default_factory=set)
     proposed: OrderTerms | None = None
     """The version of an unanswered change."""
+    cancel_wanted: bool = False
+    """A cancel was asked for, and is owed until the order ends or the broker refuses the cancel."""
     doubts: dict[Operation, Doubt] = field(default_factory=dict)
     fills: dict[str, Execution] = field(default_factory=dict)
     """By base id (the execution id without its correction number)."""
@@ -139,16 +143,9 @@ class OrderRecord:
             return OrderState.IN_DOUBT
         if not self.acknowledged:
             return OrderState.SENDING
-        if Operation.CANCEL in self.outstanding or self._cancel_told:
+        if Operation.CANCEL in self.outstanding or self.is_cancel_told:
             return OrderState.PENDING_CANCEL
         return OrderState.PARTIALLY_FILLED if self.filled > 0 else OrderState.WORKING
-
-    @property
-    def _cancel_told(self) -> bool:
-        alive = [branch for branch in self.branches.values() if branch.final is None]
-        if alive:
-            return all(branch.status == "PendingCancel" for branch in alive)
-        return any(branch.final is OrderState.CANCELLED for branch in self.branches.values())
 
     @property
     def is_done(self) -> bool:
@@ -259,6 +256,30 @@ class OrderRecord:
         if not self.branches:
             return (Branch(perm_id=0, order_id=self.order_id, client_id=self.client_id),)
         return tuple(branch for branch in self.branches.values() if branch.final is None)
+
+    def is_reachable(self, branch: Branch, *, epoch: int, client_id: int) -> bool:
+        """Whether the branch's number certainly means this order on the present connection.
+
+        A gateway that was restarted or replaced may have given the number to another order: it counts only after this
+        very connection wrote the order, or showed it with its permId.
+        """
+        written = self.sent_epochs.get(Operation.NEW) == epoch and branch.order_id == self.order_id
+        return branch.client_id == client_id and (written or branch.shown_epoch == epoch)
+
+    def forget_connections(self) -> None:
+        """The connections it was written to and shown on belong to another run: their numbers mean nothing any more."""
+        self.sent_epochs.clear()
+        self.echoed_epoch = None
+        for branch in self.branches.values():
+            branch.shown_epoch = None
+
+    @property
+    def is_cancel_told(self) -> bool:
+        """Whether the broker says that it is cancelling: the cancel arrived, whenever its end comes."""
+        alive = [branch for branch in self.branches.values() if branch.final is None]
+        if alive:
+            return all(branch.status == "PendingCancel" for branch in alive)
+        return any(branch.final is OrderState.CANCELLED for branch in self.branches.values())
 
     def to_snapshot(self) -> OrderSnapshot:
         """The order at this moment, for people."""

@@ -20,6 +20,5 @@ def recover(order: JournalOrder, ctx: Context) -> tuple[OrderRecord, list[Change
     record = new_record(order.request, account=order.account, group=order.group, parent_ref=order.parent_ref)
     for change in order.changes:
         evolve(record, change)
-    record.sent_epochs.clear()
-    record.echoed_epoch = None
+    record.forget_connections()
     return record, link_lost(record, _WHY, ctx)

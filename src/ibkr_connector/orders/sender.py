@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ibkr_connector.backends.base import Backend, Operation, WireOrder
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import OrderSettings
 from ibkr_connector.errors import (
+    NotConnected,
     OrderError,
     OrderInDoubt,
     OrderNotSent,
@@ -42,6 +43,7 @@ from ibkr_connector.session.session import Session
 
 _log = get_logger(__name__)
 _ON_HOLD = "Inactive"
+_CANCELLED = "it was cancelled before it was written"
 _USED_REF = "Nothing is at the broker; a new try needs a new order_ref, because this one was written once."
 
 
@@ -65,6 +67,7 @@ class _Leg:
     details: ContractDetails
     view: Callable[[], RiskView]
     wire: WireOrder | None = None
+    write: Callable[[], None] | None = None
 
 
 class OrderSender:
@@ -114,30 +117,36 @@ class OrderSender:
 
         Raises: RiskRejected, OrderNotSent, JournalError (nothing was sent); OrderRejected; OrderInDoubt.
         """
-        self._session.require_orders()
-        prepared = await self._prepare([leg.request for leg in plan], deadline)
-        legs = [self._leg(leg, found, plan[0]) for leg, found in zip(plan, prepared, strict=True)]
-        decision = self._check(legs, prepared)
+        lives = [LiveOrder(_record(leg, plan[0], self._account())) for leg in plan]
+        for live in lives:
+            self._desk.adopt(live)  # from here on a cancel finds it
         try:
-            await self._session.order_slot(units=len(legs), timeout=deadline.remaining())
-            for leg in legs:
-                self._desk.adopt(leg.live)
-            outcome = await self._write(legs, decision, deadline)
+            self._session.require_orders()
+            prepared = await self._prepare([leg.request for leg in plan], deadline)
+            legs = [self._leg(*known, plan[0]) for known in zip(lives, plan, prepared, strict=True)]
+            decision = self._check(legs, prepared)
+            with await self._session.hold_order_slot(units=len(legs), timeout=deadline.remaining()) as slot:
+                outcome = await self._write(legs, decision, deadline, slot.sent)
         except BaseException as error:
-            # Nothing was written, unless the commit had begun and the loop is being torn down: then the journal knows.
-            for leg in legs:
-                if leg.live.record.committed:
-                    self._desk.tell(leg.live, steps.not_sent(leg.live.record, str(error), self._desk.context()))
-                else:
-                    self._risk.release(leg.request.order_ref)
-                    steps.not_sent(leg.live.record, str(error), self._desk.context())
-                    leg.live.changed()
-                    self._desk.table.forget(leg.live)
+            cancelled = any(live.record.cancel_wanted for live in lives)
+            for live in lives:
+                self._give_up(live, str(error))
+            if cancelled and isinstance(error, asyncio.CancelledError):
+                raise OrderNotSent(f"not sent: {_CANCELLED}.", order_ref=lives[0].ref) from None
             raise
         finally:
-            for leg in legs:
-                self.committing.discard(leg.request.order_ref)
+            self.committing.difference_update(live.ref for live in lives)
         return await self._await_answer(legs, outcome)
+
+    def _give_up(self, live: LiveOrder, why: str) -> None:
+        """Nothing was written. An order that was committed already is known by name for ever; others never were."""
+        changes = steps.not_sent(live.record, why, self._desk.context())
+        if live.record.committed:
+            self._desk.tell(live, changes)
+        else:
+            self._risk.release(live.ref)
+            live.changed()
+            self._desk.table.forget(live)
 
     # --- the steps -------------------------------------------------------------------------------------------------
 
@@ -151,16 +160,13 @@ class OrderSender:
                 raise OrderNotSent(f"not sent: {error.message}", remedy=error.remedy) from error
             raise
 
-    def _leg(self, planned: GroupLeg, found: Prepared, first: GroupLeg) -> _Leg:
+    def _leg(self, live: LiveOrder, planned: GroupLeg, found: Prepared, first: GroupLeg) -> _Leg:
         request = planned.request.model_copy(update={"contract": found.details.contract})
-        grouped = planned is not first or bool(planned.parent_ref) or not planned.transmit
-        record = steps.new_record(
-            request,
-            account=request.account or self._account(),
-            group=first.request.order_ref if grouped else "",
-            parent_ref=planned.parent_ref,
-        )
-        return _Leg(request, planned, LiveOrder(record), found.details, found.view)
+        qualified = replace(planned, request=request)
+        wanted = live.record.cancel_wanted
+        live.record = _record(qualified, first, self._account())
+        live.record.cancel_wanted = wanted
+        return _Leg(request, qualified, live, found.details, found.view)
 
     def _check(self, legs: Sequence[_Leg], prepared: Sequence[Prepared]) -> RiskDecision:
         """All gates and the reservation, without an `await`."""
@@ -186,7 +192,9 @@ class OrderSender:
             self._desk.journal.audit("risk_refused", decision.to_dict(), ref=ref)
         return decision.require()
 
-    async def _write(self, legs: Sequence[_Leg], decision: RiskDecision, deadline: Deadline) -> LaneOutcome:
+    async def _write(
+        self, legs: Sequence[_Leg], decision: RiskDecision, deadline: Deadline, written: Callable[[], None]
+    ) -> LaneOutcome:
         epoch = self._session.link.epoch
 
         def prepare() -> None:
@@ -205,12 +213,25 @@ class OrderSender:
                     parent_id=numbers.get(leg.planned.parent_ref, 0),
                     transmit=leg.planned.transmit,
                 )
-                self.committing.add(leg.request.order_ref)
+                leg.write = self._frame(leg.wire)
+            self.committing.update(numbers)
 
         async def commit() -> None:
             client_id = self._session.settings.client_id
             entries = [self._entry(leg, decision, client_id, epoch) for leg in legs]
-            await asyncio.shield(self._journal.commit_sending(entries))
+            committing = asyncio.ensure_future(self._journal.commit_sending(entries))
+            try:
+                await asyncio.shield(committing)
+            except asyncio.CancelledError:
+                # The disk may have it a moment later: only what the journal says tells whether it was given up.
+                await asyncio.wait([committing])
+                if committing.exception() is None:
+                    told()
+                raise
+            told()
+
+        def told() -> None:
+            client_id = self._session.settings.client_id
             for leg in legs:
                 assert leg.wire is not None  # noqa: S101 - prepare() set it
                 changes = steps.committed(
@@ -219,26 +240,24 @@ class OrderSender:
                 self._risk.commit(leg.request.order_ref)
                 self._desk.tell(leg.live, changes, journal=False)
 
-        def frames() -> list[Callable[[], None]]:
-            return [self._frame(leg) for leg in legs]
-
         outcome = await self._lane.write(
             prepare=prepare,
             commit=commit,
             recheck=lambda: self._why_not(legs, epoch, deadline),
-            frames=frames,
+            frames=lambda: [leg.write for leg in legs if leg.write is not None],
             timeout=deadline.remaining(),
+            written=written,
         )
         if outcome.written is Written.NO:
             raise OrderNotSent(f"not sent: {outcome.reason}.", order_ref=legs[0].request.order_ref)
         return outcome
 
-    def _frame(self, leg: _Leg) -> Callable[[], None]:
-        def write() -> None:
-            assert leg.wire is not None  # noqa: S101 - prepare() set it
-            self._backend.send_order(leg.wire)
-
-        return write
+    def _frame(self, wire: WireOrder) -> Callable[[], None]:
+        """Encoded before anything is committed: what cannot be written must not become a doubt."""
+        try:
+            return self._backend.order_frame(wire)
+        except NotConnected as error:  # an OSError: a retry decorator around an order would send it again
+            raise OrderNotSent(f"not sent: {error.message}", order_ref=wire.order_ref) from None
 
     def _entry(self, leg: _Leg, decision: RiskDecision, client_id: int, epoch: int) -> SendingEntry:
         assert leg.wire is not None  # noqa: S101 - prepare() set it
@@ -250,6 +269,7 @@ class OrderSender:
             client_id=client_id,
             endpoint=self._endpoint,
             epoch=epoch,
+            sent_at=self._session.broker_now(),
             decision=decision.to_dict(),
             group=record.group,
             parent_ref=record.parent_ref,
@@ -276,8 +296,8 @@ class OrderSender:
             return "the connection was made again meanwhile"
         if deadline.expired:
             return "the order's deadline has passed"
-        if any(leg.live.cancel_wanted for leg in legs):
-            return "it was cancelled"
+        if any(leg.live.record.cancel_wanted for leg in legs):
+            return _CANCELLED
         return ""
 
     # --- the answer ------------------------------------------------------------------------------------------------
@@ -331,21 +351,37 @@ def raise_if_refused(live: LiveOrder, backend: Backend) -> None:
     raise backend.refusal(ended.code, text, order_ref=live.ref)
 
 
-def check_same(request: OrderRequest, live: LiveOrder) -> None:
+def check_same(planned: GroupLeg, group: str, known: GroupLeg, known_group: str, state: OrderState) -> None:
     """Refuse a ref that names another order already. Raises `OrderValidationError`."""
-    known = live.record.request
+    asked, had = planned.request, known.request
     same = (
-        known is not None
-        and _same_contract(known.contract, request.contract)
-        and known.model_copy(update={"contract": request.contract}) == request
+        group == known_group
+        and planned.parent_ref == known.parent_ref
+        and _same_contract(had.contract, asked.contract)
+        and had.model_copy(update={"contract": asked.contract}) == asked
     )
     if not same:
         raise OrderValidationError(
-            f"order_ref={request.order_ref!r} names another order already ({live.record.state.value}).",
+            f"order_ref={asked.order_ref!r} names another order already ({state.value}).",
             field="order_ref",
-            value=request.order_ref,
+            value=asked.order_ref,
             legal="a new ref for a new order; the same ref only with the very same order",
         )
+
+
+def group_of(planned: GroupLeg, first: GroupLeg) -> str:
+    """The name of the group that an order of a plan belongs to; empty for an order of its own."""
+    name = first.request.order_ref
+    return name if planned.request.order_ref != name or planned.parent_ref or not planned.transmit else ""
+
+
+def _record(planned: GroupLeg, first: GroupLeg, account: str) -> OrderRecord:
+    return steps.new_record(
+        planned.request,
+        account=planned.request.account or account,
+        group=group_of(planned, first),
+        parent_ref=planned.parent_ref,
+    )
 
 
 def _same_contract(known: Contract, asked: Contract) -> bool:

@@ -7,9 +7,11 @@ they show flows through the desk like any other message, and what they do not sh
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from ibkr_connector.backends.base import BrokerFact, ConnectInfo, SocketClosed
+from ibkr_connector.backends.base import BrokerFact, ConnectInfo, OrderEchoed, SocketClosed
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import OrderSettings
 from ibkr_connector.errors import JournalError, RequestTimeout, TradingError
@@ -27,6 +29,7 @@ from ibkr_connector.orders.reconcile import (
     StillInDoubt,
     broker_day,
     resurfaced,
+    unseen,
 )
 from ibkr_connector.session.link import LinkNews, LinkState
 from ibkr_connector.session.session import Session
@@ -77,6 +80,8 @@ class Settler:
         self._task: asyncio.Task[None] | None = None
         self._late: asyncio.TimerHandle | None = None
         self._asked = False
+        self._unseen: set[str] = set()
+        """Working orders that the broker's last whole list of open orders did not hold."""
         session.on_fact(self._on_fact)
         session.on_link_news(self._on_link_news)
         desk.on_changes(self._on_changes)
@@ -89,31 +94,42 @@ class Settler:
         Raises:
             RequestTimeout: the list of open orders did not come whole; without it exposure is not known.
         """
-        client_id = self._session.settings.client_id
-        self._reconciler.connected(self._session.link.epoch)
-        self._reconciler.link(up=True, at=self._session.link.broker_link_since)
-        journal = self._desk.journal
-        used = journal.high_water(self._endpoint, client_id) if journal is not None else 0
-        self._session.backend.allow_ids_from(max(info.next_valid_id, used + 1))
+        link = self._session.link
+        self._reconciler.connected(link.epoch)
+        self._reconciler.link(up=link.broker_link, at=link.broker_link_since)
+        self._number_above_all_used(info)
         evidence = await self._round()
         if "open orders" in evidence.missing:
             raise RequestTimeout("the broker did not finish its list of open orders.")
         if evidence.missing:
             self._incident("incomplete_evidence", f"no end marker for: {', '.join(evidence.missing)}", Severity.WARNING)
-        if journal is not None:
-            own = [live.record.order_id for live in self._desk.table if live.record.client_id == client_id]
-            if own:
-                journal.raise_high_water(self._endpoint, client_id, max(own))
+        self._number_above_all_used(info)
         self._judge(evidence)
         self._progress.clear()
         self._asked = False
         if self._open_questions():
             self._ensure_working()
 
+    def _number_above_all_used(self, info: ConnectInfo) -> None:
+        """INV-08. The journal is asked for every gateway: one that moved, or was replaced, counts anew."""
+        client_id = self._session.settings.client_id
+        highest = max(
+            (live.record.order_id for live in self._desk.table if live.record.client_id == client_id), default=0
+        )
+        journal = self._desk.journal
+        if journal is not None:
+            if highest:
+                journal.raise_high_water(self._endpoint, client_id, highest)
+            highest = max(highest, journal.high_water(client_id))
+        self._session.backend.allow_ids_from(max(info.next_valid_id, highest + 1))
+
     async def ask_open(self, timeout: float) -> None:
-        """Ask for all open orders; the answer flows through the desk."""
+        """Ask for all open orders; the answer flows through the desk, and what it lacks is looked into."""
         backend = self._session.backend
-        await self._session.read("open orders", lambda left: backend.open_orders(left), timeout=timeout)
+        since = self._session.broker_now()
+        told = await self._session.read("open orders", lambda left: backend.open_orders(left), timeout=timeout)
+        if told.complete:
+            self._look_into(told.echoes, since)
 
     async def ask_completed(self, timeout: float) -> None:
         """Ask for the orders that ended today."""
@@ -163,7 +179,7 @@ class Settler:
     async def _work(self) -> None:
         while self._asked or self._open_questions():
             await self._pause()
-            if self._session.link.state is not LinkState.READY:
+            if not self._can_ask:
                 continue
             self._asked = False
             try:
@@ -174,10 +190,15 @@ class Settler:
             self._judge(evidence)
             await self._give_up_connection_if_needed()
 
+    @property
+    def _can_ask(self) -> bool:
+        """Whether an answer would be worth anything: while the broker link is down the gateway tells what it has."""
+        return self._session.link.state is LinkState.READY and self._session.link.broker_link
+
     async def _pause(self) -> None:
         """Until the next round can count, or something new is asked."""
         self._wake.clear()
-        if self._asked and self._session.link.state is LinkState.READY:
+        if self._asked and self._can_ask:
             return
         at, longest = self._reconciler.next_round_at(), self._settings.settle_interval
         wait = longest if at is None else min(max(at - self._clock.monotonic(), 0.05), longest)
@@ -191,8 +212,19 @@ class Settler:
         return [
             live
             for live in self._desk.table
-            if (live.record.in_doubt or live.record.awaiting_executions) and not self._is_hopeless(live)
+            if (live.record.in_doubt or live.record.awaiting_executions or self._is_unseen(live))
+            and not self._is_hopeless(live)
         ]
+
+    def _is_unseen(self, live: LiveOrder) -> bool:
+        return live.ref in self._unseen and not live.record.is_done
+
+    def _look_into(self, open_echoes: Sequence[OrderEchoed], since: datetime) -> None:
+        """Orders that work as far as we know and that the broker's list lacks: ask until it shows or tells them."""
+        missing = unseen(open_echoes, since, [live.record for live in self._desk.table])
+        self._unseen = {record.ref for record in missing}
+        if self._unseen:
+            self._ensure_working()
 
     def _is_hopeless(self, live: LiveOrder) -> bool:
         progress = self._progress.get(live.ref)
@@ -201,6 +233,10 @@ class Settler:
     def _judge(self, evidence: EvidenceRound) -> None:
         """Settle what the evidence settles."""
         self._reconciler.add(evidence)
+        if self._reconciler.link_since is None:
+            return  # what the gateway tells without its link to the broker is no evidence of absence
+        if "open orders" not in evidence.missing:
+            self._look_into(evidence.open_echoes, evidence.started_at)
         ctx = self._desk.context()
         today = broker_day(ctx.now)
         table = self._desk.table

@@ -12,6 +12,7 @@ from ibkr_connector.models.order import OrderRequest, OrderState
 from ibkr_connector.orders.changes import (
     END_OF_STATE,
     CancelSent,
+    CancelWanted,
     Change,
     Committed,
     EndTold,
@@ -26,8 +27,8 @@ from ibkr_connector.orders.changes import (
     Revived,
     SettledHow,
 )
-from ibkr_connector.orders.lifecycle import Step
 from ibkr_connector.orders.record import Context, OrderRecord
+from ibkr_connector.orders.step import Step
 
 
 def new_record(request: OrderRequest, *, account: str, group: str = "", parent_ref: str = "") -> OrderRecord:
@@ -55,6 +56,14 @@ def not_sent(record: OrderRecord, why: str, ctx: Context) -> list[Change]:
     """Given up before the write, which was certainly not made. The ref may be used again. State: NOT_SENT."""
     step = Step(record, ctx)
     step.emit(NotSent(at=ctx.now, why=why))
+    return step.changes
+
+
+def cancel_wanted(record: OrderRecord, ctx: Context) -> list[Change]:
+    """A cancel is owed from now on. Nothing changes on an order that has ended, or whose cancel is owed already."""
+    step = Step(record, ctx)
+    if record.ended is None and not record.cancel_wanted:
+        step.emit(CancelWanted(at=ctx.now))
     return step.changes
 
 
@@ -106,13 +115,6 @@ def lose_sight(record: OrderRecord, why: str, ctx: Context) -> list[Change]:
     return step.changes
 
 
-def settle_present(record: OrderRecord, operation: Operation, evidence: str, ctx: Context) -> list[Change]:
-    """The broker's records show what was in doubt, though no message of its own ended the doubt."""
-    step = Step(record, ctx)
-    step.settle(operation, SettledHow.PRESENT, evidence)
-    return step.changes
-
-
 def settle_absent(record: OrderRecord, operation: Operation, evidence: str, ctx: Context) -> list[Change]:
     """Complete evidence says that a doubtful operation never arrived (`reconcile` decides when that may be said).
 
@@ -142,7 +144,7 @@ def expire_unseen(record: OrderRecord, why: str, ctx: Context) -> list[Change]:
 def resolve(record: OrderRecord, state: OrderState, *, evidence: str, operator: str, ctx: Context) -> list[Change]:
     """An operator says how a doubtful order ended, and on what evidence. What the broker shows later still wins.
 
-    Raises: InvalidRequest if `state` is no end, the evidence is empty, or the order ended already.
+    Raises: InvalidRequest if `state` is no end, the evidence is empty, or the order is not in doubt.
     """
     if state not in END_OF_STATE:
         legal = ", ".join(sorted(one.value for one in END_OF_STATE))
@@ -154,6 +156,10 @@ def resolve(record: OrderRecord, state: OrderState, *, evidence: str, operator: 
     if record.ended is not None:
         msg = f"Order {record.ref} has ended already ({record.state.value}); there is nothing to resolve."
         raise InvalidRequest(msg, field="order_ref", value=record.ref, legal="an order in doubt")
+    if not (record.in_doubt or record.awaiting_executions):
+        msg = f"Order {record.ref} is not in doubt: the broker shows it as {record.broker_status or 'working'}."
+        remedy = "Cancel it if it must not work; only an order in orders_in_doubt() can be resolved by hand."
+        raise InvalidRequest(msg, field="order_ref", value=record.ref, legal="an order in doubt", remedy=remedy)
     step = Step(record, ctx)
     step.emit(Resolved(at=ctx.now, state=state, evidence=evidence, operator=operator))
     for operation in sorted(record.doubts):

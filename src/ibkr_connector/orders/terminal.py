@@ -98,7 +98,9 @@ def ends(operation: Operation | None, code: int, text: str) -> Verdict:
     if operation is Operation.MODIFY and (code in _REFUSES_MODIFY or code == 109):
         return Verdict.MODIFY_REFUSED
     if operation is Operation.CANCEL and code in _REFUSES_CANCEL:
-        return Verdict.CANCELLED if code == 10148 and _names_cancelled(text) else Verdict.CANCEL_REFUSED
+        if _names(text, "PendingCancel"):
+            return Verdict.NOTE  # a cancel sent again after an outage: the first one is under way
+        return Verdict.CANCELLED if code == 10148 and _names(text, *_CANCELLED) else Verdict.CANCEL_REFUSED
     return Verdict.NOTE
 
 
@@ -120,6 +122,9 @@ def refuses_orders(code: int) -> bool:
     return code in _ENDS_NEW
 
 
-def _names_cancelled(text: str) -> bool:
-    state = text.rpartition("state:")[2].strip().rstrip(".")
-    return state in ("Cancelled", "ApiCancelled", "Canceled")
+_CANCELLED = ("Cancelled", "ApiCancelled", "Canceled")
+
+
+def _names(text: str, *states: str) -> bool:
+    """Whether the text of a refused cancel ends in one of `states` ("…, state: Cancelled.")."""
+    return text.rpartition("state:")[2].strip().rstrip(".") in states

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from ibkr_connector.errors import ConnectorClosed
 from ibkr_connector.models.order import OrderSnapshot
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.session.mailbox import Mailbox
@@ -15,7 +17,11 @@ _CAPACITY = 10_000
 
 
 class OrderUpdates:
-    """An async context manager and iterator of `OrderSnapshot`s: first the present one, last the order's end."""
+    """An async context manager and iterator of `OrderSnapshot`s: first the present one, last the order's end.
+
+    When the connector is closed the `async for` ends, whatever state the order is in; a stream begun afterwards raises
+    `ConnectorClosed`.
+    """
 
     def __init__(
         self,
@@ -33,25 +39,31 @@ class OrderUpdates:
         self._box = box
 
         def tell(snapshot: OrderSnapshot) -> None:
-            box.push(snapshot)
-            if snapshot.state.is_done:
+            if not box.push(snapshot):  # the reader left, or its loop is gone
+                self._stop_listening()
+            elif snapshot.state.is_done:
                 box.close()
+                self._stop_listening()
 
+        self._stop = live.listen(tell, ended=box.close)
         tell(live.snapshot)
-        self._stop = live.listen(tell)
 
     async def detach_now(self) -> None:
         """On the session loop: listen no more."""
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
         if self._stop is not None:
             self._stop()
             self._stop = None
 
     async def aclose(self) -> None:
-        """End the stream. Idempotent."""
+        """End the stream. Idempotent; after the connector was closed there is nothing left to end."""
         box = self._box
         if box is not None:
             box.close()
-            await self._detach(self)
+            with contextlib.suppress(ConnectorClosed):
+                await self._detach(self)
 
     async def __aenter__(self) -> Self:
         if self._box is None:

@@ -16,7 +16,7 @@ from ibkr_connector.backends.base import (
     PositionSeen,
     SocketClosed,
 )
-from ibkr_connector.errors import IBKRConnectionError, NotConnected, RequestTimeout, TradingError
+from ibkr_connector.errors import IBKRConnectionError, RequestTimeout, TradingError
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.account import AccountSummary, Execution, PnL, PortfolioPnL, Position
 from ibkr_connector.portfolio.account import AccountBook
@@ -130,14 +130,12 @@ class Portfolio:
     # --- answers --------------------------------------------------------------------------------------------------
 
     def require_current(self) -> None:
-        """Raise `NotConnected` unless the figures are live."""
+        """Raise unless the figures are live: NotConnected; ConnectionLost while connecting; BrokerLinkLost (1100)."""
         if not self.is_current:
-            raise NotConnected(
-                f"account figures are not current: {self._session.link.why_no_orders or 'not synchronised'}."
-            )
+            raise self._session.unavailable("account figures are not current")
 
     def held(self) -> tuple[Position, ...]:
-        """Open positions of the account, live. Raises `NotConnected`."""
+        """Open positions of the account, live. Raises like `require_current`."""
         self.require_current()
         return tuple(p for p in self.positions.snapshot if p.account == self.account_id)
 

@@ -123,7 +123,7 @@ class RiskEngine:
             check = self._check_of(
                 leg, view, without=frozenset(refs), recent=(), filled=_ZERO if own is None else own.filled
             )
-            return decision_of(request.order_ref, ask(self._again, [check]), view, [check])
+            return decision_of(request.order_ref, ask(self._again, [check]), view, [check], again=True)
 
     # --- the life of a reservation ------------------------------------------------------------------------------------
 
@@ -212,11 +212,18 @@ class RiskEngine:
         return self.control.record
 
     def kill(self, reason: str, at: datetime) -> None:
-        """Refuse every order from now on; does not wait for a check under way (the check before the write sees it)."""
+        """Refuse every order from now on; does not wait for a check under way (the check before the write sees it).
+
+        Raises what saving raises, after it took effect.
+        """
         while True:
             control = self.control
-            control.kill(reason, at)
-            if control is self.control:  # else another one was attached meanwhile
+            try:
+                control.kill(reason, at)
+            except Exception:
+                if control is self.control:
+                    raise
+            if control is self.control:  # else another one was attached meanwhile: it counts
                 return
 
     def reduce(self, reason: str, at: datetime) -> None:

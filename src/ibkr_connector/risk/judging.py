@@ -54,10 +54,13 @@ def loss_of(check: OrderCheck) -> Decimal:
         return Decimal(0)
 
 
-def decision_of(ref: str, results: Sequence[GateResult], view: RiskView, checks: Sequence[OrderCheck]) -> RiskDecision:
-    """The answers as one decision: allowed if nobody objects."""
+def decision_of(
+    ref: str, results: Sequence[GateResult], view: RiskView, checks: Sequence[OrderCheck], *, again: bool = False
+) -> RiskDecision:
+    """The answers as one decision: allowed if nobody objects. What they saw is noted, but for a repeated yes."""
     allowed = all(result.passed for result in results)
-    return RiskDecision(ref, allowed, tuple(results), view.now, view.account, _inputs(checks[0]))
+    inputs = () if again and allowed else _inputs(checks[0])
+    return RiskDecision(ref, allowed, tuple(results), view.now, view.account, inputs)
 
 
 def _inputs(check: OrderCheck) -> tuple[tuple[str, str], ...]:

@@ -59,13 +59,23 @@ def shape_of(request: OrderRequest) -> tuple[object, ...]:
     )
 
 
+class _Unread:
+    """Not looked up yet (None is an answer)."""
+
+
+_UNREAD = _Unread()
+
+
 class OrderCheck:
     """What a gate is given. Figures are computed when first asked for; `DataMissing` says what is not known."""
 
     __slots__ = (
         "_instrument",
+        "_loss",
         "_mark",
+        "_position",
         "_price",
+        "_quote",
         "_unit",
         "day",
         "exposure",
@@ -115,6 +125,9 @@ class OrderCheck:
         self.filled = filled
         """What of the order is filled already, when it is a change."""
         self._instrument: InstrumentView | None = None
+        self._position: Decimal | None = None
+        self._loss: Decimal | None = None
+        self._quote: PriceView | _Unread | None = _UNREAD
         self._price: tuple[Decimal, PriceSource] | None = None
         self._mark: Decimal | None = None
         self._unit: Decimal | None = None
@@ -139,10 +152,11 @@ class OrderCheck:
     @property
     def position(self) -> Decimal:
         """The position to assume on this side."""
-        position = self.view.position(self.con_id, self.sign)
-        if position is None:
-            raise DataMissing("the position", "Wait until the account is synchronised, then try again.")
-        return position
+        if self._position is None:
+            self._position = self.view.position(self.con_id, self.sign)
+            if self._position is None:
+                raise DataMissing("the position", "Wait until the account is synchronised, then try again.")
+        return self._position
 
     @property
     def reach(self) -> Decimal:
@@ -170,8 +184,10 @@ class OrderCheck:
 
     @property
     def quote(self) -> PriceView | None:
-        """The newest quote, if there is one."""
-        return self.view.price(self.con_id)
+        """The newest quote, if there is one: the same for all gates that judge this order."""
+        if isinstance(self._quote, _Unread):
+            self._quote = self.view.price(self.con_id)
+        return self._quote
 
     @property
     def price(self) -> tuple[Decimal, PriceSource]:
@@ -248,6 +264,11 @@ class OrderCheck:
 
         An order that only reduces, and an exit of a group, costs its fees.
         """
+        if self._loss is None:
+            self._loss = self._loss_in_flight()
+        return self._loss
+
+    def _loss_in_flight(self) -> Decimal:
         price, source = self.price
         fee = self.view.fee(self.con_id, self.quantity, price)
         if fee is None:

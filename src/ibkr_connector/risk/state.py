@@ -6,6 +6,7 @@ What cannot be read counts as HALTED.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -79,6 +80,11 @@ class TradingControl:
         """The state now; one read, no lock."""
         return self._record
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether there is a place to store it; without one it ends with the program."""
+        return self._save is not None
+
     def kill(self, reason: str, at: datetime) -> None:
         """HALTED from this moment on. Raises what saving raises, after it took effect."""
         with self._swap:
@@ -99,7 +105,13 @@ class TradingControl:
         record = TradingRecord(TradingState.ACTIVE, reason, at)
         if self._save is not None:
             with self._saving:
-                self._save(record.to_dict())
+                try:
+                    self._save(record.to_dict())
+                except BaseException:
+                    # A save that was given up may still come to pass: what holds must be the last word stored.
+                    with contextlib.suppress(Exception):
+                        self._save(self._record.to_dict())
+                    raise
         with self._swap:
             resumed = self._record is before
             if resumed:

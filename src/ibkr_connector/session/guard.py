@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from ibkr_connector.backends.base import HistoryRequest
 from ibkr_connector.clock import Clock
@@ -18,6 +19,7 @@ from ibkr_connector.resilience import (
     BreakerPolicy,
     BreakerState,
     CallOutcome,
+    Grant,
     Lane,
     Pacer,
     Permit,
@@ -34,6 +36,8 @@ from ibkr_connector.resilience.waiter import AsyncPacer
 from ibkr_connector.session.barsizes import BAR_SECONDS
 
 _T = TypeVar("_T")
+_LEAST_S = 0.001
+"""What zero seconds come to where a wait must have a length."""
 Check = Callable[[], None]
 """Raises when there is no point in trying now."""
 
@@ -49,6 +53,35 @@ class ConnectPermit:
     def done(self, error: BaseException | None) -> None:
         """Give the permit back."""
         self._breaker.record(self._permit, classify(error), self._clock.monotonic(), hint=hint_of(error))
+
+
+class HeldSlot:
+    """Leave to write order messages, held until it is known when they were written.
+
+    Between the leave and the write lie the lane and a durable commit, of unknown length: were the messages counted
+    from the leave on, orders held up by a slow disk would leave in one burst beside those granted after them (INV-09).
+    `sent` right after the write; leaving the block without it gives the slot back.
+    """
+
+    def __init__(self, pacer: AsyncPacer, grant: Grant) -> None:
+        self._pacer = pacer
+        self._grant: Grant | None = grant
+
+    def sent(self) -> None:
+        """The messages were written just now (or a part of them: then all count). Idempotent."""
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            self._pacer.sent(grant)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            self._pacer.give_back(grant)
 
 
 class Guard:
@@ -111,6 +144,10 @@ class Guard:
         async with self.pacer.slot(message(lane, units=units), timeout):
             pass
 
+    def wrote(self, lane: Lane) -> None:
+        """One message was written without asking (the end of a quote line): what comes after it is counted with it."""
+        self._core.note(self._clock.monotonic(), message(lane))
+
     async def close(self) -> None:
         """Fail whatever waits."""
         if self._pacer is not None:
@@ -150,11 +187,11 @@ class Guard:
         once.__qualname__ = what  # what a timeout or a retry calls it
         if not retry:
             return await once()
-        policy = RetryPolicy(total=timeout)
+        policy = RetryPolicy(total=max(timeout, _LEAST_S))
         return await retry_read(policy, clock=self._clock, rng=self._rng)(once)()
 
     async def _answer(self, what: str, call: Callable[[float], Awaitable[_T]], until: float) -> _T:
-        left = max(until - self._clock.monotonic(), 0.001)
+        left = max(until - self._clock.monotonic(), _LEAST_S)
         try:
             return await self._clock.wait_for(call(left), left)
         except TimeoutError as error:
@@ -199,8 +236,8 @@ class Guard:
 
     # --- orders ----------------------------------------------------------------------------------------------------
 
-    async def order_slot(self, *, units: int, timeout: float, probe: Callable[[], Awaitable[None]]) -> None:
-        """Leave to write `units` order messages: the orders breaker, then the pacer.
+    async def order_slot(self, *, units: int, timeout: float, probe: Callable[[], Awaitable[None]]) -> HeldSlot:
+        """Leave to write `units` order messages, to be held until they are: the orders breaker, then the pacer.
 
         A breaker that wants a trial is given a read (`probe`), never an order. Raises `OrderNotSent`.
         """
@@ -221,9 +258,10 @@ class Guard:
         else:
             self.orders.record(answer, CallOutcome.IGNORED, self._clock.monotonic())
         try:
-            await self.slot(Lane.ORDERS, timeout=timeout, units=units)
+            grant = await self.pacer.acquire(message(Lane.ORDERS, units=units), timeout)
         except PacingTimeout as error:
             raise OrderNotSent(f"no slot for the order in {timeout:g} s: {error.message}") from error
+        return HeldSlot(self.pacer, grant)
 
     def order_answered(self, *, in_doubt: bool) -> None:
         """Tell the orders breaker whether the broker answered an order at all (a rejection is an answer)."""

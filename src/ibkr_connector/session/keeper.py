@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ibkr_connector.errors import RequestTimeout, TradingError
@@ -54,11 +54,11 @@ class LinkKeeper:
         if self._heartbeat is not None and self._heartbeat is not asyncio.current_task():
             self._heartbeat.cancel()
         self._heartbeat = None
-        self._start(self._reconnect())
+        self._start(self._reconnect)
 
     def resync(self) -> None:
         """The gateway has its link to IBKR again: know again what the broker knows, on the same socket."""
-        self._start(self._resync())
+        self._start(self._resync)
 
     async def stop(self) -> None:
         """End everything."""
@@ -69,15 +69,14 @@ class LinkKeeper:
                     await task
         self._work = self._heartbeat = None
 
-    def _start(self, work: Awaitable[None]) -> None:
+    def _start(self, work: Callable[[], Awaitable[None]]) -> None:
         previous = self._work
 
         async def keep() -> None:
             if previous is not None and not previous.done():
                 previous.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await previous
-            await work
+                await asyncio.wait([previous])  # its own end is no end of this task
+            await work()
 
         self._work = asyncio.create_task(keep(), name="ibkr-keeper")
         self._work.add_done_callback(_log_failure)
@@ -106,7 +105,7 @@ class LinkKeeper:
         """Try until the session is ready again; the breaker's word is honoured."""
         session, failures = self._session, 0
         while session.link.state is not LinkState.READY:
-            wait = session.connect_wait()
+            wait = session.guard.connect_wait()
             if wait > 0:
                 session.move(LinkState.CIRCUIT_OPEN, f"next try in {wait:.0f} s")
             else:

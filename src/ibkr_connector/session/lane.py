@@ -51,6 +51,7 @@ class OrderLane:
         recheck: Callable[[], str],
         frames: Callable[[], Sequence[Callable[[], None]]],
         timeout: float,
+        written: Callable[[], None] = lambda: None,
     ) -> LaneOutcome:
         """Take a turn: `prepare` (ids), `commit` (durable), `recheck` (empty = go on), then each of `frames`.
 
@@ -60,6 +61,7 @@ class OrderLane:
             recheck: why the write must not happen now, or an empty string.
             frames: the writes, back to back.
             timeout: seconds to wait for the turn.
+            written: told right after the writes, unless it is certain that nothing was written (`HeldSlot.sent`).
 
         Raises:
             OrderNotSent: the turn did not come in time.
@@ -74,7 +76,10 @@ class OrderLane:
             why = recheck()
             if why:
                 return LaneOutcome(Written.NO, reason=why)
-            return _write_all(frames())
+            outcome = _write_all(frames())
+            if outcome.written is not Written.NO:
+                written()
+            return outcome
         finally:
             self._lock.release()
 

@@ -7,8 +7,11 @@ hop, not one per item. The box is bounded; when a reader is too slow the oldest 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from typing import Generic, TypeVar
+
+from ibkr_connector.errors import ConnectorClosed
 
 _T = TypeVar("_T")
 
@@ -24,17 +27,25 @@ class Mailbox(Generic[_T]):
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._error: BaseException | None = None
+        self._pid = os.getpid()
         self.dropped = 0
 
-    def push(self, item: _T) -> None:
-        """Add an item (producer's thread)."""
-        if self._closed:
-            return
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken in: the stream has ended, or its reader's loop is gone."""
+        # A loop can end between a wake-up call and its turn: then no call ever fails, and only the loop itself tells.
+        return self._closed or self._loop.is_closed()
+
+    def push(self, item: _T) -> bool:
+        """Add an item (producer's thread). False: nobody will read it, forget the box."""
+        if self.closed:
+            return False
         if len(self._items) == self._capacity:
             self.dropped += 1
         self._items.append(item)
         if not self._signalled:
             self._signal()
+        return not self._closed
 
     def close(self, error: BaseException | None = None) -> None:
         """End the stream after what is in the box; with `error`, the reader gets it then (any thread)."""
@@ -57,7 +68,10 @@ class Mailbox(Generic[_T]):
             self._waiter.set_result(None)
 
     async def get(self) -> _T:
-        """The next item. Raises StopAsyncIteration at the end, or the error the stream ended with."""
+        """The next item. Raises StopAsyncIteration at the end, or the error the stream ended with.
+
+        ConnectorClosed in a child process: the producer is not in it.
+        """
         while True:
             try:
                 return self._items.popleft()
@@ -66,6 +80,10 @@ class Mailbox(Generic[_T]):
                     if self._error is not None:
                         raise self._error from None
                     raise StopAsyncIteration from None
+            if os.getpid() != self._pid:
+                raise ConnectorClosed(
+                    f"this stream belongs to process {self._pid}: its messages do not reach a child made by fork()."
+                )
             self._waiter = self._loop.create_future()
             if self._items or self._closed:
                 continue

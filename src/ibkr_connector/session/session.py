@@ -7,11 +7,10 @@ of it is done. Everything here runs on the session loop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ibkr_connector.backends.base import (
     Backend,
@@ -25,6 +24,7 @@ from ibkr_connector.backends.base import (
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import ConnectionSettings
 from ibkr_connector.errors import (
+    BrokerLinkLost,
     ConnectionLost,
     ConnectorClosed,
     IBKRConnectionError,
@@ -38,7 +38,8 @@ from ibkr_connector.logs import get_logger
 from ibkr_connector.models.market import Bar
 from ibkr_connector.resilience.pacing import Lane
 from ibkr_connector.session.brokertime import BrokerTime
-from ibkr_connector.session.guard import Guard
+from ibkr_connector.session.flight import Flight
+from ibkr_connector.session.guard import Guard, HeldSlot
 from ibkr_connector.session.keeper import LinkKeeper
 from ibkr_connector.session.link import Link, LinkNews, LinkState
 
@@ -69,12 +70,13 @@ class Session:
         self.link = Link()
         self.broker_time = BrokerTime(time_scale)
         self.info: ConnectInfo | None = None
-        self._guard = guard
+        self.guard = guard
         self._bus = bus
         self._steps: list[tuple[str, Step]] = []
         self._sinks: list[FactSink] = []
         self._news: list[Callable[[LinkNews], None]] = []
-        self._connecting: asyncio.Task[None] | None = None
+        self._connecting: Flight[None] | None = None
+        self._ending = asyncio.Lock()
         self._keeper = LinkKeeper(self, rng or random.Random())  # noqa: S311 - jitter, not secrecy
         self._stale = False
         """The broker link came back while the sync was under way: what was read before may be old."""
@@ -105,38 +107,46 @@ class Session:
             IBKRConnectionError: (a subclass) after the tries of the adaptive plan, or CircuitOpen at once.
             ConnectorClosed: the session was closed.
         """
+        async with self._ending:  # a disconnect that is under way comes first
+            pass
+        while self._connecting is not None and self._connecting.ending:
+            await asyncio.wait([self._connecting.task])
         if self.link.state is LinkState.CLOSED:
             raise ConnectorClosed("the connector was closed.")
         if self.link.state is LinkState.READY:
             return
         if self._keeper.busy:
-            await self.ready(self.settings.sync_timeout)
+            await self._wait_until(lambda: self.link.state is LinkState.READY, self.settings.sync_timeout)
             return
-        if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.create_task(self._connect_by_plan(), name="ibkr-connect")
-            self._connecting.add_done_callback(_retrieve)
-        await asyncio.shield(self._connecting)
+        if self._connecting is None or not self._connecting.open:
+            self._connecting = Flight(self._connect_by_plan(), name="ibkr-connect", ended=_interrupted)
+        await self._connecting.join()
 
     async def disconnect(self) -> None:
-        """End the connection and stop reconnecting; `connect` may follow. Idempotent."""
+        """End the connection and stop reconnecting; `connect` may follow. Idempotent; nothing after `close`."""
         await self._end(LinkState.DISCONNECTED, "disconnect() was called")
 
     async def close(self) -> None:
         """End the session for good. Idempotent."""
-        if self.link.state is not LinkState.CLOSED:
-            await self._end(LinkState.CLOSED, "close() was called")
+        await self._end(LinkState.CLOSED, "close() was called")
 
     async def ready(self, timeout: float) -> None:
-        """Wait until the session is READY and reconciled. Raises `NotConnected` at the deadline, saying why."""
+        """Wait until orders can be written: READY, the broker link up (1100), reconciled.
 
-        def is_ready() -> bool:
-            return self.link.state in (LinkState.READY, LinkState.CLOSED)
+        Raises: NotConnected at the deadline, saying why; ConnectorClosed.
+        """
+        await self._wait_until(lambda: not self.link.why_no_orders, timeout)
+
+    async def _wait_until(self, condition: Callable[[], bool], timeout: float) -> None:
+        def is_over() -> bool:
+            return condition() or self.link.state is LinkState.CLOSED
 
         try:
             async with self._changed:
-                await self.clock.wait_for(self._changed.wait_for(is_ready), timeout)
+                await self.clock.wait_for(self._changed.wait_for(is_over), timeout)
         except TimeoutError:
-            raise NotConnected(f"not ready after {timeout:g} s: {self.link.why_no_orders}.") from None
+            now = self.unavailable(f"not ready after {timeout:g} s")
+            raise NotConnected(now.message, remedy=now.remedy) from None
         if self.link.state is LinkState.CLOSED:
             raise ConnectorClosed("the connector was closed.")
 
@@ -150,7 +160,7 @@ class Session:
 
     async def pace(self, lane: Lane, *, timeout: float) -> None:
         """Wait for a slot under the pacing rules. Raises `PacingTimeout` when none comes within `timeout` seconds."""
-        await self._guard.slot(lane, timeout=timeout)
+        await self.guard.slot(lane, timeout=timeout)
 
     async def read(
         self,
@@ -166,11 +176,11 @@ class Session:
         `call` gets the seconds left. Raises what it raises, `RequestTimeout`, `PacingTimeout`, `CircuitOpen`,
         `NotConnected`.
         """
-        return await self._guard.read(what, call, timeout=timeout, lane=lane, retry=retry, usable=self._check_readable)
+        return await self.guard.read(what, call, timeout=timeout, lane=lane, retry=retry, usable=self._check_readable)
 
     async def read_history(self, request: HistoryRequest, *, timeout: float, caller: str = "") -> list[Bar]:
         """Historical bars, under IBKR's history rules as well. Raises what `read` raises, and `PacingError`."""
-        return await self._guard.read_history(
+        return await self.guard.read_history(
             request, self.backend.historical_bars, timeout=timeout, caller=caller, usable=self._check_readable
         )
 
@@ -178,9 +188,17 @@ class Session:
         if self.link.state is LinkState.CLOSED:
             raise ConnectorClosed("the connector was closed.")
         if not self.backend.connected:
-            if self.link.state in (LinkState.RECONNECTING, LinkState.CONNECTING):
-                raise ConnectionLost(f"the connection is {self.link.state.value}: {self.link.last_reason}.")
-            raise NotConnected("there is no connection to IBKR.")
+            raise self.unavailable("there is no connection to IBKR")
+
+    def unavailable(self, what: str) -> IBKRConnectionError:
+        """The error of a call that needs more than there is now: `what`, why, and what to do about it."""
+        link, why = self.link, self.link.why_no_orders
+        text = f"{what}: {why}." if why else f"{what}."
+        if self._keeper.busy or (self._connecting is not None and self._connecting.open):
+            return ConnectionLost(text)
+        if link.state is LinkState.READY and not link.broker_link:
+            return BrokerLinkLost(text)
+        return NotConnected(text)
 
     def broker_now(self) -> datetime:
         """The time at the broker (UTC), carried on from its last answer."""
@@ -189,7 +207,7 @@ class Session:
     # --- connecting -----------------------------------------------------------------------------------------------
 
     async def _connect_by_plan(self) -> None:
-        plan = self._guard.plan()
+        plan = self.guard.plan()
         tries, delay = plan.tries, plan.delay
         for attempt in range(1, tries + 1):
             try:
@@ -205,14 +223,14 @@ class Session:
     async def attempt(self) -> None:
         """One attempt through the breaker, synchronisation included."""
         try:
-            permit = self._guard.connect_permit()
+            permit = self.guard.connect_permit()
         except IBKRConnectionError as error:
             self.move(LinkState.CIRCUIT_OPEN, error.message)
             raise
         resting = LinkState.RECONNECTING if self._keeper.started else LinkState.DISCONNECTED
         self.move(LinkState.CONNECTING, f"{self.settings.host}:{self.settings.port}")
         try:
-            timeout = self._guard.plan().timeout
+            timeout = self.guard.plan().timeout
             info = await self.backend.connect(
                 host=self.settings.host, port=self.settings.port, client_id=self.settings.client_id, timeout=timeout
             )
@@ -263,7 +281,7 @@ class Session:
 
     async def ask_time(self, timeout: float) -> None:
         """Ask the broker's clock and remember the answer."""
-        await self._guard.slot(Lane.ACCOUNT, timeout=timeout)
+        await self.guard.slot(Lane.ACCOUNT, timeout=timeout)
         told = await self.backend.server_time(timeout)
         self.broker_time.told(told, self.clock.monotonic())
 
@@ -316,19 +334,19 @@ class Session:
         self._keeper.lost()
 
     async def _end(self, state: LinkState, reason: str) -> None:
-        await self._keeper.stop()
-        connecting, self._connecting = self._connecting, None
-        if connecting is not None and connecting is not asyncio.current_task():
-            connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await connecting
-        was_connected = self.backend.connected
-        self.move(state, reason)
-        await self.backend.disconnect()
-        self.link.socket_down()
-        if was_connected:
-            _log.info("disconnected", reason=reason)
-        await self._notify()
+        async with self._ending:
+            if self.link.state is LinkState.CLOSED:
+                return
+            await self._keeper.stop()
+            if self._connecting is not None:
+                await self._connecting.stop()
+            was_connected = self.backend.connected
+            self.move(state, reason)
+            await self.backend.disconnect()
+            self.link.socket_down()
+            if was_connected:
+                _log.info("disconnected", reason=reason)
+            await self._notify()
 
     def move(self, state: LinkState, reason: str) -> None:
         """Move the link and tell it."""
@@ -354,32 +372,26 @@ class Session:
         if why:
             raise OrderNotSent(f"not sent: {why}.", remedy="Wait with `await connector.ready()`; nothing was sent.")
 
-    async def order_slot(self, *, units: int, timeout: float) -> None:
-        """Leave to write `units` order messages. Raises `OrderNotSent`."""
+    async def hold_order_slot(self, *, units: int, timeout: float) -> HeldSlot:
+        """Leave to write `units` order messages, held until they are written. Raises `OrderNotSent`.
+
+        with await session.hold_order_slot(units=1, timeout=5.0) as slot:
+            await lane.write(..., written=slot.sent)
+        """
 
         async def probe() -> None:
             await self.ask_time(min(timeout, self.settings.request_timeout))
 
-        await self._guard.order_slot(units=units, timeout=timeout, probe=probe)
+        return await self.guard.order_slot(units=units, timeout=timeout, probe=probe)
 
     async def cancel_slot(self, timeout: float) -> None:
         """Leave to write a cancel: its lane has a reserve of its own and passes every breaker."""
-        await self._guard.slot(Lane.CANCEL, timeout=timeout)
+        await self.guard.slot(Lane.CANCEL, timeout=timeout)
 
     def order_answered(self, *, in_doubt: bool) -> None:
         """Tell the orders breaker whether the broker answered an order at all."""
-        self._guard.order_answered(in_doubt=in_doubt)
-
-    def connect_wait(self) -> float:
-        """Seconds until the connect breaker lets a try through; 0 = now."""
-        return self._guard.connect_wait()
-
-    def guard_status(self) -> dict[str, Any]:
-        """Breakers, with the guide's keys."""
-        return self._guard.status()
+        self.guard.order_answered(in_doubt=in_doubt)
 
 
-def _retrieve(task: asyncio.Task[None]) -> None:
-    """The callers got the error; a caller that left must not leave a warning behind."""
-    if not task.cancelled():
-        task.exception()
+def _interrupted() -> NotConnected:
+    return NotConnected("disconnect() or close() was called while connecting.")

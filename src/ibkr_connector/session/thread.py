@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from ibkr_connector.errors import ConnectorClosed, SyncCallFromSession
 from ibkr_connector.logs import get_logger
+from ibkr_connector.session.flight import caller_is_cancelled
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
@@ -39,10 +40,20 @@ class SessionThread:
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The session's loop. Raises `ConnectorClosed` when there is none."""
+        self._check_process()
         loop = self._loop
-        if loop is None or self._closed or self._pid != os.getpid():
+        if loop is None or self._closed:
             raise ConnectorClosed("the connector's session is not running.")
         return loop
+
+    def _check_process(self) -> None:
+        """After fork() the thread is not here, and a lock of this object may be held for ever."""
+        if self._pid != os.getpid():
+            raise ConnectorClosed(
+                f"this connector belongs to process {self._pid}: its session did not come along into the child made by "
+                "fork().",
+                pid=self._pid,
+            )
 
     @property
     def is_current(self) -> bool:
@@ -57,6 +68,7 @@ class SessionThread:
 
     def start(self) -> None:
         """Start the thread (once); returns when its loop runs."""
+        self._check_process()
         with self._lock:
             if self._closed:
                 raise ConnectorClosed("the connector was closed.")
@@ -86,24 +98,29 @@ class SessionThread:
     def submit(self, coroutine: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
         """Schedule `coroutine` on the session loop from any thread."""
         try:
-            loop = self.loop
+            self._check_process()
+            # Under the lock nothing can be scheduled behind the loop's end, where it would wait for ever.
+            with self._lock:
+                return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         except ConnectorClosed:
             coroutine.close()
             raise
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
     async def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Await `coroutine` on the session loop from any loop. Cancelling the caller cancels it."""
-        if self.is_current:
-            return await coroutine
-        future = self.submit(coroutine)
+        """Await `coroutine` on the session loop from any loop. Cancelling the caller cancels it.
+
+        Raises:
+            ConnectorClosed: there is no session, or it ended the call: only a caller that is cancelled itself ever sees
+                `CancelledError`.
+        """
         try:
-            return await asyncio.wrap_future(future)
+            if self.is_current:
+                return await coroutine
+            return await asyncio.wrap_future(self.submit(coroutine))
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._closed and future.cancelled() and (task is None or not task.cancelling()):
-                raise ConnectorClosed("the connector was closed while the call was waiting.") from None
-            raise
+            if caller_is_cancelled():
+                raise
+            raise ConnectorClosed("the connector was closed while the call was waiting.") from None
 
     def run_sync(self, coroutine: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
         """Block until `coroutine` is done on the session loop; Ctrl-C interrupts the wait and cancels it.
@@ -124,11 +141,16 @@ class SessionThread:
             raise
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """End the loop and join the thread; False if it did not end in `timeout` seconds. Idempotent."""
+        """End the loop and join the thread; False if it did not end in `timeout` seconds. Idempotent.
+
+        Nothing can be started afterwards. In a child made by fork() there is nothing to end.
+        """
+        if self._pid != os.getpid():
+            return True
         with self._lock:
             self._closed = True
             loop, thread = self._loop, self._thread
-        if loop is None or thread is None or self._pid != os.getpid():
+        if loop is None or thread is None:
             return True
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(loop.stop)

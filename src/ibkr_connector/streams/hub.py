@@ -7,14 +7,24 @@ lines run short the longest lingering one goes first. Everything here runs on th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from ibkr_connector.backends.base import LineHandle
-from ibkr_connector.errors import MarketDataLost, NoMarketData, NotConnected, TooManyMarketDataLines, TradingError
+from ibkr_connector.errors import (
+    ConnectorClosed,
+    MarketDataLost,
+    NoMarketData,
+    NotConnected,
+    TooManyMarketDataLines,
+    TradingError,
+)
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
 from ibkr_connector.resilience.pacing import Lane
+from ibkr_connector.session.flight import Flight
 from ibkr_connector.session.lines import LineLeases
 from ibkr_connector.session.mailbox import Mailbox
 from ibkr_connector.session.session import Session
@@ -32,9 +42,19 @@ class _Line:
     latest_at: float = 0.0
     readers: set[Mailbox[Quote]] = field(default_factory=set)
     waiters: set[asyncio.Future[Quote]] = field(default_factory=set)
-    opening: asyncio.Task[None] | None = None
+    opening: Flight[None] | None = None
     idle_since: float = 0.0
     linger: asyncio.TimerHandle | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether anybody reads it."""
+        return bool(self.readers or self.waiters)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody reads it, or is about to."""
+        return self.is_read or (self.opening is not None and self.opening.open)
 
 
 class QuoteHub:
@@ -45,6 +65,7 @@ class QuoteHub:
         self._leases = leases
         self._linger_s = linger_s
         self._lines: dict[int, _Line] = {}
+        self._closed = False
 
     def latest(self, con_id: int) -> tuple[Quote, float] | None:
         """The newest quote of an open line and its age in seconds, without waiting."""
@@ -54,8 +75,14 @@ class QuoteHub:
         return line.latest, self._session.clock.monotonic() - line.latest_at
 
     async def attach(self, contract: Contract, box: Mailbox[Quote], timeout: float) -> None:
-        """Start feeding `box` with quotes of `contract` (qualified). The newest quote known comes first."""
+        """Start feeding `box` with quotes of `contract` (qualified). The newest quote known comes first.
+
+        A box that is closed, or whose reader's loop is gone, is forgotten with the next quote.
+        """
         line = await self._open(contract, timeout)
+        if box.closed:  # its reader left while the line was opened
+            self._maybe_linger(line)
+            return
         line.readers.add(box)
         self._stop_linger(line)
         if line.latest is not None:
@@ -109,10 +136,8 @@ class QuoteHub:
     async def resubscribe(self) -> None:
         """Make every line again that somebody reads (after a reconnect or 1101); drop the others."""
         for con_id, line in list(self._lines.items()):
-            if line.handle is not None:
-                self._session.backend.close_line(line.handle)
-                line.handle = None
-            if not line.readers and not line.waiters:
+            self._close_handle(line)
+            if not line.is_wanted:
                 self._forget(con_id)
                 continue
             try:
@@ -127,58 +152,86 @@ class QuoteHub:
 
     def retry_lost(self) -> None:
         """A data farm is back: make the lines again that were lost with it."""
-        lost = [line for line in self._lines.values() if line.handle is None and (line.readers or line.waiters)]
-        for line in lost:
-            if line.opening is None:
-                line.opening = asyncio.create_task(self._again(line), name=f"line {line.contract.symbol}")
+        for line in self._lines.values():
+            if line.handle is None and line.is_read and (line.opening is None or not line.opening.open):
+                line.opening = self._flight(line, self._again(line))
 
     async def _again(self, line: _Line) -> None:
         try:
             await self._subscribe(line, timeout=self._session.settings.request_timeout)
         except TradingError as error:
             self._fail(line, error)
-        finally:
-            line.opening = None
+            raise
 
     def close(self) -> None:
-        """End every stream."""
+        """End every stream, and let nobody begin another. Nothing is written: the connection ends with it."""
+        self._closed = True
         for con_id, line in list(self._lines.items()):
             for box in line.readers:
                 box.close()
             line.readers.clear()
-            self._drop(con_id)
+            for waiter in line.waiters:
+                if not waiter.done():
+                    waiter.set_exception(_closed())
+            if line.opening is not None:
+                line.opening.give_up()
+            self._forget(con_id)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
     async def _open(self, contract: Contract, timeout: float) -> _Line:
+        """The contract's line, opened by whoever comes first; the last who leaves before that ends the opening."""
+        if self._closed:
+            raise _closed()
         line = self._lines.get(contract.con_id)
         if line is None:
             self._make_room()
             self._leases.take(contract.con_id)
             line = self._lines[contract.con_id] = _Line(contract)
-        if line.handle is None:
-            if line.opening is None:
-                line.opening = asyncio.create_task(self._subscribe(line, timeout), name=f"line {contract.symbol}")
-            opening = line.opening
-            try:
-                await asyncio.shield(opening)
-            except TradingError:
-                if self._lines.get(contract.con_id) is line and not line.readers:
-                    self._forget(contract.con_id)
+        if line.handle is not None:
+            return line
+        if line.opening is None or not line.opening.open:
+            line.opening = self._flight(line, self._subscribe(line, timeout))
+        try:
+            await self._session.clock.wait_for(line.opening.join(), timeout)
+        except TimeoutError as error:
+            self._abandon(line)
+            if isinstance(error, TradingError):
                 raise
-            finally:
-                if opening.done() and line.opening is opening:
-                    line.opening = None
+            raise NoMarketData(f"no line for {contract.symbol} in {timeout:g} s.", con_id=contract.con_id) from None
+        except BaseException:
+            self._abandon(line)
+            raise
         return line
+
+    def _flight(self, line: _Line, work: Coroutine[Any, Any, None]) -> Flight[None]:
+        return Flight(work, name=f"line {line.contract.symbol}", ended=_closed, keep=lambda: line.is_read)
+
+    def _abandon(self, line: _Line) -> None:
+        """One who wanted the line has left before it was open."""
+        if line.is_wanted or self._lines.get(line.contract.con_id) is not line:
+            return
+        if line.handle is None:
+            self._forget(line.contract.con_id)
+        else:
+            self._maybe_linger(line)
 
     async def _subscribe(self, line: _Line, timeout: float) -> None:
         await self._session.pace(Lane.MARKET, timeout=timeout)
         if not self._session.backend.connected:
             raise NotConnected("there is no connection to stream quotes over.")
         con_id = line.contract.con_id
+        if line.handle is not None or self._lines.get(con_id) is not line:
+            return  # somebody else was faster, or nobody wants it any more
         line.handle = self._session.backend.open_line(
             line.contract, lambda quote: self._on_quote(con_id, quote), lambda error: self._on_error(con_id, error)
         )
+
+    def _close_handle(self, line: _Line) -> None:
+        if line.handle is not None:
+            self._session.backend.close_line(line.handle)
+            self._session.guard.wrote(Lane.MARKET)
+            line.handle = None
 
     def _on_quote(self, con_id: int, quote: Quote) -> None:
         line = self._lines.get(con_id)
@@ -186,8 +239,10 @@ class QuoteHub:
             return
         line.latest = quote
         line.latest_at = self._session.clock.monotonic()
-        for box in line.readers:
-            box.push(quote)
+        gone = [box for box in line.readers if not box.push(quote)]
+        if gone:
+            line.readers.difference_update(gone)
+            self._maybe_linger(line)
         if line.waiters:
             for waiter in line.waiters:
                 if not waiter.done():
@@ -215,7 +270,7 @@ class QuoteHub:
     def _make_room(self) -> None:
         if self._leases.free > 0:
             return
-        idle = [line for line in self._lines.values() if not line.readers and not line.waiters]
+        idle = [line for line in self._lines.values() if not line.is_wanted]
         if not idle:
             raise TooManyMarketDataLines(
                 f"all {self._leases.limit} market data lines are being read.", code=101, limit=self._leases.limit
@@ -223,7 +278,7 @@ class QuoteHub:
         self._drop(min(idle, key=lambda line: line.idle_since).contract.con_id)
 
     def _maybe_linger(self, line: _Line) -> None:
-        if line.readers or line.waiters or line.linger is not None:
+        if line.is_wanted or line.linger is not None:
             return
         if self._lines.get(line.contract.con_id) is not line:
             return
@@ -241,10 +296,9 @@ class QuoteHub:
         if line is None:
             return
         self._stop_linger(line)
-        if line.readers or line.waiters:
+        if line.is_wanted:
             return
-        if line.handle is not None:
-            self._session.backend.close_line(line.handle)
+        self._close_handle(line)
         self._forget(con_id)
 
     def _forget(self, con_id: int) -> None:
@@ -252,6 +306,10 @@ class QuoteHub:
         if line is not None:
             self._stop_linger(line)
         self._leases.give_back(con_id)
+
+
+def _closed() -> ConnectorClosed:
+    return ConnectorClosed("the connector was closed.")
 
 
 def _is_usable(quote: Quote) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from ibkr_connector.errors import ConnectorClosed
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
 from ibkr_connector.session.mailbox import Mailbox
@@ -24,6 +26,8 @@ class QuoteStream:
 
     It survives outages: the line is made again when the link is back. A reader slower than the market loses the oldest
     quotes (`dropped` counts them), never the newest. `aclose` is idempotent and safe after a `break`.
+
+    When the connector is closed the `async for` ends; a stream begun afterwards raises `ConnectorClosed`.
     """
 
     def __init__(self, attach: Attach, detach: Detach, capacity: int) -> None:
@@ -41,22 +45,24 @@ class QuoteStream:
     async def start(self) -> Self:
         """Open the stream (done by `async with` too)."""
         if self._box is None:
-            self._box = Mailbox(asyncio.get_running_loop(), self._capacity)
+            box = self._box = Mailbox(asyncio.get_running_loop(), self._capacity)
             try:
-                self._contract = await self._attach(self._box)
+                self._contract = await self._attach(box)
             except BaseException:
+                box.close()  # it may have been attached already: the hub forgets a closed box
                 self._box = None
                 raise
         return self
 
     async def aclose(self) -> None:
-        """Give the line back."""
+        """Give the line back. Idempotent; after the connector was closed there is nothing left to give back."""
         box, contract = self._box, self._contract
         self._contract = None
-        if box is None or contract is None:
-            return
-        box.close()
-        await self._detach(contract, box)
+        if box is not None:
+            box.close()
+        if box is not None and contract is not None:
+            with contextlib.suppress(ConnectorClosed):
+                await self._detach(contract, box)
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -11,6 +11,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
+from ibkr_connector.api.defaults import BUY, MARKET
 from ibkr_connector.api.orders import Number
 from ibkr_connector.api.risk import RiskApi
 from ibkr_connector.backends.base import Capabilities, WhatIf
@@ -109,16 +110,21 @@ class SyncConnector(Blocking[IBKRConnector]):
         self._wait(self._inner.disconnect())
 
     def close(self) -> None:
-        """End the connector for good and free everything; a new one can be made afterwards. Idempotent."""
+        """End the connector for good and free everything; a new one can be made afterwards.
+
+        Idempotent, from any thread and loop: all callers share one close and return when it is done; begun, it is done
+        to the end. Whoever still waits for an answer gets ConnectorClosed; streams end. In a child made by fork() it
+        does nothing: the connection is the parent's.
+        """
         self._wait_outside(self._inner.close())
 
     def ready(self, timeout: float = 60.0) -> None:
-        """Wait until connected, synchronised and able to trade (after an outage, for instance). Raises NotConnected."""
+        """Wait until orders can be placed: connected, the broker link up, reconciled. Raises NotConnected."""
         self._start_and_wait(self._inner.ready(timeout))
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether `close` was called, or this is the parent's connector in a child made by fork()."""
         return self._inner.closed
 
     @property
@@ -156,12 +162,12 @@ class SyncConnector(Blocking[IBKRConnector]):
         self,
         symbol: str | Contract | OrderRequest,
         quantity: Number | None = None,
-        order_type: OrderType | str = "MKT",
-        action: str = "BUY",
+        order_type: OrderType | str = MARKET,
+        action: str = BUY,
         price: Number | None = None,
         **options: Any,
     ) -> SyncOrder:
-        """Place an order of any type, or an `OrderRequest`. `price` is the limit of LMT, the stop of STP."""
+        """Place an order of any type, or an `OrderRequest` alone. `price` is the limit of LMT, the stop of STP."""
         call = self._inner.place_order(symbol, quantity, order_type, action, price, **options)
         return SyncOrder(self._wait(call), self._thread)
 
@@ -240,8 +246,8 @@ class SyncConnector(Blocking[IBKRConnector]):
         self,
         symbol: str | Contract | OrderRequest,
         quantity: Number | None = None,
-        order_type: OrderType | str = "MKT",
-        action: str = "BUY",
+        order_type: OrderType | str = MARKET,
+        action: str = BUY,
         price: Number | None = None,
         **options: Any,
     ) -> WhatIf:
@@ -356,10 +362,14 @@ class SyncConnector(Blocking[IBKRConnector]):
         """The broker's clock, UTC, whole seconds."""
         return self._wait(self._inner.get_server_time())
 
-    def kill(self, reason: str) -> None:
-        """Stop all orders that add risk, at once, from any thread; cancels still work. Persists until `resume`."""
-        self._inner.kill(reason)
+    def kill(self, reason: str) -> bool:
+        """Stop all orders that add risk, at once, from any thread; cancels still work. Holds until `resume`.
+
+        True when it is saved and outlives the program; False before the first connect, which saves it. Raises
+        `JournalUnwritable` when it cannot be saved: trading is stopped all the same.
+        """
+        return self._inner.kill(reason)
 
     def resume(self, reason: str) -> bool:
-        """End a kill. False when somebody killed again meanwhile."""
+        """End a kill. False when somebody killed again meanwhile. Raises `JournalError` when it cannot be saved."""
         return self._inner.resume(reason)

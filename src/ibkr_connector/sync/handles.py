@@ -105,6 +105,7 @@ class SyncOrder(Blocking[Order]):
 
         Raises:
             OrderRejected, OrderCancelled: it ended otherwise (`context['filled']` says how much was done).
+            OrderNotSent: it never reached the broker.
             RequestTimeout: `timeout` seconds passed; the order works on.
         """
         return self._wait(self._inner.filled(timeout))

@@ -35,7 +35,10 @@ class SyncOrdersApi(Blocking[OrdersApi]):
     """Orders: as `OrdersApi`, with methods that wait."""
 
     def place(self, request: OrderRequest, *, timeout: float | None = None) -> SyncOrder:
-        """Place one order. The same `order_ref` never becomes a second order: a repeat returns the first."""
+        """Place one order. The same `order_ref` never becomes a second order: a repeat returns the first.
+
+        A caller that is cancelled meanwhile finds the order's ref in a note of its `CancelledError`.
+        """
         return SyncOrder(self._wait(self._inner.place(request, timeout=timeout)), self._thread)
 
     def request(
@@ -58,7 +61,10 @@ class SyncOrdersApi(Blocking[OrdersApi]):
         price: Number | None,
         **options: Any,
     ) -> OrderRequest:
-        """The request that `place_order`'s arguments mean. `price` is the limit of LMT and the stop of STP."""
+        """The request that `place_order`'s arguments mean. `price` is the limit of LMT and the stop of STP.
+
+        Raises: OrderValidationError, also for anything said beside an `OrderRequest`, which holds all of the order.
+        """
         return self._inner.build(symbol, quantity, order_type, action, price, **options)
 
     def market(self, symbol: str | Contract, quantity: Number, action: str, **options: Any) -> SyncOrder:
@@ -219,7 +225,7 @@ class SyncAccountApi(Blocking[AccountApi]):
         return self._wait(self._inner.summary(refresh=refresh))
 
     def cash(self, currency: str | None = None) -> Decimal:
-        """Cash held in `currency`, or all of it converted to the base currency."""
+        """Cash held in `currency` (three letters), or (None) all of it converted to the base currency."""
         return self._wait(self._inner.cash(currency))
 
     def pnl(self) -> PortfolioPnL:

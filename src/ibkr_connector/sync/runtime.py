@@ -2,7 +2,8 @@
 
 Every blocking call is one coroutine on the session's loop, awaited through `SessionThread.run_sync`: it may be made
 from any thread but the session's own (`SyncCallFromSession`), and Ctrl-C interrupts the wait and cancels the call. An
-order whose write was already committed lives on after that, as it does for a cancelled coroutine.
+order whose write was already committed lives on after that, as it does for a cancelled coroutine; a note on the
+interruption names it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from ibkr_connector.api.leaving import hearing
 from ibkr_connector.errors import SyncCallFromSession
 from ibkr_connector.models.market import Quote
 from ibkr_connector.models.order import OrderSnapshot
@@ -33,7 +35,8 @@ class Blocking(Generic[_Inner]):
         self._thread = thread
 
     def _wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        return self._thread.run_sync(coroutine)
+        with hearing():
+            return self._thread.run_sync(coroutine)
 
     def _start_and_wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """For the first call of all: the thread may not run yet."""

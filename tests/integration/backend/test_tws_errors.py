@@ -60,7 +60,7 @@ async def test_an_error_goes_to_whom_it_concerns() -> None:
         backend = Wire()
         await connect(backend, tws)
         order_id = backend.take_id()
-        backend.send_order(limit_order(order_id))
+        backend.order_frame(limit_order(order_id))()
         notices = [await backend.until(lambda fact, code=code: _is_notice(fact, code)) for code in (399, 201)]  # type: ignore[misc]
         assert notices == [
             OrderNotice(order_id=order_id, code=399, text="Order Message: held until 09:30"),

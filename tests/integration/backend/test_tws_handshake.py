@@ -318,7 +318,7 @@ async def test_every_waiting_read_ends_and_one_fact_tells_of_it(how: str) -> Non
         assert [fact.expected for fact in backend.of(SocketClosed)] == [False]
         assert not backend.connected
         writes: list[Callable[[], None]] = [
-            lambda: backend.send_order(limit_order(9)),
+            lambda: backend.order_frame(limit_order(9))(),
             lambda: backend.send_cancel(9),
             backend.send_global_cancel,
             lambda: backend.subscribe_account(ACCOUNT),
@@ -356,7 +356,7 @@ async def test_a_peer_that_does_not_read_cannot_hold_up_disconnect_nor_swallow_a
         await connect(backend, tws)
         with pytest.raises(NotConnected, match="stopped reading"):
             for number in range(1, 100_000):
-                backend.send_order(limit_order(number))
+                backend.order_frame(limit_order(number))()
         assert backend.unsent_bytes > 0
         backend.send_cancel(1)  # a cancel is always tried
         async with asyncio.timeout(SECONDS):

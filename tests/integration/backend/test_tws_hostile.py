@@ -211,7 +211,7 @@ async def test_an_execution_with_a_zone_nobody_knows_is_not_lost() -> None:
     async with ScriptedTws(serve(handler)) as tws:
         backend = Wire()
         await connect(backend, tws)
-        backend.send_order(limit_order(5))
+        backend.order_frame(limit_order(5))()
         fact = await backend.until(lambda fact: isinstance(fact, ExecutionSeen))
         assert isinstance(fact, ExecutionSeen)
         assert (fact.execution.order_id, fact.execution.quantity) == (5, Decimal(1))

@@ -67,11 +67,11 @@ async def test_a_limit_order_rests_is_changed_and_cancelled(wire: Wire) -> None:
     orders = await wire.open_orders(SECONDS, all_clients=False)
     assert orders.complete
     assert [(echo.order_id, echo.limit_price) for echo in orders.echoes] == [(number, Decimal("10.1"))]
-    wire.send_order(
+    wire.order_frame(
         limit_order(
             number, account=ACCOUNT, order_ref=f"ref-{number}", limit_price=Decimal("10.25"), quantity=Decimal(70)
         )
-    )
+    )()
     changed = await wire.until(lambda fact: isinstance(fact, OrderEchoed) and fact.limit_price == Decimal("10.25"))
     assert changed.quantity == 70
     wire.send_cancel(number)

@@ -62,7 +62,7 @@ class Wire(TwsBackend):
     async def place(self, **changes: Any) -> int:
         """Write an order (a limit far below the market unless changed); its id."""
         number = self.take_id()
-        self.send_order(limit_order(number, account=ACCOUNT, order_ref=f"ref-{number}", **changes))
+        self.order_frame(limit_order(number, account=ACCOUNT, order_ref=f"ref-{number}", **changes))()
         return number
 
 

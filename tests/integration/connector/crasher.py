@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 
+from ibkr_connector.backends.base import WireOrder
 from ibkr_connector.backends.tws.client import TwsBackend
 from ibkr_connector.connector import IBKRConnector
 
@@ -21,15 +23,20 @@ async def main(plan: dict[str, object]) -> None:
     """Connect, place, die."""
     connector: IBKRConnector = IBKRConnector(port=plan["port"], state_dir=plan["state_dir"])
     await connector.connect()
-    real_send = TwsBackend.send_order
+    real_frame = TwsBackend.order_frame
 
-    def send(self: TwsBackend, order: object) -> None:
-        if plan["moment"] == "after_commit":
+    def frame(self: TwsBackend, order: WireOrder) -> Callable[[], None]:
+        write = real_frame(self, order)
+
+        def send() -> None:
+            if plan["moment"] == "after_commit":
+                die()
+            write()
             die()
-        real_send(self, order)  # type: ignore[arg-type]
-        die()
 
-    TwsBackend.send_order = send  # type: ignore[method-assign]
+        return send
+
+    TwsBackend.order_frame = frame  # type: ignore[method-assign]
     await connector.place_limit_order("AAPL", 10, "BUY", 150, order_ref=str(plan["ref"]))
 
 

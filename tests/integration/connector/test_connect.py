@@ -13,6 +13,7 @@ from ibkr_connector.errors import (
     CircuitOpen,
     ClientIdInUse,
     ConfigurationError,
+    ConnectionLost,
     ConnectionRefused,
     ConnectorClosed,
     ConnectorConflict,
@@ -133,8 +134,9 @@ async def test_lost_connection_is_made_again_and_the_account_is_read_anew(proxy:
     async with link_reaches(connector, "reconnecting"):
         proxy.refuse = True
         proxy.cut()
-    with pytest.raises(NotConnected):
+    with pytest.raises(ConnectionLost, match="reconnecting") as caught:
         await connector.get_positions()
+    assert "connect()" not in caught.value.remedy  # it was called, and is being tried again
     proxy.heal()
     await connector.ready(SECONDS)
     assert connector.get_connection_status()["epoch"] == 2

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,12 @@ from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import CancelInDoubt, OrderInDoubt, OrderNotSent
 from ibkr_connector.models.order import OrderSnapshot, OrderState
 from ibkr_connector.paper import PaperGateway
-from support.connector import MakeConnector, link_reaches
+from support.connector import MakeConnector, arrived, link_reaches
 from support.proxy import PLACE_ORDER, Proxy, is_kind
 
 SECONDS = 20.0
 ANSWERS_ABOUT_ORDERS = is_kind("3", "5", "11", "59")
 CRASHER = Path(__file__).with_name("crasher.py")
-
-
-def arrived(gateway: PaperGateway, ref: str) -> int:
-    return len([entry for entry in gateway.truth.of("recv_place") if entry.fields.get("order_ref") == ref])
 
 
 async def settled(connector: IBKRConnector, ref: str) -> OrderSnapshot:
@@ -192,6 +189,11 @@ async def test_caller_that_gives_up_after_the_commit_leaves_the_order_alive(
     assert arrived(gateway, "left-1") == 1
 
 
+@pytest.mark.parametrize(
+    "gateway_arguments",
+    [{"start": datetime(2026, 3, 12, 15, 0, tzinfo=UTC)}],  # the broker's day is not the day of this machine
+    ids=["another day"],
+)
 @pytest.mark.parametrize("moment", ["after_commit", "after_write"])
 async def test_killed_between_commit_and_acknowledgement_ends_with_one_order_known_to_both(
     gateway: PaperGateway, make: MakeConnector, tmp_path: Path, moment: str

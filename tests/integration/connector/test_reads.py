@@ -192,7 +192,7 @@ async def test_bad_arguments_are_refused_before_anything_is_sent(proxy: Proxy, m
     for call in (
         connector.get_historical_data("AAPL", "1 X"),
         connector.get_historical_data("AAPL", "1 D", "7 mins"),
-        connector.get_live_quote("AAPL", timeout=0),
+        connector.get_live_quote("AAPL", timeout=-1),
         connector.get_contract("A--B"),
     ):
         with pytest.raises(InvalidRequest):

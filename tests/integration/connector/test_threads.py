@@ -143,6 +143,8 @@ async def test_program_that_ends_without_close_ends(gateway: PaperGateway, tmp_p
     assert b"never retrieved" not in errors
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 async def test_child_after_fork_gets_a_new_unconnected_connector(gateway: PaperGateway, make: MakeConnector) -> None:
     connector = make(gateway.tws_port, profile="forked")
     await connector.connect()

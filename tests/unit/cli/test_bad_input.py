@@ -15,7 +15,7 @@ BAD = [
     (("buy", "AAPL", "x"), "quantity"),
     (("buy", "AAPL", "0"), "quantity"),
     (("buy", "AAPL", "nan"), "quantity"),
-    (("buy", "AAPL", "1e400", "--limit", "nan"), "limit_price"),
+    (("buy", "AAPL", "1e400", "--limit", "nan"), "quantity"),
     (("buy", "AAPL", "1", "--tif", "SOON"), "tif"),
     (("buy", "AAPL", "1", "--limit", "-3"), "limit_price"),
     (("buy", "AAPL", "1", "--trail", "1", "--trail-percent", "1"), "trail_amount"),

@@ -34,7 +34,14 @@ async def send(journal: Any, ref: str, order_id: int) -> None:
         contract=Contract.stock("AAPL"), quantity=Decimal(100), action="BUY", order_ref=ref, account=ACCOUNT
     )
     entry = SendingEntry(
-        request=request, decision={}, account=ACCOUNT, order_id=order_id, client_id=2, endpoint="x:1", epoch=1
+        request=request,
+        decision={},
+        account=ACCOUNT,
+        order_id=order_id,
+        client_id=2,
+        endpoint="x:1",
+        epoch=1,
+        sent_at=SystemClock().now(),
     )
     await journal.commit_sending([entry])
 

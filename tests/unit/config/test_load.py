@@ -383,3 +383,32 @@ def test_a_password_appears_in_no_listing_repr_note_or_error(ini: Path) -> None:
     assert not any("s3cr3t" in text for text in seen)
     if os.name == "posix":
         assert "chmod 600" in settings.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "section", "value"),
+    [
+        ("max_order_size", "risk_limits", "1_000"),
+        ("max_order_size", "risk_limits", "１０"),
+        ("daily_loss_limit", "risk_limits", "٥٠٠"),
+        ("port", "paper_trading", "7_497"),
+        ("port", "paper_trading", "７４９７"),
+        ("request_timeout", "connection", "3_0"),
+        ("handshake_timeouts", "connection", "8, 5_0, 3"),
+        ("connect_attempts", "connection", "3, ２, 1"),
+    ],
+)
+def test_a_number_is_written_with_plain_digits_in_every_source(
+    tmp_path: Path, key: str, section: str, value: str
+) -> None:
+    path = tmp_path / "a.ini"
+    path.write_text(f"[{section}]\n{key} = {value}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="digits 0-9"):
+        load_settings(path, environ={})
+    with pytest.raises(ConfigurationError, match="digits 0-9"):
+        load_settings(None, environ={}, overrides={key: value}, cwd=tmp_path / "nowhere")
+
+
+def test_text_may_hold_any_script_and_underscores() -> None:
+    settings = load_settings(None, environ={}, overrides={"username": "jürgen_１"}, cwd=Path("/nowhere"))
+    assert settings.connection.username == "jürgen_１"

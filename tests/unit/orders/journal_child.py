@@ -20,7 +20,7 @@ from ibkr_connector.orders import journal_file, steps
 from ibkr_connector.orders.changes import Change
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.lifecycle import apply
-from unit.orders.kit import ACCOUNT, CLIENT_ID, ENDPOINT, UP, changing, echo, fill, request, sending
+from unit.orders.kit import ACCOUNT, CLIENT_ID, UP, changing, echo, fill, request, sending
 
 
 def tell(*words: object) -> None:
@@ -121,7 +121,7 @@ async def full_disk(state_dir: str) -> None:
     await journal.flush()
     tell("recovered", journal.writable, number)
     await journal.commit_sending([sending("AFTER", number + 1)])
-    assert journal.high_water(ENDPOINT, CLIENT_ID) == number + 1
+    assert journal.high_water(CLIENT_ID) == number + 1
     journal.close()
 
 

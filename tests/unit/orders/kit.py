@@ -164,6 +164,7 @@ def sending(ref: str = REF, order_id: int = ORDER_ID, **values: Any) -> SendingE
         "client_id": CLIENT_ID,
         "endpoint": ENDPOINT,
         "epoch": 1,
+        "sent_at": NOW,
     }
     given.update(values)
     return SendingEntry(**given)
@@ -179,6 +180,7 @@ def changing(record: OrderRecord, **new: Any) -> ChangeEntry:
         client_id=CLIENT_ID,
         endpoint=ENDPOINT,
         epoch=1,
+        sent_at=NOW,
     )
 
 

@@ -27,7 +27,7 @@ from ibkr_connector.errors import (
     OrderValidationError,
 )
 from ibkr_connector.models.order import OrderState
-from ibkr_connector.orders import journal as journal_module, steps
+from ibkr_connector.orders import journal_queue, steps
 from ibkr_connector.orders.changes import Change, CommissionAdded
 from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.journal import FILE_NAME, THREAD_NAME, Journal, JournalReader
@@ -110,7 +110,7 @@ async def test_one_commit_holds_intent_decision_sending_and_the_id_mark(opened: 
     record, changes = recover(order, UP)
     assert record.state is OrderState.IN_DOUBT
     assert len(changes) == 1
-    assert opened.high_water(ENDPOINT, CLIENT_ID) == ORDER_ID
+    assert opened.high_water(CLIENT_ID) == ORDER_ID
 
 
 async def test_every_kind_of_request_comes_back_as_it_was(opened: Journal) -> None:
@@ -181,15 +181,16 @@ async def test_small_values_and_id_marks_outlive_the_program_and_marks_never_fal
         journal.raise_high_water(ENDPOINT, CLIENT_ID, 50)
         journal.raise_high_water(ENDPOINT, CLIENT_ID, 40)
         journal.raise_high_water("other:1", CLIENT_ID, 7)
-        assert journal.high_water(ENDPOINT, CLIENT_ID) == 50
+        assert journal.high_water(CLIENT_ID) == 50
+        journal.raise_high_water("other:1", CLIENT_ID + 1, 70)  # another gateway may be this one under a new name
+        assert journal.high_water(CLIENT_ID + 1) == 70
     async with journal_in(state_dir) as journal:
         assert journal.meta("baseline") == {"day": "2026-03-12", "net_liq": "1000.50"}
         assert (journal.meta("flag"), journal.meta("none"), journal.meta("none", 3)) == ([1, 2], None, 3)
-        assert journal.high_water(ENDPOINT, CLIENT_ID) == 50
-        assert journal.high_water("other:1", CLIENT_ID) == 7
-        assert journal.high_water(ENDPOINT, 99) == 0
+        assert journal.high_water(CLIENT_ID) == 50
+        assert journal.high_water(99) == 0
         await journal.commit_sending([sending("LOW", 5)])
-        assert journal.high_water(ENDPOINT, CLIENT_ID) == 50
+        assert journal.high_water(CLIENT_ID) == 50
 
 
 async def test_a_change_is_committed_with_both_versions(opened: Journal) -> None:
@@ -310,7 +311,7 @@ def test_fifty_writers_in_threads_with_loops_of_their_own_lose_nothing(opened: J
     orders = JournalReader(opened._reader.path).load(datetime(2000, 1, 1, tzinfo=UTC))
     assert sorted(order.order_id for order in orders) == list(range(1, 201))
     assert all(order.ended is OrderState.NOT_SENT for order in orders)
-    assert opened.high_water(ENDPOINT, CLIENT_ID) == 200
+    assert opened.high_water(CLIENT_ID) == 200
     assert opened.verify().ok
 
 
@@ -548,7 +549,7 @@ async def test_a_raising_listener_for_trouble_does_not_stop_the_journal(
 async def test_what_does_not_fit_into_memory_while_the_disk_fails_goes_oldest_first(
     opened: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(journal_module, "_BACKLOG", 3)
+    monkeypatch.setattr(journal_queue, "_BACKLOG", 3)
     disk = Disk(opened, monkeypatch)
     for number in range(5):
         opened.put_meta(f"key{number}", number)
@@ -723,9 +724,9 @@ def test_a_disk_that_hangs_does_not_hang_the_close(
     journal.close(timeout=0.05)
     assert "did not finish writing" in caplog.text
     hold.set()
-    assert journal._thread is not None
-    journal._thread.join(10)
-    assert not journal._thread.is_alive()
+    assert journal._queue.thread is not None
+    journal._queue.thread.join(10)
+    assert not journal._queue.thread.is_alive()
 
 
 async def test_closing_on_its_own_thread_does_not_wait_for_itself(
@@ -741,15 +742,15 @@ async def test_closing_on_its_own_thread_does_not_wait_for_itself(
     Disk(opened, monkeypatch)
     opened.put_meta("key", 1)
     assert await asyncio.to_thread(closed.wait, 10)
-    assert opened._thread is not None
-    await asyncio.to_thread(opened._thread.join, 10)
-    assert not opened._thread.is_alive()
+    assert opened._queue.thread is not None
+    await asyncio.to_thread(opened._queue.thread.join, 10)
+    assert not opened._queue.thread.is_alive()
 
 
 async def test_what_was_written_behind_is_synced_and_the_log_is_shortened_when_nothing_happens(
     opened: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_CHECKPOINT_AFTER", 3)
+    monkeypatch.setattr(journal_queue, "_CHECKPOINT_AFTER", 3)
     shortened = threading.Event()
     real = opened._file.checkpoint
 
@@ -775,7 +776,7 @@ async def test_what_was_written_behind_is_synced_and_the_log_is_shortened_when_n
 
 
 async def test_a_failed_checkpoint_is_no_trouble(opened: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "_CHECKPOINT_AFTER", 1)
+    monkeypatch.setattr(journal_queue, "_CHECKPOINT_AFTER", 1)
     tried = threading.Event()
 
     def busy() -> None:

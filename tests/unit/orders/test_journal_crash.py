@@ -17,7 +17,7 @@ from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.recover import recover
 from unit.orders.durable_vfs import library
-from unit.orders.kit import ACCOUNT, CLIENT_ID, ENDPOINT, ORDER_ID, REF, UP, d
+from unit.orders.kit import ACCOUNT, CLIENT_ID, ORDER_ID, REF, UP, d
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
@@ -72,7 +72,7 @@ def test_kill_9_at_any_step_loses_nothing_that_was_committed(tmp_path: Path, don
     try:
         assert journal.verify().ok
         assert len(records) == 1 or (during and done == 0 and not records)
-        assert journal.high_water(ENDPOINT, CLIENT_ID) == (ORDER_ID if records else 0)
+        assert journal.high_water(CLIENT_ID) == (ORDER_ID if records else 0)
         for record in records:
             assert record.ref == REF
             assert record.state in (OrderState.IN_DOUBT, OrderState.WORKING, *_LATER)

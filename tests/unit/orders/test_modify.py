@@ -11,9 +11,10 @@ import pytest
 from ibkr_connector.backends.base import Operation
 from ibkr_connector.errors import ModifyNotPossible, OrderValidationError
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.lifecycle import apply, foreign
+from ibkr_connector.orders.lifecycle import apply
 from ibkr_connector.orders.modify import changed, check_modify
 from ibkr_connector.orders.record import OrderRecord
+from ibkr_connector.orders.whose import foreign
 from unit.orders.kit import DOWN, PERM, UP, d, echo, fill, request, sent, status
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from ibkr_connector.backends.base import ExecutionRecords, Operation, OrderRecords
 from ibkr_connector.models.account import Execution
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.lifecycle import apply, foreign
+from ibkr_connector.orders.lifecycle import apply
 from ibkr_connector.orders.reconcile import (
     EvidenceRound,
     Reconciler,
@@ -21,14 +21,15 @@ from ibkr_connector.orders.reconcile import (
     SettleRules,
     StillInDoubt,
     broker_day,
-    diff_fills,
     resurfaced,
-    unknown_orders,
+    unseen,
 )
 from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.recover import recover
+from ibkr_connector.orders.whose import foreign
 from unit.orders.kit import (
     ACCOUNT,
+    CLIENT_ID,
     DOWN,
     NOW,
     PERM,
@@ -361,14 +362,38 @@ def test_orders_that_moved_are_done_doubtful_or_waiting_have_not_vanished() -> N
     assert looked().vanished([done, waiting, cancelling, sent()], today=TODAY) == []
 
 
-def test_open_orders_nobody_knows_are_found() -> None:
-    theirs, ours = echo(perm_id=5, order_ref="theirs"), echo()
-    round_ = evidence(130.0, open_=(theirs, ours, echo(perm_id=6, order_ref="", what_if=True)))
-    assert unknown_orders(round_, [working()]) == (theirs,)
-    known = foreign(theirs, UP)
-    assert known is not None
-    apply(known, theirs, UP)
-    assert unknown_orders(round_, [working(), known]) == ()
+def test_a_working_order_that_a_whole_list_lacks_is_a_question() -> None:
+    shown, lacking = working(), working()
+    theirs = echo(client_id=CLIENT_ID + 1, perm_id=77)  # another program's order under the very ref of ours
+    since = NOW + timedelta(seconds=60)
+    assert unseen((echo(),), since, [shown]) == []
+    assert unseen((theirs,), since, [lacking]) == [lacking]
+    assert unseen((), NOW, [lacking]) == []  # it moved since the list was asked for
+    done, changing = working(), working()
+    apply(done, status("Cancelled"), UP)
+    steps.modify_sent(changing, replace(changing.terms, quantity=d(5)), UP)
+    steps.link_lost(changing, "gone", DOWN)
+    assert unseen((), since, [done, changing, sent()]) == []
+
+
+def test_a_day_order_of_yesterday_needs_one_whole_answer_over_a_working_link() -> None:
+    record = working()
+    tomorrow = TODAY + timedelta(days=1)
+    late = NOW + timedelta(days=1)
+    one = Reconciler()
+    one.connected(2)
+    one.link(up=False, at=100.0)
+    one.add(evidence(100.5, started_at=late))
+    assert one.vanished([record], today=tomorrow) == []  # the gateway knows nothing while its link is down
+    one.link(up=True, at=101.0)
+    one.add(evidence(101.5, started_at=late, lacking="executions"))
+    assert one.vanished([record], today=tomorrow) == []
+    one.add(evidence(102.0, started_at=late, open_=(echo(),)))
+    assert one.vanished([record], today=tomorrow) == []
+    one.add(evidence(102.5, started_at=late))
+    (gone,) = one.vanished([record], today=tomorrow)
+    assert (gone.ref, gone.expired) == (REF, True)
+    assert one.vanished([record], today=TODAY) == []
 
 
 def test_a_finished_order_among_the_open_ones_resurfaces() -> None:
@@ -386,18 +411,6 @@ def test_a_finished_order_among_the_open_ones_resurfaces() -> None:
     assert found.ref == "perm/5"
 
 
-def test_fills_are_compared_by_base_id_with_the_newest_revision() -> None:
-    same, other = fill(1, "a.01").execution, fill(2, "b.01").execution
-    corrected = fill(1, "a.02", price=9).execution
-    assert diff_fills([same, other], [other, same]).is_empty
-    diff = diff_fills([same, other], [corrected, same])
-    assert diff.differing == ((same, corrected),)
-    assert diff.missing_there == (other,)
-    diff = diff_fills([], [same, corrected])
-    assert diff.missing_here == (corrected,)
-    assert not diff.is_empty
-
-
 def test_a_round_knows_permids_of_statuses_and_refs_of_everything() -> None:
     round_ = EvidenceRound.of(
         OrderRecords(echoes=(echo(),), statuses=(status("Submitted", perm_id=44),)),
@@ -408,7 +421,7 @@ def test_a_round_knows_permids_of_statuses_and_refs_of_everything() -> None:
         started_at=NOW,
         epoch=1,
     )
-    assert round_.refs == frozenset({REF, "x"})
+    assert set(round_.named) == {REF, "x"}
     assert round_.perm_ids == frozenset({PERM, 44, 45})
     assert not round_.missing
     stranger = steps.new_record(request(order_ref="other"), account=ACCOUNT)

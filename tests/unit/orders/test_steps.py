@@ -70,7 +70,6 @@ def test_a_cancel_of_an_ended_order_is_nothing() -> None:
     assert steps.cancel_sent(record, UP) == []
     assert steps.lose_sight(record, "x", UP) == []
     assert steps.expire_unseen(record, "x", UP) == []
-    assert steps.settle_present(record, Operation.NEW, "x", UP) == []
 
 
 def test_sending_a_doubtful_cancel_again_ends_its_doubt() -> None:
@@ -95,13 +94,6 @@ def test_an_order_lost_from_sight_is_in_doubt_until_it_is_seen() -> None:
     assert (record.state, record.open_quantity) == (S.IN_DOUBT, d(100))
     apply(record, echo(), replace(UP, epoch=2))
     assert (record.state, record.in_doubt) == (S.WORKING, False)
-
-
-def test_evidence_of_presence_can_settle_without_a_message() -> None:
-    record = sent()
-    steps.enter_doubt(record, Operation.NEW, "silence", UP)
-    assert kinds(steps.settle_present(record, Operation.NEW, "listed", UP)) == ["settled"]
-    assert record.state is S.SENDING
 
 
 def test_a_day_order_of_yesterday_expires_and_a_late_execution_wakes_nothing() -> None:

@@ -50,7 +50,7 @@ NEW, MODIFY, CANCEL = Operation.NEW, Operation.MODIFY, Operation.CANCEL
         (CANCEL, 10147, "", Verdict.CANCEL_REFUSED),
         (CANCEL, 10148, "can not be cancelled, state: Cancelled.", Verdict.CANCELLED),
         (CANCEL, 10148, "can not be cancelled, state: Filled.", Verdict.CANCEL_REFUSED),
-        (CANCEL, 10148, "can not be cancelled, state: PendingCancel.", Verdict.CANCEL_REFUSED),
+        (CANCEL, 10148, "can not be cancelled, state: PendingCancel.", Verdict.NOTE),
         (CANCEL, 200, "", Verdict.NOTE),
         (NEW, 10148, "state: Cancelled.", Verdict.NOTE),
     ],

@@ -7,41 +7,11 @@ from random import Random
 
 import pytest
 
-from ibkr_connector.clock import ManualClock
 from ibkr_connector.errors import ConnectorClosed, NotConnected, PacingTimeout
 from ibkr_connector.resilience import Grant, Lane, Pacer, SlotRule, WindowRule
 from ibkr_connector.resilience.rules import history, message
 from ibkr_connector.resilience.waiter import AsyncPacer
-
-
-class StepClock(ManualClock):
-    """Sleepers wake when the test moves the clock, and not before."""
-
-    def __init__(self) -> None:
-        super().__init__(monotonic=0.0)
-        self.sleepers: list[tuple[float, asyncio.Future[None]]] = []
-        self.naps = 0
-
-    async def sleep(self, seconds: float) -> None:
-        self.naps += 1
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.sleepers.append((self.monotonic() + seconds, future))
-        await future
-
-    async def step(self, seconds: float) -> None:
-        end = self.monotonic() + seconds
-        await settle()
-        while due := [entry for entry in self.sleepers if entry[0] <= end and not entry[1].done()]:
-            at, future = min(due, key=lambda entry: entry[0])
-            self.advance(max(0.0, at - self.monotonic()))
-            future.set_result(None)
-            await settle()
-        self.advance(end - self.monotonic())
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
+from support.stepclock import StepClock, settle
 
 
 @pytest.fixture

@@ -474,6 +474,27 @@ def test_a_kill_while_another_control_is_attached_reaches_the_new_one() -> None:
     assert fresh.record.reason == "now"
 
 
+def test_a_kill_that_the_old_control_cannot_save_reaches_the_new_one_and_one_the_present_cannot_save_is_told() -> None:
+    engine = RiskEngine(OFF)
+    fresh = TradingControl()
+
+    def full(_: object) -> None:
+        raise OSError("disk full")
+
+    class Swapping(TradingControl):
+        def kill(self, reason: str, at: datetime) -> None:
+            engine.attach(fresh, DailyLoss())
+            super().kill(reason, at)
+
+    engine.control = Swapping(save=full)
+    engine.kill("now", NOW)
+    assert fresh.record.reason == "now"
+    engine.control = TradingControl(save=full)
+    with pytest.raises(OSError, match="disk full"):
+        engine.kill("again", NOW)
+    assert engine.trading.state is TradingState.HALTED
+
+
 # --- the day's loss --------------------------------------------------------------------------------------------------
 
 

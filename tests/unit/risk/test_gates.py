@@ -110,6 +110,14 @@ def test_order_size(quantity: float | str, passes: bool) -> None:
     assert (result.limit, result.value) == (D(100), D(str(quantity)))
 
 
+@pytest.mark.parametrize(("sec_type", "told"), [("CASH", True), ("STK", False)])
+def test_refused_pair_is_told_what_the_limit_counts(sec_type: str, told: bool) -> None:
+    request = order(quantity=101)
+    request = request.model_copy(update={"contract": replace(request.contract, sec_type=sec_type)})
+    result = only(decide(replace(OFF, max_order_size=D(100)), request), "order_size")
+    assert ("base currency" in result.remedy) is told
+
+
 @pytest.mark.parametrize(
     ("request_", "value"),
     [
@@ -468,6 +476,15 @@ def test_quote_age() -> None:
     assert "a quote" in only(decide(AGE, order(), view(prices={})), "quote_age").message
     halted = view(prices={AAPL: replace(PRICES[AAPL], halted=True)})
     assert "halted" in only(decide(AGE, order(limit=150), halted), "quote_age").message
+
+
+def test_quote_that_tells_no_price_is_no_quote_however_fresh() -> None:
+    blank = view(prices={AAPL: PriceView(age=0.1)})
+    assert not only(decide(AGE, order(), blank), "quote_age").passed
+    assert not only(decide(AGE, order(reference_price=150), blank), "quote_age").passed
+    assert only(decide(AGE, order(limit=150), blank), "quote_age").passed
+    value = decide(replace(OFF, max_order_value=D(10_000)), order(quantity=10), blank)
+    assert "a price" in only(value, "order_value").message
 
 
 # --- traffic ---------------------------------------------------------------------------------------------------------

@@ -76,6 +76,32 @@ def test_a_disk_that_fails_stops_no_kill_and_no_reduce_but_every_resume() -> Non
     assert state(control) is TradingState.HALTED
 
 
+def test_what_a_resume_that_failed_left_on_the_disk_is_put_right() -> None:
+    """A save that was given up can still come to pass: after it the disk must say that trading is stopped."""
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.kill("k", AT)
+    saves: list[Mapping[str, Any]] = []
+
+    def late(record: Mapping[str, Any]) -> None:
+        saves.append(record)
+        disk.record = record
+        if len(saves) == 1:
+            raise TimeoutError("no answer in time")
+
+    control = TradingControl(disk.load, late)
+    with pytest.raises(TimeoutError):
+        control.resume("s", AT)
+    assert [record["state"] for record in saves] == ["active", "halted"]
+    assert state(TradingControl(disk.load)) is TradingState.HALTED
+
+
+def test_it_tells_whether_there_is_a_place_to_store_it() -> None:
+    disk = Disk()
+    assert TradingControl(disk.load, disk.save).is_stored
+    assert not TradingControl().is_stored
+
+
 @pytest.mark.parametrize(
     "stored",
     [

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from ibkr_connector.errors import ConnectorClosed
 from ibkr_connector.session.mailbox import Mailbox
 
 
@@ -57,10 +58,39 @@ async def test_waiting_reader_is_woken_by_the_end() -> None:
         await reading
 
 
-async def test_pushing_to_a_reader_whose_loop_is_gone_is_harmless() -> None:
+async def test_producer_learns_that_nobody_reads_any_more() -> None:
+    """A box kept for a reader that is gone is a leak for as long as the market moves."""
+    loop = asyncio.new_event_loop()
+    box: Mailbox[int] = Mailbox(loop, 3)
+    assert box.push(1)
+    before = box.closed
+    # The wake-up call is under way and never comes: from here on no call to the loop fails, only the loop can tell.
+    loop.close()
+    assert (before, box.closed) == (False, True)
+    assert not box.push(2)
+    assert box.drain() == [1]
+
+
+async def test_first_push_to_a_loop_that_is_gone_tells_it_too() -> None:
     loop = asyncio.new_event_loop()
     box: Mailbox[int] = Mailbox(loop, 3)
     loop.close()
-    box.push(1)
-    box.push(2)
+    assert not box.push(1)
+    assert not box.push(2)
+
+
+async def test_push_into_an_ended_stream_says_that_it_was_not_taken() -> None:
+    box: Mailbox[int] = Mailbox(asyncio.get_running_loop(), 3)
+    assert box.push(1)
+    box.close()
+    assert not box.push(2)
     assert box.drain() == [1]
+
+
+async def test_reader_in_a_forked_child_is_told_instead_of_waiting_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    box: Mailbox[int] = Mailbox(asyncio.get_running_loop(), 3)
+    box.push(1)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert await box.get() == 1
+    with pytest.raises(ConnectorClosed, match="fork"):
+        await asyncio.wait_for(box.get(), 5)

@@ -254,24 +254,29 @@ class TwsBackend(Reads):
 
     # --- writes ---------------------------------------------------------------------------------------------------
 
-    def send_order(self, order: WireOrder) -> None:
-        """Write a new order or a change. Any exception but these means *maybe sent*.
+    def order_frame(self, order: WireOrder) -> Callable[[], None]:
+        """What writes a new order or a change. Calling it: any exception but `NotConnected` means *maybe sent*.
 
         Raises:
-            NotConnected: no connection, or a peer that has stopped reading: nothing was written.
+            NotConnected: no connection (also by the call: or a peer that has stopped reading): nothing was written.
             OrderValidationError, InvalidRequest: the order cannot be encoded: nothing was written.
         """
-        client, _, library = self._live()
-        connection = self._connection
-        if connection is not None and connection.stuck:
-            raise NotConnected(
-                f"the gateway has stopped reading ({connection.unsent_bytes} bytes wait); nothing was written.",
-                remedy="Look at the gateway: it hangs, or holds requests back for pacing.",
-            )
+        library = self._live()[2]
         wanted = library_contract(library, order.contract)
         made = library_order(library, order)
-        self._ids.saw_order(order.order_id)
-        client.placeOrder(order.order_id, wanted, made)
+
+        def write() -> None:
+            client = self._live()[0]
+            connection = self._connection
+            if connection is not None and connection.stuck:
+                raise NotConnected(
+                    f"the gateway has stopped reading ({connection.unsent_bytes} bytes wait); nothing was written.",
+                    remedy="Look at the gateway: it hangs, or holds requests back for pacing.",
+                )
+            self._ids.saw_order(order.order_id)
+            client.placeOrder(order.order_id, wanted, made)
+
+        return write
 
     def refusal(self, code: int | None, text: str, **context: Any) -> TradingError:
         """See `Backend.refusal`."""

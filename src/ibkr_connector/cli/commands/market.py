@@ -54,7 +54,7 @@ def quote(
 
     async def work() -> list[Quote]:
         async with cx.reading() as connector:
-            wait = cx.options.timeout or 11.0
+            wait = 11.0 if cx.options.timeout is None else cx.options.timeout
             return [await connector.get_live_quote(s, max_age=max_age, timeout=wait) for s in symbols]
 
     found = cx.run(work)

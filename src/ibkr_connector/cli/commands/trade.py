@@ -250,7 +250,8 @@ def cancel(
     async def everything() -> list[OrderSnapshot]:
         # Needs no journal and no client id of its own: it works beside a running program, whatever state that is in.
         async with cx.reading() as connector:
-            return await _cancel_everything(connector, cx.options.timeout or _EVERYTHING_S)
+            wait = _EVERYTHING_S if cx.options.timeout is None else cx.options.timeout
+            return await _cancel_everything(connector, wait)
 
     async def work() -> list[OrderSnapshot]:
         async with cx.trading() as connector:

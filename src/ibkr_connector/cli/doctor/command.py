@@ -90,7 +90,7 @@ async def _examine(cx: Cx) -> AsyncIterator[Check]:
 
 async def _look(settings: Settings, client_id: int, timeout: float | None) -> Findings:
     where = settings.connection
-    return await probe(where.host, where.port, client_id, timeout=timeout or 5.0)
+    return await probe(where.host, where.port, client_id, timeout=5.0 if timeout is None else timeout)
 
 
 async def _as_another(settings: Settings, timeout: float | None) -> Findings:

@@ -11,7 +11,10 @@ from ibkr_connector.risk.order_check import OrderCheck
 
 
 class OrderSizeGate:
-    """The quantity of an order (of a change: the whole new quantity) is at most `limit` shares or contracts."""
+    """The quantity of an order (of a change: the whole new quantity) is at most `limit`.
+
+    Counted in shares or contracts; a currency pair in units of its base currency.
+    """
 
     name: ClassVar[str] = "order_size"
     again: ClassVar[bool] = False
@@ -29,7 +32,8 @@ class OrderSizeGate:
             self._limit,
             quantity,
             f"{quantity:f} is more than max_order_size {self._limit:f}",
-            "Make the order smaller, or raise max_order_size in [risk_limits].",
+            "Make the order smaller, or raise max_order_size in [risk_limits]"
+            + (" (a currency pair counts its base currency)." if order.request.contract.sec_type == "CASH" else "."),
         )
 
 

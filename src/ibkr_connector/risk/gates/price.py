@@ -84,7 +84,7 @@ class QuoteAgeGate:
             )
         if not order.is_market:
             return passed(self, self._limit, None if quote is None else quote.age, "its limit price protects it")
-        if quote is None:
+        if quote is None or order.price[1] not in {PriceSource.LIVE, PriceSource.DELAYED}:
             raise DataMissing("a quote", "Subscribe to market data for it, or use a limit order.")
         if quote.age <= self._limit:
             return passed(self, self._limit, quote.age)

@@ -1,0 +1,259 @@
+"""Lines shared by readers who come, leave, die and are cut off: none leaks, none waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from ibkr_connector.errors import ConnectorClosed, NoMarketData
+from ibkr_connector.models.contract import Contract
+from ibkr_connector.models.market import Quote
+from ibkr_connector.session.lines import LineLeases
+from ibkr_connector.session.mailbox import Mailbox
+from ibkr_connector.session.session import Session
+from ibkr_connector.streams.hub import QuoteHub
+from ibkr_connector.streams.quotes import QuoteStream
+from unit.session.wire import FakeBackend, Gate, session_over
+
+AAPL = Contract.stock("AAPL").with_con_id(265598)
+SECONDS = 20.0
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    return FakeBackend()
+
+
+@pytest.fixture
+async def session(backend: FakeBackend) -> AsyncIterator[Session]:
+    made = session_over(backend)
+    await made.connect()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def hub(session: Session) -> AsyncIterator[QuoteHub]:
+    made = QuoteHub(session, LineLeases(2), linger_s=0.01)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pace(session: Session, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """The wait for a slot, in the test's hands."""
+    gate = Gate()
+
+    async def wait(*_: Any, **__: Any) -> None:
+        await gate.through()
+
+    monkeypatch.setattr(session, "pace", wait)
+    return gate
+
+
+def box() -> Mailbox[Quote]:
+    return Mailbox(asyncio.get_running_loop(), 100)
+
+
+def tick(backend: FakeBackend, **values: Any) -> None:
+    given: dict[str, Any] = {"con_id": AAPL.con_id, "symbol": "AAPL", "bid": 1.0, "ask": 2.0, **values}
+    for _, sink, _ in list(backend.lines.values()):
+        sink(Quote(**given))
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def until_given_back(backend: FakeBackend) -> None:
+    await asyncio.wait_for(backend.idle.wait(), SECONDS)
+
+
+# --- readers that are gone --------------------------------------------------------------------------------------------
+
+
+async def test_reader_whose_loop_died_gives_its_line_back(hub: QuoteHub, backend: FakeBackend) -> None:
+    loop = asyncio.new_event_loop()
+    dead: Mailbox[Quote] = Mailbox(loop, 100)
+    alive = box()
+    await hub.attach(AAPL, dead, SECONDS)
+    await hub.attach(AAPL, alive, SECONDS)
+    tick(backend)
+    loop.close()
+    tick(backend, bid=1.5)
+    assert hub._lines[AAPL.con_id].readers == {alive}
+    assert len(alive.drain()) == 2
+    alive.close()
+    tick(backend)
+    await until_given_back(backend)
+    assert hub._leases.free == 2
+
+
+async def test_reader_that_left_while_its_line_was_opened_is_not_fed(hub: QuoteHub, backend: FakeBackend) -> None:
+    left = box()
+    left.close()
+    await hub.attach(AAPL, left, SECONDS)
+    await until_given_back(backend)
+    assert not hub._lines
+
+
+async def test_stream_cancelled_while_it_starts_leaves_no_reader_behind(
+    hub: QuoteHub, backend: FakeBackend, session: Session
+) -> None:
+    attached = asyncio.Event()
+
+    async def attach(one: Mailbox[Quote]) -> Contract:
+        await hub.attach(AAPL, one, SECONDS)
+        attached.set()
+        await asyncio.Event().wait()  # the way back to the caller
+        return AAPL
+
+    async def detach(contract: Contract, one: Mailbox[Quote]) -> None:
+        hub.detach(contract, one)
+
+    starting = asyncio.create_task(QuoteStream(attach, detach, 10).start())
+    await attached.wait()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    tick(backend)
+    await until_given_back(backend)
+
+
+# --- opening together -------------------------------------------------------------------------------------------------
+
+
+async def test_one_of_two_who_open_a_line_leaves_and_the_other_gets_it(
+    hub: QuoteHub, backend: FakeBackend, pace: Gate
+) -> None:
+    pace.shut()
+    leaves = asyncio.create_task(hub.attach(AAPL, box(), SECONDS))
+    stays = asyncio.create_task(hub.attach(AAPL, kept := box(), SECONDS))
+    await pace.reached.wait()
+    leaves.cancel()
+    await settle()
+    pace.opened.set()
+    await asyncio.wait_for(stays, SECONDS)
+    assert backend.opened == 1
+    assert hub._lines[AAPL.con_id].readers == {kept}
+
+
+async def test_line_whose_openers_all_left_is_neither_opened_nor_leased(
+    hub: QuoteHub, backend: FakeBackend, pace: Gate
+) -> None:
+    pace.shut()
+    callers = [asyncio.create_task(hub.quote(AAPL, max_age=1, timeout=SECONDS)) for _ in range(2)]
+    await pace.reached.wait()
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    pace.opened.set()
+    await settle()
+    assert (backend.opened, hub._leases.free, hub._lines) == (0, 2, {})
+
+
+async def test_second_opener_keeps_its_own_deadline(hub: QuoteHub, pace: Gate) -> None:
+    pace.shut()
+    patient = asyncio.create_task(hub.quote(AAPL, max_age=1, timeout=SECONDS))
+    await pace.reached.wait()
+    with pytest.raises(NoMarketData):
+        await asyncio.wait_for(hub.quote(AAPL, max_age=1, timeout=0.02), 5)
+    assert not patient.done()
+    patient.cancel()
+    await asyncio.gather(patient, return_exceptions=True)
+
+
+async def test_line_lost_and_opened_by_two_ways_at_once_is_opened_once(
+    hub: QuoteHub, backend: FakeBackend, pace: Gate
+) -> None:
+    await hub.attach(AAPL, box(), SECONDS)
+    hub.lost()
+    backend.lines.clear()
+    pace.shut()
+    asking = asyncio.create_task(hub.attach(AAPL, box(), SECONDS))
+    again = asyncio.create_task(hub.resubscribe())
+    hub.retry_lost()
+    await settle()
+    pace.opened.set()
+    await asyncio.wait_for(asyncio.gather(asking, again), SECONDS)
+    assert backend.opened == 2  # the first one, and one after the loss
+    assert len(hub._lines[AAPL.con_id].readers) == 2
+
+
+async def test_line_that_is_being_opened_is_not_given_away(hub: QuoteHub, backend: FakeBackend, pace: Gate) -> None:
+    """Under pressure for lines the idle ones go first; one that is about to be read is not idle."""
+    pace.shut()
+    opening = [
+        asyncio.create_task(hub.attach(Contract.stock(name).with_con_id(number), box(), SECONDS))
+        for number, name in ((1, "A"), (2, "B"))
+    ]
+    await settle()
+    third = asyncio.create_task(hub.attach(Contract.stock("C").with_con_id(3), box(), SECONDS))
+    await settle()
+    pace.opened.set()
+    results = await asyncio.gather(*opening, third, return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["NoneType", "NoneType", "TooManyMarketDataLines"]
+    assert backend.opened == 2
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_close_ends_readers_and_waiters_and_lets_nobody_begin(hub: QuoteHub, backend: FakeBackend) -> None:
+    reading = box()
+    await hub.attach(AAPL, reading, SECONDS)
+    waiting = asyncio.create_task(hub.quote(AAPL, max_age=1, timeout=SECONDS))
+    await settle()
+    hub.close()
+    with pytest.raises(StopAsyncIteration):
+        await reading.get()
+    with pytest.raises(ConnectorClosed):
+        await asyncio.wait_for(waiting, 5)
+    for late in (hub.attach(AAPL, box(), SECONDS), hub.quote(AAPL, max_age=1, timeout=SECONDS)):
+        with pytest.raises(ConnectorClosed):
+            await asyncio.wait_for(late, 5)
+    assert hub._leases.free == 2
+
+
+async def test_close_ends_a_line_that_is_being_opened(hub: QuoteHub, backend: FakeBackend, pace: Gate) -> None:
+    pace.shut()
+    opening = asyncio.create_task(hub.attach(AAPL, box(), SECONDS))
+    await pace.reached.wait()
+    hub.close()
+    with pytest.raises(ConnectorClosed):
+        await asyncio.wait_for(opening, 5)
+    pace.opened.set()
+    await settle()
+    assert backend.opened == 0
+
+
+async def test_closing_a_stream_after_the_connector_is_no_error(hub: QuoteHub) -> None:
+    async def attach(one: Mailbox[Quote]) -> Contract:
+        await hub.attach(AAPL, one, SECONDS)
+        return AAPL
+
+    async def closed(contract: Contract, one: Mailbox[Quote]) -> None:
+        raise ConnectorClosed("the connector's session is not running.")
+
+    stream = await QuoteStream(attach, closed, 10).start()
+    hub.close()
+    await stream.aclose()
+    await stream.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def test_ended_lines_count_in_the_message_rate(
+    hub: QuoteHub, backend: FakeBackend, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INV-09: the cancel of a line waits for no slot, so it has to be counted."""
+    counted: list[object] = []
+    monkeypatch.setattr(session.guard, "wrote", counted.append)
+    one = box()
+    await hub.attach(AAPL, one, SECONDS)
+    hub.detach(AAPL, one)
+    await until_given_back(backend)
+    assert len(counted) == backend.closed_lines == 1
