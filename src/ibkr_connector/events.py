@@ -1,9 +1,9 @@
 """What happens inside, told to whoever listens: typed events and the bus that carries them.
 
 Every listener runs on a thread of its own, in order, one event at a time: a slow, raising or blocking one delays
-itself, never another and never an order. Whatever it raises, `SystemExit` included, is logged and counted
-(`EventBus.raised`). Each has a bounded queue; what does not fit is counted and told with the next event that does
-(`EventBus.dropped`).
+itself, never another and never an order. Whatever it raises, `SystemExit` included, is logged and counted. Each has a
+bounded queue; what does not fit is dropped and counted. `EventBus.listeners` tells of each how far it lags behind, in
+events and in seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from ibkr_connector.clock import Clock, system_clock
 from ibkr_connector.models.arguments import wrong
 
 _log = logging.getLogger("ibkr_connector.events")
@@ -88,26 +89,68 @@ class Incident(Event):
 Listener = Callable[[Event], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerLag:
+    """How one listener keeps up."""
+
+    name: str
+    waiting: int
+    """Events in its queue."""
+    seconds: float
+    """How long ago the event was published that it works on, or that is next; 0 when it has nothing to do."""
+    dropped: int
+    """Events that did not fit into its queue."""
+    raised: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "waiting": self.waiting,
+            "lag_seconds": self.seconds,
+            "dropped": self.dropped,
+            "raised": self.raised,
+        }
+
+
 class _Worker:
     """One listener with its queue and thread."""
 
-    def __init__(self, listener: Listener, name: str, capacity: int) -> None:
+    def __init__(self, listener: Listener, name: str, capacity: int, clock: Clock) -> None:
         self.listener = listener
+        self.name = name
         self.dropped = 0
         self.raised = 0
-        self._queue: queue.Queue[Event | None] = queue.Queue(maxsize=capacity)
+        self._clock = clock
+        self._queue: queue.Queue[tuple[float, Event] | None] = queue.Queue(maxsize=capacity)
+        self._busy_with: float | None = None
+        """When the event was published that the listener is working on."""
         self._thread = threading.Thread(target=self._run, name=f"ibkr-listener-{name}", daemon=True)
         self._thread.start()
 
-    def offer(self, event: Event) -> None:
+    def offer(self, at: float, event: Event) -> None:
         try:
-            self._queue.put_nowait(event)
+            self._queue.put_nowait((at, event))
         except queue.Full:
             self.dropped += 1
 
     @property
-    def lag(self) -> int:
+    def waiting(self) -> int:
         return self._queue.qsize()
+
+    def lag(self) -> ListenerLag:
+        oldest = self._busy_with
+        if oldest is None:
+            with self._queue.mutex:  # the queue's own lock: its first item cannot be taken while it is looked at
+                first = self._queue.queue[0] if self._queue.queue else None
+            oldest = first[0] if first is not None else None
+        return ListenerLag(
+            name=self.name,
+            waiting=self.waiting,
+            seconds=0.0 if oldest is None else max(0.0, self._clock.monotonic() - oldest),
+            dropped=self.dropped,
+            raised=self.raised,
+        )
 
     def stop(self, timeout: float) -> bool:
         """Ask the thread to end after what is queued; whether it ended in time."""
@@ -115,23 +158,28 @@ class _Worker:
             self._queue.put(None, timeout=timeout)
         except queue.Full:
             return False
+        if self._thread is threading.current_thread():
+            return True  # a listener that ends its own subscription: its thread ends after this event
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (event := self._queue.get()) is not None:
+        while (item := self._queue.get()) is not None:
+            self._busy_with, event = item
             try:
                 self.listener(event)
             except BaseException:  # noqa: BLE001 - a listener is not ours: not even its SystemExit may end this thread
                 self.raised += 1
                 _log.exception("a listener raised on %s; it stays subscribed", type(event).__name__)
+            self._busy_with = None
 
 
 class EventBus:
     """Publish from any thread; never blocks, never raises for a listener's sake."""
 
-    def __init__(self, capacity: int = 10_000) -> None:
+    def __init__(self, capacity: int = 10_000, clock: Clock = system_clock) -> None:
         self._capacity = capacity
+        self._clock = clock
         self._workers: dict[int, _Worker] = {}
         self._gone: list[tuple[int, int]] = []
         """Of each listener that has ended: events dropped, times it raised."""
@@ -148,7 +196,7 @@ class EventBus:
         with self._lock:
             key = self._next
             self._next += 1
-            worker = _Worker(listener, name or str(key), self._capacity)
+            worker = _Worker(listener, name or str(key), self._capacity, self._clock)
             self._workers = {**self._workers, key: worker}
 
         def unsubscribe() -> None:
@@ -163,8 +211,11 @@ class EventBus:
 
     def publish(self, event: Event) -> None:
         """Hand `event` to every listener's queue."""
-        for worker in self._workers.values():
-            worker.offer(event)
+        workers = self._workers
+        if workers:
+            at = self._clock.monotonic()
+            for worker in workers.values():
+                worker.offer(at, event)
 
     @property
     def has_listeners(self) -> bool:
@@ -184,7 +235,12 @@ class EventBus:
     @property
     def lag(self) -> int:
         """Events waiting in the fullest queue."""
-        return max((worker.lag for worker in self._workers.values()), default=0)
+        return max((worker.waiting for worker in self._workers.values()), default=0)
+
+    @property
+    def listeners(self) -> tuple[ListenerLag, ...]:
+        """How each listener keeps up now."""
+        return tuple(worker.lag() for worker in self._workers.values())
 
     def close(self, timeout: float = 1.0) -> None:
         """End all listeners after what they have queued, waiting at most `timeout` seconds for each."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ibkr_connector.clock import ManualClock
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.events import Event, EventBus, Incident
 
@@ -97,3 +98,43 @@ def test_what_cannot_be_called_is_no_listener() -> None:
     with pytest.raises(InvalidRequest):
         bus.subscribe(5)  # type: ignore[arg-type]
     assert not bus.has_listeners
+
+
+def test_lag_of_a_blocked_listener_is_told_in_events_and_in_seconds() -> None:
+    clock = ManualClock()
+    bus, release, started = EventBus(capacity=2, clock=clock), threading.Event(), threading.Event()
+
+    def blocks(event: Event) -> None:
+        started.set()
+        release.wait(10)
+
+    bus.subscribe(blocks, name="slow")
+    bus.subscribe(lambda _: None, name="quick")
+    bus.publish(incident("first"))
+    assert started.wait(10)
+    clock.advance(3.0)
+    for number in range(3):
+        bus.publish(incident(str(number)))
+    clock.advance(1.5)
+    slow = next(one for one in bus.listeners if one.name == "slow")
+    assert (slow.waiting, slow.seconds, slow.dropped, slow.raised) == (2, 4.5, 1, 0)
+    assert slow.to_dict()["lag_seconds"] == 4.5
+    release.set()
+    bus.close()
+    assert bus.listeners == ()
+
+
+def test_listener_may_end_its_own_subscription() -> None:
+    bus, seen, ended = EventBus(), list[Event](), threading.Event()
+
+    def once(event: Event) -> None:
+        seen.append(event)
+        stop()
+        ended.set()
+
+    stop = bus.subscribe(once)
+    bus.publish(incident("first"))
+    assert ended.wait(10)
+    bus.publish(incident("second"))
+    bus.close()
+    assert (len(seen), bus.raised) == (1, 0)

@@ -131,6 +131,10 @@ def test_every_setting_can_be_set_from_the_environment_but_the_one_reserved_to_t
         "breaker.failure_rate": "0.25",
         "breaker.max_cooldown": "600",
         "pacing.messages_per_second": "49",
+        "watch.http_host": "::1",
+        "alerts.webhook_from": "info",
+        "alerts.apprise_from": "warning",
+        "alerts.margin_cushion": "0.2",
     }
     specs = [spec for spec in field_specs() if spec.env]
     environ = {spec.env: samples.get(spec.path, "7") for spec in specs}

@@ -29,7 +29,7 @@ def test_the_template_with_every_key_set_gives_the_defaults(tmp_path: Path) -> N
     settings = load_settings(path, environ={})
     expected = {"paths.state_dir"}  # the example shows one system's folder
     assert set(settings.differences(Settings())) <= expected
-    empty = {"connection.username", "connection.password", "connection.account_id"}
+    empty = {"connection.username", "connection.password", "connection.account_id", "alerts.webhook", "alerts.apprise"}
     assert set(settings.origins) == {spec.path for spec in field_specs()} - empty
 
 
