@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
+from ibkr_connector.alerts.room import Alerts
 from ibkr_connector.api.account import AccountApi
 from ibkr_connector.api.contracts import ContractsApi
 from ibkr_connector.api.history import HistoryApi
@@ -33,6 +35,7 @@ from ibkr_connector.events import EventBus, Incident, Severity
 from ibkr_connector.history.fetch import HistoryFetcher
 from ibkr_connector.identity import choose_account
 from ibkr_connector.logs import get_logger, install_redaction
+from ibkr_connector.meters import Meters
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.manager import OrderManager
 from ibkr_connector.portfolio.service import Portfolio
@@ -48,6 +51,8 @@ from ibkr_connector.session.link import LinkNews, LinkState
 from ibkr_connector.session.session import Session
 from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.streams.hub import QuoteHub
+from ibkr_connector.watch.lookout import Lookout
+from ibkr_connector.watch.room import Watch
 
 _log = get_logger(__name__)
 _TRADING_KEY = "trading_state"
@@ -68,6 +73,7 @@ class House:
         self.thread = SessionThread(f"ibkr-{profile}")
         self.closed = False
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._closing: Future[None] | None = None
         self._disconnecting: asyncio.Task[None] | None = None
         self._opening: asyncio.Future[Journal] | None = None
@@ -78,8 +84,14 @@ class House:
         connection = settings.connection
         rng = random.Random()  # noqa: S311 - jitter, not secrecy
         backend = TwsBackend(tws_library=connection.tws_library, clock=self.clock)
+        meters = Meters()
         guard = Guard(
-            connection=connection, pacing=settings.pacing, breaker=settings.breaker, clock=self.clock, rng=rng
+            connection=connection,
+            pacing=settings.pacing,
+            breaker=settings.breaker,
+            clock=self.clock,
+            rng=rng,
+            meters=meters,
         )
         self.session = Session(
             backend=backend,
@@ -89,6 +101,7 @@ class House:
             bus=self.bus,
             time_scale=settings.time.time_scale,
             rng=rng,
+            meters=meters,
         )
         self.book = ContractBook(self.session)
         self.hub = QuoteHub(self.session, LineLeases())
@@ -118,7 +131,7 @@ class House:
         self.contracts = ContractsApi(self.thread, self.book, timeout)
         self.market = MarketApi(self.thread, self.book, self.hub, timeout)
         self.history = HistoryApi(self.thread, self.book, HistoryFetcher(self.session), timeout)
-        self.risk = RiskApi(self.engine, self.clock)
+        self.risk = RiskApi(self.engine, self.clock, self.bus)
         self.session.on_ready("account", self._identify)
         self.session.on_ready("broker time", self._ask_time)
         self.session.on_ready("journal", self._open_journal)
@@ -128,17 +141,56 @@ class House:
         self.session.on_ready("streams", self._resubscribe)
         self.session.on_fact(self._on_fact)
         self.session.on_link_news(self._on_link_news)
+        self.watch = self._watch(profile)
+        self.alerts = Alerts(
+            settings.alerts, source=f"{profile} ({settings.mode})", clock=self.clock, meters=self.session.meters
+        )
         for note in settings.notes:
             _log.warning("configuration", note=note)
+
+    def _watch(self, profile: str) -> Watch:
+        lookout = Lookout(
+            session=self.session,
+            manager=self.manager,
+            portfolio=self.portfolio,
+            engine=self.engine,
+            hub=self.hub,
+            bus=self.bus,
+            account_view=self.feed.account_view,
+        )
+        return Watch(
+            lookout=lookout,
+            session=self.session,
+            portfolio=self.portfolio,
+            thread=self.thread,
+            settings=self.settings.watch,
+            thresholds=self.settings.alerts,
+            profile=profile,
+        )
 
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
         """Start the session thread and connect on it."""
         self._require_open()
-        self.thread.start()
+        await asyncio.to_thread(self._start)
         await self.thread.run(self.session.connect())
         install_redaction()
+
+    def _start(self) -> None:
+        """Threads and listeners, once; what watches is there before the first attempt to connect."""
+        with self._starting:
+            self.thread.start()
+            self.alerts.start(self.bus)
+            self.watch.start()
+            with contextlib.suppress(RuntimeError, ConnectorClosed):
+                self.thread.loop.call_soon_threadsafe(self.thread.loop.set_exception_handler, self._on_loop_error)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What no coroutine of ours caught: a bug, told and logged."""
+        error = context.get("exception")
+        self.session.incident("unexpected_exception", f"{context.get('message')}: {type(error).__name__}: {error}")
+        loop.default_exception_handler(context)
 
     async def disconnect(self) -> None:
         """End the connection. Begun, it is done to the end, whether or not its caller waits; close() does it too."""
@@ -186,6 +238,8 @@ class House:
                 problem = RequestTimeout(f"not everything could be closed in {_CLOSE_S:g} s; the rest was cut off.")
             _log.error("the connector did not close in order", error=repr(problem))
         self.thread.stop()
+        self.watch.stop()
+        self.alerts.stop()
         self.bus.close()
         if problem is None:
             closing.set_result(None)
@@ -242,6 +296,13 @@ class House:
             info.accounts, mode=connection.mode, pinned=connection.account_id, allow_live=self._allow_live
         )
         self.portfolio.account_id = account
+        self.session.incident(
+            "credential_use",
+            f"client {connection.client_id} of {connection.host}:{connection.port} acts for {account} "
+            f"({connection.mode})",
+            Severity.WARNING if connection.mode == "live" else Severity.INFO,
+            about=f"client {connection.client_id}",
+        )
 
     async def _open_journal(self, info: ConnectInfo) -> None:
         """The journal of this account, and what it remembers; once, on the first connect.
@@ -289,7 +350,9 @@ class House:
         kept = max(timedelta(days=paths.keep_orders), _REMEMBER)
         # Broker time: orders are stamped with it, and a gateway may replay another year.
         before = self.session.broker_now() - kept if paths.keep_orders else None
-        return Journal.open(paths.state_dir, account, self.clock, forget_before=before)
+        journal = Journal.open(paths.state_dir, account, self.clock, forget_before=before)
+        journal.on_written(lambda seconds: self.session.meters.observe("audit_write", seconds))
+        return journal
 
     async def _ask_time(self, info: ConnectInfo) -> None:
         del info
@@ -359,6 +422,7 @@ class House:
         """The guide's keys, and ours."""
         link = self.session.link
         journal = self.manager.desk.journal
+        health = self.watch.health()
         return {
             "connected": self.connected,
             "state": self.state,
@@ -373,4 +437,7 @@ class House:
             "journal_writable": None if journal is None else journal.writable,
             "trading_state": self.engine.trading.state.value,
             **self.session.guard.status(),
+            "ready": {plane.value: one.ready for plane, one in health.planes.items()},
+            "not_ready": {plane.value: list(one.reasons) for plane, one in health.planes.items() if not one.ready},
+            "listeners": [one.to_dict() for one in self.bus.listeners],
         }

@@ -15,6 +15,8 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 """Upper bounds of the buckets of every histogram, in seconds."""
 
 Labels = tuple[str, ...]
+_MOST_LABELS = 500
+"""Label values per name, beyond which everything new counts as `other`: a name with an id in it must not eat memory."""
 
 
 @dataclass(slots=True)
@@ -54,15 +56,17 @@ class Meters:
         """Add `by` to a counter."""
         with self._lock:
             family = self._counts.setdefault(name, {})
-            family[labels] = family.get(labels, 0) + by
+            known = _known(family, labels)
+            family[known] = family.get(known, 0) + by
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Count a duration in a histogram."""
         with self._lock:
             family = self._seconds.setdefault(name, {})
-            found = family.get(labels)
+            known = _known(family, labels)
+            found = family.get(known)
             if found is None:
-                found = family[labels] = Histogram()
+                found = family[known] = Histogram()
             found.observe(seconds)
 
     def read(self) -> Counted:
@@ -75,3 +79,7 @@ class Meters:
                     for name, family in self._seconds.items()
                 },
             )
+
+
+def _known(family: Mapping[Labels, object], labels: Labels) -> Labels:
+    return labels if labels in family or len(family) < _MOST_LABELS else ("other",) * len(labels)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import JournalError, JournalUnwritable
+from ibkr_connector.events import EventBus, Incident, Severity
 from ibkr_connector.models.arguments import sentence, shown
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.limits import RiskLimits
@@ -17,8 +18,9 @@ _LONGEST_REASON = 1_000
 class RiskApi:
     """The gates in front of every order. Everything here is safe from any thread, even with a stuck loop."""
 
-    def __init__(self, engine: RiskEngine, clock: Clock) -> None:
+    def __init__(self, engine: RiskEngine, clock: Clock, bus: EventBus | None = None) -> None:
         self._engine = engine
+        self._bus = bus
         self._clock = clock
 
     @property
@@ -41,8 +43,9 @@ class RiskApi:
             JournalUnwritable: it could not be saved. Trading is stopped all the same, in this process; saving is tried
                 again for as long as it runs.
         """
+        said = _said(reason)
         try:
-            self._engine.kill(_said(reason), self._clock.now())
+            self._engine.kill(said, self._clock.now())
         except JournalError as error:
             raise JournalUnwritable(
                 f"trading is stopped, but that could not be saved: {error.message}",
@@ -50,6 +53,8 @@ class RiskApi:
                 "directory and kill again, or the kill may be lost.",
                 killed=True,
             ) from error
+        finally:
+            self._tell("killed", Severity.CRITICAL, f"trading is halted: {said}")
         return self._engine.control.is_stored
 
     def resume(self, reason: str) -> bool:
@@ -66,12 +71,19 @@ class RiskApi:
                 remedy="Connect first (read_only connectors have no journal, and send no orders).",
             )
         try:
-            return self._engine.resume(words, self._clock.now())
+            resumed = self._engine.resume(words, self._clock.now())
         except JournalError as error:
             raise JournalUnwritable(
                 f"not resumed, because it could not be saved: {error.message}",
                 remedy="Make room in the state directory, or repair its permissions, then resume again.",
             ) from error
+        if resumed:
+            self._tell("resumed", Severity.INFO, f"trading goes on: {words}")
+        return resumed
+
+    def _tell(self, kind: str, severity: Severity, text: str) -> None:
+        if self._bus is not None:
+            self._bus.publish(Incident(at=self._clock.now(), severity=severity, kind=kind, text=text))
 
     def status(self) -> dict[str, Any]:
         """State and reservations, as plain values."""

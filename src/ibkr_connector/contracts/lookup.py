@@ -74,6 +74,7 @@ class ContractBook:
             f"contract details of {format_symbol(contract)}",
             lambda left: self._session.backend.contract_details(contract, left),
             timeout=timeout,
+            op="contract_details",
         )
 
     async def search(self, pattern: str, timeout: float) -> list[Contract]:
@@ -82,6 +83,7 @@ class ContractBook:
             f"contracts like {pattern!r}",
             lambda left: self._session.backend.search_contracts(pattern, left),
             timeout=timeout,
+            op="contract_search",
         )
 
 

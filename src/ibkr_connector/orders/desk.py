@@ -24,6 +24,7 @@ from ibkr_connector.logs import get_logger
 from ibkr_connector.orders import lifecycle
 from ibkr_connector.orders.changes import (
     Change,
+    Committed,
     Drifted,
     End,
     EnteredDoubt,
@@ -53,6 +54,8 @@ _INCIDENTS: tuple[tuple[type, str, Severity], ...] = (
     (Rejected, "order_rejected", Severity.WARNING),
     (Revived, "order_revived", Severity.CRITICAL),
 )
+_COUNTED: dict[type, str] = {Committed: "sent", NotSent: "not_sent", EnteredDoubt: "in_doubt"}
+"""What is counted beside the ends of orders."""
 
 
 class OrderDesk:
@@ -151,6 +154,8 @@ class OrderDesk:
 
     def _tell(self, live: LiveOrder, changes: list[Change], *, journal: bool = True) -> None:
         record = live.record
+        if record.ours:
+            self._count(record.terms.action.value, changes)
         self.table.add(live)
         self._move_reservation(live, changes)
         if record.ours and record.committed and journal and self.journal is not None:
@@ -165,6 +170,12 @@ class OrderDesk:
                 orphan = self._orphans.pop(change.execution.exec_id, None)
                 if orphan is not None:
                     self.on_fact(orphan)
+
+    def _count(self, side: str, changes: list[Change]) -> None:
+        for change in changes:
+            outcome = change.state.value if isinstance(change, End) else _COUNTED.get(type(change))
+            if outcome is not None:
+                self._session.meters.count("orders", side.lower(), outcome)
 
     def _move_reservation(self, live: LiveOrder, changes: list[Change]) -> None:
         record = live.record

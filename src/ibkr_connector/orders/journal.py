@@ -58,7 +58,7 @@ class JournalWriter:
         self._reader = JournalReader(file.path)
         self._marks = self._reader.marks()
         self._meta = self._reader.meta()
-        self._queue = WriteQueue(file, lock, threaded=threaded)
+        self._queue = WriteQueue(file, lock, threaded=threaded, clock=clock)
         # A program that ends without closing: whatever is queued gets a moment to be written.
         self._at_exit = _close_at_exit(self._queue)
 
@@ -106,6 +106,10 @@ class JournalWriter:
     def on_trouble(self, listener: Callable[[JournalError], None]) -> None:
         """Call `listener` on the writer's thread when writing starts to fail, once per spell."""
         self._queue.on_trouble = listener
+
+    def on_written(self, listener: Callable[[float], None]) -> None:
+        """Call `listener` on the writer's thread with the seconds that each transaction took. It must not raise."""
+        self._queue.on_written = listener
 
     # --- durable ------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
+from ibkr_connector.clock import Clock, system_clock
 from ibkr_connector.errors import JournalError, JournalUnwritable, TradingError
 from ibkr_connector.orders.fork_gate import sqlite_gate
 from ibkr_connector.orders.journal_file import JournalFile, displaced
@@ -64,7 +65,8 @@ class Item:
 class WriteQueue:
     """The writer of one journal file: its thread, what waits for it, and whether the disk takes it."""
 
-    def __init__(self, file: JournalFile, lock: FileLock, *, threaded: bool) -> None:
+    def __init__(self, file: JournalFile, lock: FileLock, *, threaded: bool, clock: Clock = system_clock) -> None:
+        self._clock = clock
         self._file = file
         self._lock = lock
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
@@ -76,6 +78,8 @@ class WriteQueue:
         self._closed = False
         self.on_trouble: Callable[[JournalError], None] = lambda _: None
         """Told on the writer's thread when writing starts to fail, once per spell."""
+        self.on_written: Callable[[float], None] = lambda _: None
+        """Told on the writer's thread how many seconds a transaction took."""
         self.thread: threading.Thread | None = None
         """None: everything is written on the calling thread."""
         if threaded:
@@ -174,12 +178,14 @@ class WriteQueue:
         """One transaction for everything at hand, older records first."""
         durable = any(item.done is not None for item in items) or not items
         batch = [*self._backlog, *items]
+        begun = self._clock.monotonic()
         try:
             with sqlite_gate:
                 self._transaction(batch, durable=durable)
         except (sqlite3.Error, OSError, JournalError) as error:
             self._failed(items, error if isinstance(error, JournalError) else translate(error, self._file.path))
             return
+        self.on_written(self._clock.monotonic() - begun)
         self._backlog.clear()
         self._writable = True
         self._unsynced = not durable

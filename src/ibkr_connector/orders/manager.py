@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 from ibkr_connector.backends.base import BrokerFact, ConnectInfo, SocketClosed, WhatIf
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import OrderSettings
-from ibkr_connector.errors import ConnectorClosed, OrderInDoubt, OrderNotFound, OrderNotSent, OrderValidationError
+from ibkr_connector.errors import (
+    ConnectorClosed,
+    OrderInDoubt,
+    OrderNotFound,
+    OrderNotSent,
+    OrderValidationError,
+    TradingError,
+)
 from ibkr_connector.events import EventBus
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.contract import Contract, ContractDetails
@@ -269,6 +276,7 @@ class OrderManager:
             lambda left: self._session.backend.what_if(order, left),
             timeout=self._session.settings.request_timeout if timeout is None else timeout,
             retry=False,
+            op="preview",
         )
 
     async def details(self, contract: Contract) -> ContractDetails:
@@ -393,8 +401,11 @@ class OrderManager:
 
         def landed(done: asyncio.Task[_T]) -> None:
             self._background.discard(done)
-            if not done.cancelled() and done.exception() is not None:
-                _log.warning("background work on an order failed", work=name, error=str(done.exception()))
+            error = None if done.cancelled() else done.exception()
+            if error is not None:
+                _log.warning("background work on an order failed", work=name, error=str(error))
+                if not isinstance(error, TradingError):  # our own bug
+                    self._session.incident("unexpected_exception", f"{name}: {type(error).__name__}: {error}")
 
         task.add_done_callback(landed)
         return task

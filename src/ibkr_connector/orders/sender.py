@@ -178,6 +178,10 @@ class OrderSender:
             bracket = BracketRequest(entry=entry, take_profit=target, stop_loss=stop)
             decision = self._risk.check_and_reserve_bracket(bracket, view)
         ref = legs[0].request.order_ref
+        for result in decision.results:
+            self._session.meters.count("risk_decisions", result.gate, "passed" if result.passed else "refused")
+        if not decision.allowed:
+            self._session.meters.count("orders", legs[0].request.action.value.lower(), "refused")
         if self._bus.has_listeners:
             self._bus.publish(
                 RiskDecided(

@@ -50,6 +50,11 @@ class Portfolio:
         """Whether the figures come from the connection that is up now."""
         return self._complete and self._session.link.reconciled
 
+    @property
+    def is_synchronised(self) -> bool:
+        """Whether account and positions were read whole on the connection that is up now."""
+        return self._complete
+
     # --- synchronising --------------------------------------------------------------------------------------------
 
     async def sync(self, info: ConnectInfo) -> None:

@@ -16,7 +16,7 @@ from ibkr_connector.clock import Clock
 from ibkr_connector.errors import ConnectorClosed, PacingTimeout
 from ibkr_connector.resilience.pacing import Pacer
 from ibkr_connector.resilience.queues import Grant, Ticket
-from ibkr_connector.resilience.rules import Work
+from ibkr_connector.resilience.rules import Lane, Work
 
 
 class AsyncPacer:
@@ -26,8 +26,12 @@ class AsyncPacer:
         client.reqCurrentTime()  # counted as written when the block ends
     """
 
-    def __init__(self, core: Pacer, clock: Clock) -> None:
+    def __init__(
+        self, core: Pacer, clock: Clock, on_granted: Callable[[Lane, float], None] = lambda _lane, _seconds: None
+    ) -> None:
         self.core = core
+        self._on_granted = on_granted
+        """Told with every grant how many seconds it took."""
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiters: dict[int, tuple[Ticket, asyncio.Future[Grant]]] = {}
@@ -46,12 +50,15 @@ class AsyncPacer:
         now = self._clock.monotonic()
         ticket = self.core.submit(now, work, now + timeout)
         if ticket.grant is not None:
+            self._on_granted(work.lane, 0.0)
             return ticket.grant
         future: asyncio.Future[Grant] = self._loop.create_future()
         self._waiters[ticket.number] = (ticket, future)
         self._pump()
         try:
-            return await future
+            grant = await future
+            self._on_granted(work.lane, self._clock.monotonic() - now)
+            return grant
         except asyncio.CancelledError:
             self._abandon(ticket)
             raise

@@ -268,6 +268,17 @@ class RiskEngine:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
+    @property
+    def why_no_risk(self) -> str:
+        """Why orders that add risk are refused whatever they are (halted, the day's loss); empty when they are not."""
+        record = self.control.record
+        if record.state is TradingState.REDUCING:
+            return f"trading is reducing only ({record.reason})" if record.reason else "trading is reducing only"
+        if record.state is TradingState.HALTED:
+            return record.why_halted
+        day = self._day.record
+        return "the daily loss limit was passed" if day is not None and day.tripped else ""
+
     def reserved_exposure(self, con_id: int, *, without: Iterable[str] = ()) -> Exposure:
         """What may still be bought and sold in a contract."""
         with self._lock:

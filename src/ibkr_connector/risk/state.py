@@ -50,6 +50,13 @@ class TradingRecord:
             "at": None if self.at is None else self.at.isoformat(),
         }
 
+    @property
+    def why_halted(self) -> str:
+        """Why nothing but cancels may be sent; empty while orders may."""
+        if self.state is not TradingState.HALTED:
+            return ""
+        return "trading is halted" + (f" ({self.reason})" if self.reason else "")
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TradingRecord:
         """Back from `to_dict`. ValueError for a newer version or another shape."""

@@ -10,7 +10,8 @@ from typing import Any, Self, TypeVar
 from ibkr_connector.backends.base import HistoryRequest
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import BreakerSettings, ConnectionSettings, PacingSettings
-from ibkr_connector.errors import OrderNotSent, PacingTimeout, RequestTimeout, TradingError
+from ibkr_connector.errors import CircuitOpen, OrderNotSent, PacingTimeout, RequestTimeout, TradingError
+from ibkr_connector.meters import Meters
 from ibkr_connector.models.market import Bar
 from ibkr_connector.resilience import (
     AttemptPlan,
@@ -22,8 +23,10 @@ from ibkr_connector.resilience import (
     Grant,
     Lane,
     Pacer,
+    PacerSnapshot,
     Permit,
     Rejected,
+    RetryNote,
     RetryPolicy,
     classify,
     default_rules,
@@ -95,7 +98,9 @@ class Guard:
         breaker: BreakerSettings,
         clock: Clock,
         rng: random.Random,
+        meters: Meters | None = None,
     ) -> None:
+        self._meters = meters or Meters()
         self._clock = clock
         self._rng = rng
         policy = BreakerPolicy(
@@ -136,8 +141,11 @@ class Guard:
     def pacer(self) -> AsyncPacer:
         """The pacer, bound to the loop that asks first: the session's."""
         if self._pacer is None:
-            self._pacer = AsyncPacer(self._core, self._clock)
+            self._pacer = AsyncPacer(self._core, self._clock, self._waited)
         return self._pacer
+
+    def _waited(self, lane: Lane, seconds: float) -> None:
+        self._meters.observe("pacing_wait", seconds, lane.name.lower())
 
     async def slot(self, lane: Lane, *, timeout: float, units: int = 1) -> None:
         """Wait for leave to write `units` messages, which the caller does at once. Raises `PacingTimeout`."""
@@ -165,8 +173,34 @@ class Guard:
         retry: bool,
         usable: Check,
         work: Work | None = None,
+        op: str = "",
     ) -> _T:
         """Make a read; see `Session.read`."""
+        begun = self._clock.monotonic()
+        op, outcome = op or what.replace(" ", "_"), "ok"
+        try:
+            return await self._read(
+                what, call, timeout=timeout, lane=lane, retry=retry, usable=usable, work=work, op=op
+            )
+        except BaseException as error:
+            outcome = _outcome(error)
+            raise
+        finally:
+            self._meters.count("requests", op, outcome)
+            self._meters.observe("request_duration", self._clock.monotonic() - begun, op)
+
+    async def _read(
+        self,
+        what: str,
+        call: Callable[[float], Awaitable[_T]],
+        *,
+        timeout: float,
+        lane: Lane,
+        retry: bool,
+        usable: Check,
+        work: Work | None,
+        op: str,
+    ) -> _T:
         until = self._clock.monotonic() + timeout
 
         @idempotent
@@ -188,7 +222,12 @@ class Guard:
         if not retry:
             return await once()
         policy = RetryPolicy(total=max(timeout, _LEAST_S))
-        return await retry_read(policy, clock=self._clock, rng=self._rng)(once)()
+        return await retry_read(policy, clock=self._clock, rng=self._rng, on_retry=lambda note: self._again(op, note))(
+            once
+        )()
+
+    def _again(self, op: str, note: RetryNote) -> None:
+        self._meters.count("retries", op, type(note.error).__name__)
 
     async def _answer(self, what: str, call: Callable[[float], Awaitable[_T]], until: float) -> _T:
         left = max(until - self._clock.monotonic(), _LEAST_S)
@@ -232,7 +271,9 @@ class Guard:
             return await call(request, left)
 
         what = f"{request.duration} of {request.bar_size} bars of {request.contract.symbol}"
-        return await self.read(what, ask, timeout=timeout, lane=Lane.HISTORY, retry=True, usable=usable, work=work)
+        return await self.read(
+            what, ask, timeout=timeout, lane=Lane.HISTORY, retry=True, usable=usable, work=work, op="history"
+        )
 
     # --- orders ----------------------------------------------------------------------------------------------------
 
@@ -263,6 +304,15 @@ class Guard:
             raise OrderNotSent(f"no slot for the order in {timeout:g} s: {error.message}") from error
         return HeldSlot(self.pacer, grant)
 
+    @property
+    def breakers(self) -> tuple[Breaker, Breaker, Breaker]:
+        """Of connecting, of orders, of reads."""
+        return (self.connect, self.orders, self.reads)
+
+    def pacing(self) -> PacerSnapshot:
+        """What waits for a slot, and what is used up."""
+        return self._core.snapshot(self._clock.monotonic())
+
     def order_answered(self, *, in_doubt: bool) -> None:
         """Tell the orders breaker whether the broker answered an order at all (a rejection is an answer)."""
         now = self._clock.monotonic()
@@ -280,3 +330,18 @@ class Guard:
             "orders_breaker": self.orders.snapshot(now).state.value,
             "reads_breaker": self.reads.snapshot(now).state.value,
         }
+
+
+def _outcome(error: BaseException) -> str:
+    """How a request ended, in one of few words."""
+    if isinstance(error, PacingTimeout):
+        return "paced_out"
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, CircuitOpen):
+        return "circuit_open"
+    if isinstance(error, ConnectionError):
+        return "no_connection"
+    if isinstance(error, TradingError):
+        return "refused"
+    return "cancelled" if not isinstance(error, Exception) else "error"

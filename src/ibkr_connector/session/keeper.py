@@ -79,7 +79,7 @@ class LinkKeeper:
             await work()
 
         self._work = asyncio.create_task(keep(), name="ibkr-keeper")
-        self._work.add_done_callback(_log_failure)
+        self._work.add_done_callback(self._tell_failure)
 
     async def _beat(self) -> None:
         """Ask the time when the line is silent, and once a minute; two misses in a row mean a dead connection."""
@@ -134,7 +134,7 @@ class LinkKeeper:
                 session.move(LinkState.RECONNECTING, f"resync failed: {error}")
             await self._reconnect()
 
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("the link keeper failed", error=repr(error))
+    def _tell_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the link keeper failed", error=repr(error))
+            self._session.incident("unexpected_exception", f"the link keeper: {type(error).__name__}: {error}")

@@ -43,6 +43,11 @@ _FARM_DOWN = frozenset({2103, 2105, 2157})
 _FARM_UP = frozenset({2104, 2106, 2158})
 _FARM_IDLE = frozenset({2107, 2108})
 """Inactive but available on demand: as good as up."""
+_FARM_KINDS = {
+    **dict.fromkeys((2103, 2104, 2108), "market_data"),
+    **dict.fromkeys((2105, 2106, 2107), "history"),
+    **dict.fromkeys((2157, 2158), "contracts"),
+}
 
 
 class IllegalTransition(RuntimeError):
@@ -71,7 +76,11 @@ class Link:
     broker_link_since: float = 0.0
     reconciled: bool = False
     farms: dict[str, bool] = field(default_factory=dict)
+    farm_kinds: dict[str, str] = field(default_factory=dict)
+    """What each farm serves: `market_data`, `history` or `contracts`."""
     last_reason: str = ""
+    held: str = ""
+    """Why no order that adds risk may be written although the link is fine (the connector is closing); empty: none."""
 
     def move(self, state: LinkState, reason: str = "") -> LinkState:
         """Go to `state` and return the previous one. Raises `IllegalTransition`."""
@@ -97,6 +106,7 @@ class Link:
         self.broker_link = False
         self.reconciled = False
         self.farms = {}
+        self.farm_kinds = {}
 
     def on_notice(self, code: int, text: str, now: float) -> LinkNews | None:
         """Take in a system message; what it changed, or None."""
@@ -112,6 +122,7 @@ class Link:
         if code in _FARM_DOWN or code in _FARM_UP or code in _FARM_IDLE:
             up = code not in _FARM_DOWN
             farm = _farm_name(text)
+            self.farm_kinds[farm] = _FARM_KINDS[code]
             changed = self.farms.get(farm) is not up
             self.farms[farm] = up
             return LinkNews(farm, up=up) if changed else None
@@ -119,14 +130,20 @@ class Link:
 
     @property
     def why_no_orders(self) -> str:
-        """Why an order that adds risk cannot be written now; empty when it can."""
-        if self.state is not LinkState.READY:
-            return f"the connection is {self.state.value}" + (f" ({self.last_reason})" if self.last_reason else "")
-        if not self.broker_link:
-            return "the gateway has lost its link to IBKR (1100)"
-        if not self.reconciled:
-            return "orders are not reconciled with the broker yet"
-        return ""
+        """Why an order that adds risk cannot be written now; empty when it can. The first of `order_checks`."""
+        return next((why for _, why in self.order_checks() if why), "")
+
+    def order_checks(self) -> tuple[tuple[str, str], ...]:
+        """What an order needs of the link: each condition's name, and what is wrong with it (empty: nothing)."""
+        ready = self.state is LinkState.READY
+        reason = f" ({self.last_reason})" if self.last_reason else ""
+        no_link = "the gateway has lost its link to IBKR (1100)" if ready else "nobody tells whether IBKR is reached"
+        return (
+            ("connection", "" if ready else f"the connection is {self.state.value}{reason}"),
+            ("broker_link", "" if self.broker_link else no_link),
+            ("reconciled", "" if self.reconciled else "orders are not reconciled with the broker yet"),
+            ("open", self.held),
+        )
 
 
 def _farm_name(text: str) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ibkr_connector.backends.base import (
     Backend,
@@ -25,6 +25,7 @@ from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import ConnectionSettings
 from ibkr_connector.errors import (
     BrokerLinkLost,
+    ClientIdInUse,
     ConnectionLost,
     ConnectorClosed,
     IBKRConnectionError,
@@ -35,6 +36,7 @@ from ibkr_connector.errors import (
 )
 from ibkr_connector.events import BrokerLinkChanged, EventBus, Incident, LinkChanged, Severity
 from ibkr_connector.logs import get_logger
+from ibkr_connector.meters import Meters
 from ibkr_connector.models.market import Bar
 from ibkr_connector.resilience.pacing import Lane
 from ibkr_connector.session.brokertime import BrokerTime
@@ -45,7 +47,7 @@ from ibkr_connector.session.link import Link, LinkNews, LinkState
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
-
+_WARNING = Severity.WARNING
 
 Step = Callable[[ConnectInfo], Awaitable[None]]
 
@@ -63,7 +65,9 @@ class Session:
         bus: EventBus,
         time_scale: float = 1.0,
         rng: random.Random | None = None,
+        meters: Meters | None = None,
     ) -> None:
+        self.meters = meters or Meters()
         self.backend = backend
         self.settings = settings
         self.clock = clock
@@ -170,13 +174,16 @@ class Session:
         timeout: float,
         lane: Lane = Lane.ACCOUNT,
         retry: bool = True,
+        op: str = "",
     ) -> _T:
         """Make an idempotent request: paced, through the reads breaker, retried on transport errors, within `timeout`.
 
-        `call` gets the seconds left. Raises what it raises, `RequestTimeout`, `PacingTimeout`, `CircuitOpen`,
-        `NotConnected`.
+        `call` gets the seconds left. `op` names the kind of request in metrics, where `what` names a contract. Raises
+        what it raises, `RequestTimeout`, `PacingTimeout`, `CircuitOpen`, `NotConnected`.
         """
-        return await self.guard.read(what, call, timeout=timeout, lane=lane, retry=retry, usable=self._check_readable)
+        return await self.guard.read(
+            what, call, timeout=timeout, lane=lane, retry=retry, usable=self._check_readable, op=op
+        )
 
     async def read_history(self, request: HistoryRequest, *, timeout: float, caller: str = "") -> list[Bar]:
         """Historical bars, under IBKR's history rules as well. Raises what `read` raises, and `PacingError`."""
@@ -237,6 +244,8 @@ class Session:
         except BaseException as error:
             permit.done(error)
             self.move(resting, str(error) or type(error).__name__)
+            if isinstance(error, ClientIdInUse):
+                self.incident("credential_use", f"another connection uses the client id: {error.message}", _WARNING)
             raise
         permit.done(None)
         self.info = info
@@ -298,9 +307,12 @@ class Session:
         if isinstance(fact, SocketClosed):
             self._on_socket_closed(fact)
 
-    def incident(self, kind: str, text: str) -> None:
-        """Tell of something that a person should look at."""
-        self._bus.publish(Incident(at=self.clock.now(), severity=Severity.CRITICAL, kind=kind, text=text))
+    def incident(
+        self, kind: str, text: str, severity: Severity = Severity.CRITICAL, *, about: str = "", **context: Any
+    ) -> None:
+        """Tell of something that a person should look at. `about` tells two of one kind apart."""
+        context = {**context, "about": about} if about else context
+        self._bus.publish(Incident(at=self.clock.now(), severity=severity, kind=kind, text=text, context=context))
 
     def _on_notice(self, notice: SystemNotice) -> None:
         news = self.link.on_notice(notice.code, notice.text, self.clock.monotonic())
@@ -353,6 +365,7 @@ class Session:
         previous = self.link.move(state, reason)
         if previous is state:
             return
+        self.meters.count("connection_transitions", state.value, _why(previous, state))
         _log.info("link", previous=previous.value, state=state.value, reason=reason)
         self._bus.publish(
             LinkChanged(
@@ -395,3 +408,22 @@ class Session:
 
 def _interrupted() -> NotConnected:
     return NotConnected("disconnect() or close() was called while connecting.")
+
+
+_S = LinkState
+_WHY: dict[tuple[LinkState, LinkState], str] = {
+    (_S.SYNCING, _S.READY): "synchronised",
+    (_S.READY, _S.SYNCING): "broker_link_back",
+    (_S.READY, _S.RECONNECTING): "lost",
+    (_S.SYNCING, _S.RECONNECTING): "sync_failed",
+    (_S.SYNCING, _S.DISCONNECTED): "sync_failed",
+    (_S.CONNECTING, _S.SYNCING): "connected",
+    (_S.CONNECTING, _S.RECONNECTING): "attempt_failed",
+    (_S.CONNECTING, _S.DISCONNECTED): "attempt_failed",
+}
+"""Why the link moved, in one of few words: the reasons themselves are sentences, and no label of a metric."""
+
+
+def _why(previous: LinkState, state: LinkState) -> str:
+    usual = {_S.CONNECTING: "attempt", _S.CIRCUIT_OPEN: "breaker", _S.CLOSED: "closed", _S.DISCONNECTED: "disconnect"}
+    return _WHY.get((previous, state)) or usual.get(state, "other")

@@ -20,6 +20,7 @@ from ibkr_connector.errors import (
     TooManyMarketDataLines,
     TradingError,
 )
+from ibkr_connector.events import Severity
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
@@ -31,6 +32,8 @@ from ibkr_connector.session.session import Session
 
 _LINGER_S = 60.0
 _WHOLE_S = 0.25
+_COMPETING_SESSION = 10197
+"""Somebody uses the same login elsewhere, and gets the market data now."""
 _log = get_logger(__name__)
 
 
@@ -66,6 +69,11 @@ class QuoteHub:
         self._linger_s = linger_s
         self._lines: dict[int, _Line] = {}
         self._closed = False
+
+    @property
+    def lines(self) -> tuple[int, int]:
+        """Market-data lines in use, and how many there are."""
+        return self._leases.limit - self._leases.free, self._leases.limit
 
     def latest(self, con_id: int) -> tuple[Quote, float] | None:
         """The newest quote of an open line and its age in seconds, without waiting."""
@@ -255,6 +263,8 @@ class QuoteHub:
         if isinstance(error, MarketDataLost):
             _log.warning("market data line lost; it is made again when the farm is back", con_id=con_id)
             line.handle = None
+            if error.context.get("code") == _COMPETING_SESSION:
+                self._session.incident("credential_use", error.message, Severity.WARNING, about="market data")
             return
         self._fail(line, error)
 

@@ -28,7 +28,7 @@ class TradingStateGate:
         why = f" ({record.reason})" if record.reason else ""
         if record.state is TradingState.HALTED:
             return refused(
-                self, "active", record.state.value, f"trading is halted{why}", "Remove the cause, then resume trading."
+                self, "active", record.state.value, record.why_halted, "Remove the cause, then resume trading."
             )
         if order.reduces:
             return passed(self, value=record.state.value, message="it reduces the position")
