@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ibkr_connector.orders.handle import BracketOrder, Order
     from ibkr_connector.streams.quotes import QuoteStream
     from ibkr_connector.sync import SyncConnector
+    from ibkr_connector.watch.health import Health
 
 DEFAULT_PROFILE = "default"
 
@@ -263,6 +264,25 @@ class IBKRConnector(metaclass=_OnePerProfile):
     def should_attempt_connection(self) -> bool:
         """Whether `connect` would try now: not connected, and no breaker open."""
         return self._house.should_attempt()
+
+    def health(self) -> Health:
+        """Which planes can be used (market data, history, orders, account), and why not; any thread, without waiting.
+
+        The reasons of the orders plane are the words with which an order that adds risk would be refused.
+        """
+        return self._house.watch.health()
+
+    def metrics_registry(self) -> Any:
+        """A prometheus_client `CollectorRegistry` of this connector alone, read at every scrape: to serve it yourself.
+
+        `[watch] http_port` serves it without a line of code. Raises ConfigurationError without the extra `metrics`.
+        """
+        return self._house.watch.registry()
+
+    @property
+    def watch_port(self) -> int:
+        """Where /metrics, /livez and /readyz are served; 0 = they are not."""
+        return self._house.watch.port
 
     def on_event(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` for every event, on a thread of its own; returns a function that ends it."""

@@ -33,6 +33,7 @@ from ibkr_connector.sync.resources import (
     plain_order,
 )
 from ibkr_connector.sync.runtime import Blocking, SyncQuoteStream
+from ibkr_connector.watch.health import Health
 
 
 class SyncConnector(Blocking[IBKRConnector]):
@@ -153,6 +154,25 @@ class SyncConnector(Blocking[IBKRConnector]):
     def should_attempt_connection(self) -> bool:
         """Whether `connect` would try now: not connected, and no breaker open."""
         return self._inner.should_attempt_connection()
+
+    def health(self) -> Health:
+        """Which planes can be used (market data, history, orders, account), and why not; any thread, without waiting.
+
+        The reasons of the orders plane are the words with which an order that adds risk would be refused.
+        """
+        return self._inner.health()
+
+    def metrics_registry(self) -> Any:
+        """A prometheus_client `CollectorRegistry` of this connector alone, read at every scrape: to serve it yourself.
+
+        `[watch] http_port` serves it without a line of code. Raises ConfigurationError without the extra `metrics`.
+        """
+        return self._inner.metrics_registry()
+
+    @property
+    def watch_port(self) -> int:
+        """Where /metrics, /livez and /readyz are served; 0 = they are not."""
+        return self._inner.watch_port
 
     def on_event(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` for every event, on a thread of its own; returns a function that ends it."""
