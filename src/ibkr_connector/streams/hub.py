@@ -263,7 +263,7 @@ class QuoteHub:
         if isinstance(error, MarketDataLost):
             _log.warning("market data line lost; it is made again when the farm is back", con_id=con_id)
             line.handle = None
-            if error.context.get("code") == _COMPETING_SESSION:
+            if error.code == _COMPETING_SESSION:
                 self._session.incident("credential_use", error.message, Severity.WARNING, about="market data")
             return
         self._fail(line, error)

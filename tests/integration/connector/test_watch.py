@@ -15,6 +15,7 @@ import pytest
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import ConfigurationError, JournalUnwritable, OrderNotSent, RiskRejected
 from ibkr_connector.events import BrokerLinkChanged, Event, Incident
+from ibkr_connector.models.order import OrderState
 from ibkr_connector.paper import PaperGateway
 from support.connector import ACCOUNT, MakeConnector, incident, link_reaches
 from support.http import get, get_json
@@ -132,7 +133,7 @@ async def test_orders_are_refused_in_the_words_of_health_while_the_broker_link_i
     proxy.say_error(1102, "Connectivity between IB and Trader Workstation has been restored - data maintained.")
     await watched.ready(20)
     assert (await get_json(watched.watch_port, "/readyz"))[0] == 200
-    assert await watched.place_limit_order("AAPL", 1, "BUY", 1)
+    assert (await watched.place_limit_order("AAPL", 1, "BUY", 1)).state is OrderState.WORKING
 
 
 async def test_orders_are_refused_in_the_words_of_health_while_reconnecting(
@@ -310,7 +311,7 @@ async def test_an_address_in_use_is_told_and_trading_goes_on(gateway: PaperGatew
         stop = connector.on_event(lambda event: told.append(event.kind) if isinstance(event, Incident) else None)
         await connector.connect()
         assert connector.watch_port == 0
-        assert await connector.place_limit_order("AAPL", 1, "BUY", 1)
+        assert (await connector.place_limit_order("AAPL", 1, "BUY", 1)).state is OrderState.WORKING
         stop()
         assert "watch_unavailable" in told
         await connector.close()
