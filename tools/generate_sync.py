@@ -28,6 +28,7 @@ WRAPPED = {
     "BracketOrder": "SyncBracketOrder",
     "QuoteStream": "SyncQuoteStream",
     "OrderUpdates": "SyncOrderUpdates",
+    "AllOrderUpdates": "SyncAllOrderUpdates",
 }
 # How a coroutine is waited for, where the session's loop is not the place, or does not run yet.
 WAITS = {"connect": "_start_and_wait", "ready": "_start_and_wait", "close": "_wait_outside"}
@@ -38,6 +39,7 @@ HOMES = {
     "plain_order": "ibkr_connector.sync.resources",
     "SyncQuoteStream": "ibkr_connector.sync.runtime",
     "SyncOrderUpdates": "ibkr_connector.sync.runtime",
+    "SyncAllOrderUpdates": "ibkr_connector.sync.runtime",
     "Blocking": "ibkr_connector.sync.runtime",
 }
 

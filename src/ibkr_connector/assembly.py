@@ -36,6 +36,7 @@ from ibkr_connector.history.fetch import HistoryFetcher
 from ibkr_connector.identity import choose_account
 from ibkr_connector.logs import get_logger, install_redaction
 from ibkr_connector.meters import Meters
+from ibkr_connector.orders.closing import OpenOrders, increasing
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.manager import OrderManager
 from ibkr_connector.portfolio.service import Portfolio
@@ -210,8 +211,10 @@ class House:
         self.thread.start()
         await self.thread.run(self.session.ready(timeout))
 
-    async def close(self) -> None:
+    async def close(self, open_orders: str = OpenOrders.LEAVE) -> None:
         """End everything. All callers, of any thread and loop, share one close, and learn how it went.
+
+        What becomes of open orders, the first caller says.
 
         It has a thread of its own: begun, it is done to the end, whatever becomes of its callers and their loops.
         """
@@ -221,16 +224,17 @@ class House:
             if closing is None:
                 closing = self._closing = Future()
                 closing.set_running_or_notify_cancel()  # so that a caller that leaves cannot cancel it
-                threading.Thread(target=self._close, args=(closing,), name="ibkr-close", daemon=True).start()
+                work = (closing, OpenOrders(open_orders))
+                threading.Thread(target=self._close, args=work, name="ibkr-close", daemon=True).start()
         if self.thread.is_current:
             return  # it ends this very loop: waiting for that here would never end
         await asyncio.wrap_future(closing)
 
-    def _close(self, closing: Future[None]) -> None:
+    def _close(self, closing: Future[None], open_orders: OpenOrders) -> None:
         """On a thread of its own."""
         try:
             if self.thread.started:
-                self.thread.submit(self._close_rooms()).result(_CLOSE_S)
+                self.thread.submit(self._close_rooms(open_orders)).result(_CLOSE_S)
             problem: BaseException | None = None
         except BaseException as error:  # noqa: BLE001 - told to whoever waits; what is left ends with the thread
             problem = error
@@ -246,9 +250,11 @@ class House:
         else:
             closing.set_exception(problem)
 
-    async def _close_rooms(self) -> None:
+    async def _close_rooms(self, open_orders: OpenOrders) -> None:
         """Every room in its turn, whatever the others say; the first failure is told at the end."""
+        self.session.link.held = "the connector is being closed"  # nothing new may come behind the cancels
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("open orders", lambda: self._leave_orders(open_orders)),
             ("streams", self._close_streams),
             ("orders", self.manager.close),
             ("order updates", self._close_updates),
@@ -265,6 +271,24 @@ class House:
         if failures:
             raise failures[0]
 
+    async def _leave_orders(self, policy: OpenOrders) -> None:
+        """Cancel what is not to be left at the broker. Without a connection the cancels are kept for the next one."""
+        if policy is OpenOrders.LEAVE:
+            return
+        table = self.manager.desk.table
+        chosen = [live for live in [*table.unsent(), *table.open()] if live.record.ours]
+        if policy is OpenOrders.CANCEL_INCREASING:
+            account, positions = self.portfolio.account_id, self.portfolio.positions
+            refs = {
+                order.order_ref
+                for order in increasing(
+                    [live.snapshot for live in table.open()],
+                    lambda con_id, sign: positions.worst(account, con_id, sign),
+                )
+            }
+            chosen = [live for live in chosen if live.ref in refs or not live.record.committed]
+        await self.manager.cancel_chosen(chosen, min(self.settings.orders.order_deadline, _CLOSE_S / 2))
+
     async def _close_streams(self) -> None:
         if self._warming is not None:
             await asyncio.gather(self._warming, return_exceptions=True)
@@ -272,8 +296,7 @@ class House:
         self.portfolio.close()
 
     async def _close_updates(self) -> None:
-        for live in self.manager.desk.table:
-            live.close()
+        self.manager.desk.end_streams()
 
     async def _close_unused_journal(self) -> None:
         """One that was opened for a connect which nobody waited for any more."""

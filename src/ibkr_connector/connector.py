@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ibkr_connector.api.defaults import BUY, MARKET
 from ibkr_connector.config import Settings, load_settings
 from ibkr_connector.errors import ConnectorClosed, ConnectorConflict
+from ibkr_connector.models.arguments import wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from ibkr_connector.models.market import BarSeries, Quote
     from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderState, OrderType
     from ibkr_connector.orders.handle import BracketOrder, Order
+    from ibkr_connector.orders.updates import AllOrderUpdates
     from ibkr_connector.streams.quotes import QuoteStream
     from ibkr_connector.sync import SyncConnector
     from ibkr_connector.watch.health import Health
 
 DEFAULT_PROFILE = "default"
+_LEAVING = ("leave", "cancel_increasing", "cancel_all")
 
 
 class _OnePerProfile(type):
@@ -174,19 +177,25 @@ class IBKRConnector(metaclass=_OnePerProfile):
         if self._made is not None and not self._is_inherited:
             await self._made.disconnect()
 
-    async def close(self) -> None:
+    async def close(self, open_orders: str = "leave") -> None:
         """End the connector for good and free everything; a new one can be made afterwards.
+
+        `open_orders` says what becomes of this connector's own: `leave` them at the broker, `cancel_increasing` (those
+        that can add to a position; what protects one goes on working), or `cancel_all`. Raises `CancelInDoubt` after
+        everything was freed if one did not end in time; its cancel stands, and is sent again by the next connector.
 
         Idempotent, from any thread and loop: all callers share one close and return when it is done; begun, it is done
         to the end. Whoever still waits for an answer gets ConnectorClosed; streams end. In a child made by fork() it
         does nothing: the connection is the parent's.
         """
+        if open_orders not in _LEAVING:
+            raise wrong("open_orders", open_orders, ", ".join(_LEAVING), why="is not known")
         if self._is_inherited:
             return
         with self._making:
             self._closed = True
         if self._made is not None:
-            await self._made.close()
+            await self._made.close(open_orders)
 
     async def ready(self, timeout: float = 60.0) -> None:
         """Wait until orders can be placed: connected, the broker link up, reconciled. Raises NotConnected."""
@@ -430,6 +439,10 @@ class IBKRConnector(metaclass=_OnePerProfile):
         """Orders of the broker's day that ended."""
         return await self.orders.completed()
 
+    def order_updates(self, *, foreign: bool = True, buffer: int = 10_000) -> AllOrderUpdates:
+        """A stream of all orders: `async with connector.order_updates() as updates: async for order in updates`."""
+        return self.orders.updates(foreign=foreign, buffer=buffer)
+
     def orders_in_doubt(self) -> list[OrderSnapshot]:
         """Orders that may or may not be at the broker."""
         return self.orders.in_doubt()
@@ -480,10 +493,18 @@ class IBKRConnector(metaclass=_OnePerProfile):
         what_to_show: str = "",
         use_rth: bool = True,
         timeout: float = 60.0,
+        allow_stale: bool | float = False,
     ) -> BarSeries:
         """Bars, oldest first; see `HistoryApi.bars`."""
         return await self.history.bars(
-            symbol, duration, bar_size, end=end, what_to_show=what_to_show, use_rth=use_rth, timeout=timeout
+            symbol,
+            duration,
+            bar_size,
+            end=end,
+            what_to_show=what_to_show,
+            use_rth=use_rth,
+            timeout=timeout,
+            allow_stale=allow_stale,
         )
 
     async def get_market_data(
@@ -492,9 +513,16 @@ class IBKRConnector(metaclass=_OnePerProfile):
         """The newest bar as the guide's dict (symbol, timestamp, open, high, low, close, volume)."""
         return await self.history.latest(symbol, bar_size, duration)
 
-    async def get_live_quote(self, symbol: str | Contract, *, max_age: float = 5.0, timeout: float = 11.0) -> Quote:
-        """A quote at most `max_age` seconds old; waits up to `timeout` seconds."""
-        return await self.market.quote(symbol, max_age=max_age, timeout=timeout)
+    async def get_live_quote(
+        self,
+        symbol: str | Contract,
+        *,
+        max_age: float = 5.0,
+        timeout: float = 11.0,
+        allow_stale: bool | float = False,
+    ) -> Quote:
+        """A quote at most `max_age` seconds old; waits up to `timeout` seconds; see `MarketApi.quote`."""
+        return await self.market.quote(symbol, max_age=max_age, timeout=timeout, allow_stale=allow_stale)
 
     def stream_quotes(self, symbol: str | Contract, *, buffer: int = 10_000) -> QuoteStream:
         """A stream of quotes: `async with connector.stream_quotes("AAPL") as quotes: async for quote in quotes`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ibkr_connector.api.stale import UNAVAILABLE, oldest
+from ibkr_connector.backends.base import HistoryRequest
 from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import NoMarketData
 from ibkr_connector.history.fetch import HistoryFetcher
@@ -37,6 +39,7 @@ class HistoryApi:
         what_to_show: str = "",
         use_rth: bool = True,
         timeout: float = _HISTORY_TIMEOUT_S,
+        allow_stale: bool | float = False,
     ) -> BarSeries:
         """Bars, oldest first, ending at `end` (aware; None = now).
 
@@ -48,17 +51,19 @@ class HistoryApi:
             what_to_show: TRADES, MIDPOINT, BID, ASK …; empty chooses what the contract has.
             use_rth: regular trading hours only.
             timeout: seconds, pacing included.
+            allow_stale: take the last answer to the very same request when no new one can be had: True at any age, a
+                number at most so many seconds old. `BarSeries.stale` and `.age` tell.
 
         Raises:
             InvalidRequest: an argument; nothing was sent. NoMarketData: there are no such bars.
             HistoricalDataError, PacingError, PacingTimeout, RequestTimeout.
         """
-        contract, timeout = parse_symbol(symbol), needed_seconds(timeout)
+        contract, timeout, limit = parse_symbol(symbol), needed_seconds(timeout), oldest(allow_stale)
         history_request(
             contract, duration=duration, bar_size=bar_size, end=end, what_to_show=what_to_show, use_rth=use_rth
         )
         return await self._thread.run(
-            self._bars(contract, duration, bar_size, end, what_to_show, use_rth=use_rth, timeout=timeout)
+            self._bars(contract, duration, bar_size, end, what_to_show, use_rth=use_rth, timeout=timeout, limit=limit)
         )
 
     async def latest(self, symbol: str | Contract, bar_size: str = "1 min", duration: str = "1 D") -> dict[str, Any]:
@@ -87,9 +92,19 @@ class HistoryApi:
         *,
         use_rth: bool,
         timeout: float,
+        limit: float | None,
     ) -> BarSeries:
-        details = await self._book.details(contract, min(self._timeout, timeout))
-        request = history_request(
-            details.contract, duration=duration, bar_size=bar_size, end=end, what_to_show=what_to_show, use_rth=use_rth
-        )
-        return await self._fetcher.bars(request, timeout)
+        def request(qualified: Contract) -> HistoryRequest:
+            return history_request(
+                qualified, duration=duration, bar_size=bar_size, end=end, what_to_show=what_to_show, use_rth=use_rth
+            )
+
+        known = self._book.known_ever(contract)  # before it is asked for: what is too old is forgotten then
+        try:
+            details = await self._book.details(contract, min(self._timeout, timeout))
+            return await self._fetcher.bars(request(details.contract), timeout)
+        except UNAVAILABLE:
+            kept = None if known is None else self._fetcher.kept(request(known.contract))
+            if limit is None or kept is None or kept.age > limit:
+                raise
+            return kept

@@ -9,7 +9,7 @@ from ibkr_connector.api.defaults import Default
 from ibkr_connector.api.leaving import placing
 from ibkr_connector.backends.base import WhatIf
 from ibkr_connector.errors import OrderNotFound, OrderValidationError
-from ibkr_connector.models.arguments import seconds, sentence, shown, wrong
+from ibkr_connector.models.arguments import seconds, sentence, shown, whole, wrong
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import (
     Action,
@@ -24,6 +24,8 @@ from ibkr_connector.models.order import (
 from ibkr_connector.orders.handle import BracketOrder, Order
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.manager import OrderManager
+from ibkr_connector.orders.updates import AllOrderUpdates
+from ibkr_connector.session.mailbox import Mailbox
 from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.symbols import parse_symbol
 
@@ -40,6 +42,7 @@ _LONGEST_BRACKET_REF = 37
 _LONGEST_REF = 256
 """Other programs' refs are not bound to our 40 characters."""
 _HIGHEST_ID = 2**63
+_LARGEST_BUFFER = 10_000_000
 
 
 class OrdersApi:
@@ -207,7 +210,7 @@ class OrdersApi:
         """An entry (limit, or market without `entry_price`) with a target and a stop, sent as one group.
 
         Exits not given as prices are `stop_loss_pct` and `take_profit_pct` away from the entry price (0.05 = 5 %),
-        rounded to the contract's tick; they need an `entry_price`.
+        rounded to the contract's tick; they need an `entry_price`. `order_ttl` is the entry's alone.
         """
         contract, side = parse_symbol(symbol), _action(action)
         for name in _SAID_BY_A_BRACKET & options.keys():
@@ -218,6 +221,7 @@ class OrdersApi:
         ref = new_order_ref() if order_ref is None else _bracket_ref(order_ref)
         exits: dict[str, Any] = {**options, "tif": options.get("exit_tif", options.get("tif", "GTC"))}
         exits.pop("exit_tif", None)
+        exits.pop("order_ttl", None)  # an exit that ended by itself would leave its position unprotected
         options.pop("exit_tif", None)
         kind = OrderType.MARKET if entry is None else OrderType.LIMIT
 
@@ -329,6 +333,29 @@ class OrdersApi:
     async def completed(self) -> list[OrderSnapshot]:
         """Orders of the broker's day that ended."""
         return await self._thread.run(self._manager.completed_orders())
+
+    def updates(self, *, foreign: bool = True, buffer: int = 10_000) -> AllOrderUpdates:
+        """A stream of all orders: every open one, then a snapshot with each change. Open it with `async with`.
+
+        `foreign=False` leaves out other programs' orders. `buffer` bounds what a slow reader may lag behind.
+        """
+        capacity = whole(buffer, "buffer", least=1, most=_LARGEST_BUFFER)
+        desk = self._manager.desk
+
+        async def follow(box: Mailbox[OrderSnapshot]) -> None:
+            desk.follow(box, foreign=foreign)
+
+        async def unfollow(box: Mailbox[OrderSnapshot]) -> None:
+            desk.unfollow(box)
+
+        async def attach(box: Mailbox[OrderSnapshot]) -> None:
+            self._thread.start()
+            await self._thread.run(follow(box))
+
+        async def detach(box: Mailbox[OrderSnapshot]) -> None:
+            await self._thread.run(unfollow(box))
+
+        return AllOrderUpdates(attach, detach, capacity)
 
     def in_doubt(self) -> list[OrderSnapshot]:
         """Orders that may or may not be at the broker. Nothing else is."""

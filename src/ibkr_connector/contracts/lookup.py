@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 
 from ibkr_connector.contracts.cache import DetailsCache
@@ -25,6 +26,10 @@ class ContractBook:
     def known(self, contract: Contract) -> ContractDetails | None:
         """What is cached of `contract`, without asking."""
         return self._cache.get(contract, self._session.clock.monotonic())
+
+    def known_ever(self, contract: Contract) -> ContractDetails | None:
+        """The same, also when it is so old that it would be asked for again."""
+        return self._cache.get(contract, -math.inf)
 
     async def details(self, name: str | Contract, timeout: float) -> ContractDetails:
         """The one contract that `name` means, with its rules.

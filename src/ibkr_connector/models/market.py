@@ -36,6 +36,10 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     delayed: bool = False
     at: datetime | None = None
     """When the newest of these values arrived (UTC)."""
+    age: float | None = None
+    """Seconds between then and its being handed out by `get_live_quote`; None in streams."""
+    stale: bool = False
+    """A quote from before, handed out because no newer one could be had (`allow_stale`)."""
 
     @property
     def mid(self) -> float | None:
@@ -98,9 +102,22 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 class BarSeries(Sequence[Bar]):
     """Bars of one contract in time order, with what was asked for. Behaves as a tuple of `Bar`."""
 
-    __slots__ = ("bar_size", "bars", "contract", "what_to_show")
+    __slots__ = ("age", "bar_size", "bars", "contract", "stale", "what_to_show")
 
-    def __init__(self, contract: Contract, bar_size: str, what_to_show: str, bars: Sequence[Bar]) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        bar_size: str,
+        what_to_show: str,
+        bars: Sequence[Bar],
+        *,
+        age: float = 0.0,
+        stale: bool = False,
+    ) -> None:
+        self.age = age
+        """Seconds since IBKR answered; 0 for a fresh answer."""
+        self.stale = stale
+        """An answer from before, handed out because no newer one could be had (`allow_stale`)."""
         self.contract = contract
         self.bar_size = bar_size
         self.what_to_show = what_to_show

@@ -148,6 +148,8 @@ class OrderRequest(BaseModel):
     trail_percent: Decimal | None = None
     tif: TimeInForce = TimeInForce.DAY
     good_till: datetime | None = None
+    order_ttl: float | None = Field(default=None, ge=5, le=31_536_000, allow_inf_nan=False)
+    """Seconds of market time after which the broker ends it (sent as GTD), whether or not the program still lives."""
     outside_rth: bool = False
     account: str | None = None
     oca_group: str | None = None
@@ -177,17 +179,23 @@ class OrderRequest(BaseModel):
     def _exact(cls, value: object, info: ValidationInfo) -> object:
         return value if value is None or info.mode == "json" else to_decimal(value, str(info.field_name))
 
-    @field_validator("order_ref", "account", "oca_group", "agent", "outside_rth", "good_till", mode="before")
+    @field_validator(
+        "order_ref", "account", "oca_group", "agent", "outside_rth", "good_till", "order_ttl", mode="before"
+    )
     @classmethod
     def _of_its_own_type(cls, value: object, info: ValidationInfo) -> object:
         """Bytes are no text, a number is no moment and `"no"` is no flag, whatever could be made of them."""
         if value is None or info.mode == "json":
             return value
-        kinds = {"outside_rth": (bool, "True or False"), "good_till": (datetime | str, "an aware datetime")}
+        kinds: dict[str, tuple[Any, str]] = {
+            "outside_rth": (bool, "True or False"),
+            "good_till": (datetime | str, "an aware datetime"),
+            "order_ttl": (int | float | Decimal, "a number of seconds"),
+        }
         kind, legal = kinds.get(str(info.field_name), (str, "text"))
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             msg = f"{info.field_name} must be {legal}, not {type(value).__name__}"
-            raise ValueError(msg)  # noqa: TRY004 - pydantic takes ValueErrors
+            raise ValueError(msg)
         return value
 
     @field_validator("account", "oca_group", "agent", "good_till")
@@ -231,6 +239,13 @@ class OrderRequest(BaseModel):
         self._check_trail()
         if (self.tif is TimeInForce.GTD) != (self.good_till is not None):
             msg = "good_till goes with tif=GTD, and GTD needs it"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _ttl_is_the_only_end(self, info: ValidationInfo) -> Self:
+        if info.mode != "json" and self.order_ttl is not None and self.tif not in (TimeInForce.DAY, TimeInForce.GTC):
+            msg = f"order_ttl goes with tif=DAY or GTC; a {self.tif.value} order has an end of its own"
             raise ValueError(msg)
         return self
 

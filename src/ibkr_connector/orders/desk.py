@@ -21,6 +21,7 @@ from ibkr_connector.backends.base import (
 from ibkr_connector.clock import Clock
 from ibkr_connector.events import EventBus, Incident, OrderUpdated, Severity
 from ibkr_connector.logs import get_logger
+from ibkr_connector.models.order import OrderSnapshot
 from ibkr_connector.orders import lifecycle
 from ibkr_connector.orders.changes import (
     Change,
@@ -42,6 +43,7 @@ from ibkr_connector.orders.record import Context
 from ibkr_connector.orders.table import OrderTable
 from ibkr_connector.orders.whose import foreign
 from ibkr_connector.risk.engine import RiskEngine
+from ibkr_connector.session.mailbox import Mailbox
 from ibkr_connector.session.session import Session
 
 _T = TypeVar("_T")
@@ -73,12 +75,38 @@ class OrderDesk:
         self._account = account
         self._by_exec: dict[str, LiveOrder] = {}
         self._orphans: dict[str, CommissionSeen] = {}
+        self._boxes: dict[Mailbox[OrderSnapshot], bool] = {}
+        """Streams of all orders, and whether they want other programs' too."""
+        self._ended = False
         self._on_changes: list[Callable[[LiveOrder, list[Change]], None]] = []
         session.on_fact(self.on_fact)
 
     def on_changes(self, listener: Callable[[LiveOrder, list[Change]], None]) -> None:
         """Tell `listener` (on the session loop) what happened to which order."""
         self._on_changes.append(listener)
+
+    def follow(self, box: Mailbox[OrderSnapshot], *, foreign: bool) -> None:
+        """Give `box` every order that is open now, and then a snapshot with every change of any order."""
+        if self._ended:
+            box.close()
+            return
+        for live in self.table.open():
+            if foreign or live.record.ours:
+                box.push(live.snapshot)
+        self._boxes[box] = foreign
+
+    def unfollow(self, box: Mailbox[OrderSnapshot]) -> None:
+        """No more for `box`. Idempotent."""
+        self._boxes.pop(box, None)
+
+    def end_streams(self) -> None:
+        """The connector closes: every stream of orders ends after what is in it."""
+        self._ended = True
+        for box in self._boxes:
+            box.close()
+        self._boxes.clear()
+        for live in self.table:
+            live.close()
 
     def context(self) -> Context:
         """What must be known beside a message to judge it now."""
@@ -161,6 +189,9 @@ class OrderDesk:
         if record.ours and record.committed and journal and self.journal is not None:
             self.journal.record_all(record.ref, changes)
         live.changed()
+        gone = [box for box, foreign in self._boxes.items() if (foreign or record.ours) and not box.push(live.snapshot)]
+        for box in gone:  # their readers left, or their loops ended
+            self.unfollow(box)
         for change in changes:
             self._publish(live, change)
         for listener in self._on_changes:

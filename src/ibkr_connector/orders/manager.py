@@ -317,6 +317,10 @@ class OrderManager:
         ]
         return await self._canceller.cancel_many(chosen, timeout)
 
+    async def cancel_chosen(self, chosen: Sequence[LiveOrder], timeout: float) -> list[OrderSnapshot]:
+        """Cancel these own orders at once. Raises `CancelInDoubt` naming those whose end is not known in time."""
+        return await self._canceller.cancel_many(chosen, timeout)
+
     async def resolve_doubt(self, live: LiveOrder, state: OrderState, evidence: str) -> OrderSnapshot:
         """An operator's word on a doubtful order, kept on the disk. Raises: InvalidRequest, JournalError."""
         was = live.record.state

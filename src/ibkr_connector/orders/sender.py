@@ -33,6 +33,7 @@ from ibkr_connector.orders.groups import GroupLeg
 from ibkr_connector.orders.journal import JournalWriter
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.record import OrderRecord
+from ibkr_connector.orders.ttl import as_asked, with_ttl
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.decision import RiskDecision
@@ -162,6 +163,13 @@ class OrderSender:
 
     def _leg(self, live: LiveOrder, planned: GroupLeg, found: Prepared, first: GroupLeg) -> _Leg:
         request = planned.request.model_copy(update={"contract": found.details.contract})
+        request = with_ttl(
+            request,
+            default=self._settings.order_ttl,
+            is_exit=bool(planned.parent_ref),
+            position=found.view().position(request.contract.con_id, request.action.sign),
+            now=self._session.broker_now(),
+        )
         qualified = replace(planned, request=request)
         wanted = live.record.cancel_wanted
         live.record = _record(qualified, first, self._account())
@@ -362,7 +370,7 @@ def check_same(planned: GroupLeg, group: str, known: GroupLeg, known_group: str,
         group == known_group
         and planned.parent_ref == known.parent_ref
         and _same_contract(had.contract, asked.contract)
-        and had.model_copy(update={"contract": asked.contract}) == asked
+        and as_asked(had, asked).model_copy(update={"contract": asked.contract}) == asked
     )
     if not same:
         raise OrderValidationError(

@@ -32,6 +32,8 @@ from ibkr_connector.session.session import Session
 
 _LINGER_S = 60.0
 _WHOLE_S = 0.25
+_REMEMBER = 1_000
+"""Contracts whose last quote is kept for callers who take a stale one."""
 _COMPETING_SESSION = 10197
 """Somebody uses the same login elsewhere, and gets the market data now."""
 _log = get_logger(__name__)
@@ -68,6 +70,7 @@ class QuoteHub:
         self._leases = leases
         self._linger_s = linger_s
         self._lines: dict[int, _Line] = {}
+        self._remembered: dict[int, tuple[Quote, float]] = {}
         self._closed = False
 
     @property
@@ -81,6 +84,11 @@ class QuoteHub:
         if line is None or line.latest is None or line.handle is None:
             return None
         return line.latest, self._session.clock.monotonic() - line.latest_at
+
+    def remembered(self, con_id: int) -> tuple[Quote, float] | None:
+        """The last quote ever seen of a contract, and its age in seconds; also when its line is gone or was cut."""
+        found = self._remembered.get(con_id)
+        return None if found is None else (found[0], self._session.clock.monotonic() - found[1])
 
     async def attach(self, contract: Contract, box: Mailbox[Quote], timeout: float) -> None:
         """Start feeding `box` with quotes of `contract` (qualified). The newest quote known comes first.
@@ -247,6 +255,9 @@ class QuoteHub:
             return
         line.latest = quote
         line.latest_at = self._session.clock.monotonic()
+        if con_id not in self._remembered and len(self._remembered) >= _REMEMBER:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[con_id] = (quote, line.latest_at)
         gone = [box for box in line.readers if not box.push(quote)]
         if gone:
             line.readers.difference_update(gone)

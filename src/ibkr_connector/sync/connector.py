@@ -32,7 +32,7 @@ from ibkr_connector.sync.resources import (
     SyncOrdersApi,
     plain_order,
 )
-from ibkr_connector.sync.runtime import Blocking, SyncQuoteStream
+from ibkr_connector.sync.runtime import Blocking, SyncAllOrderUpdates, SyncQuoteStream
 from ibkr_connector.watch.health import Health
 
 
@@ -110,14 +110,18 @@ class SyncConnector(Blocking[IBKRConnector]):
         """End the connection; orders at the broker live on, and `connect` may follow."""
         self._wait(self._inner.disconnect())
 
-    def close(self) -> None:
+    def close(self, open_orders: str = "leave") -> None:
         """End the connector for good and free everything; a new one can be made afterwards.
+
+        `open_orders` says what becomes of this connector's own: `leave` them at the broker, `cancel_increasing` (those
+        that can add to a position; what protects one goes on working), or `cancel_all`. Raises `CancelInDoubt` after
+        everything was freed if one did not end in time; its cancel stands, and is sent again by the next connector.
 
         Idempotent, from any thread and loop: all callers share one close and return when it is done; begun, it is done
         to the end. Whoever still waits for an answer gets ConnectorClosed; streams end. In a child made by fork() it
         does nothing: the connection is the parent's.
         """
-        self._wait_outside(self._inner.close())
+        self._wait_outside(self._inner.close(open_orders))
 
     def ready(self, timeout: float = 60.0) -> None:
         """Wait until orders can be placed: connected, the broker link up, reconciled. Raises NotConnected."""
@@ -313,6 +317,10 @@ class SyncConnector(Blocking[IBKRConnector]):
         """Orders of the broker's day that ended."""
         return self._wait(self._inner.get_completed_orders())
 
+    def order_updates(self, *, foreign: bool = True, buffer: int = 10_000) -> SyncAllOrderUpdates:
+        """A stream of all orders: `with connector.order_updates() as updates: for order in updates`."""
+        return SyncAllOrderUpdates(self._inner.order_updates(foreign=foreign, buffer=buffer), self._thread)
+
     def orders_in_doubt(self) -> list[OrderSnapshot]:
         """Orders that may or may not be at the broker."""
         return self._inner.orders_in_doubt()
@@ -359,10 +367,18 @@ class SyncConnector(Blocking[IBKRConnector]):
         what_to_show: str = "",
         use_rth: bool = True,
         timeout: float = 60.0,
+        allow_stale: bool | float = False,
     ) -> BarSeries:
         """Bars, oldest first; see `HistoryApi.bars`."""
         call = self._inner.get_historical_data(
-            symbol, duration, bar_size, end=end, what_to_show=what_to_show, use_rth=use_rth, timeout=timeout
+            symbol,
+            duration,
+            bar_size,
+            end=end,
+            what_to_show=what_to_show,
+            use_rth=use_rth,
+            timeout=timeout,
+            allow_stale=allow_stale,
         )
         return self._wait(call)
 
@@ -370,9 +386,11 @@ class SyncConnector(Blocking[IBKRConnector]):
         """The newest bar as the guide's dict (symbol, timestamp, open, high, low, close, volume)."""
         return self._wait(self._inner.get_market_data(symbol, bar_size, duration))
 
-    def get_live_quote(self, symbol: str | Contract, *, max_age: float = 5.0, timeout: float = 11.0) -> Quote:
-        """A quote at most `max_age` seconds old; waits up to `timeout` seconds."""
-        return self._wait(self._inner.get_live_quote(symbol, max_age=max_age, timeout=timeout))
+    def get_live_quote(
+        self, symbol: str | Contract, *, max_age: float = 5.0, timeout: float = 11.0, allow_stale: bool | float = False
+    ) -> Quote:
+        """A quote at most `max_age` seconds old; waits up to `timeout` seconds; see `MarketApi.quote`."""
+        return self._wait(self._inner.get_live_quote(symbol, max_age=max_age, timeout=timeout, allow_stale=allow_stale))
 
     def stream_quotes(self, symbol: str | Contract, *, buffer: int = 10_000) -> SyncQuoteStream:
         """A stream of quotes: `with connector.stream_quotes("AAPL") as quotes: for quote in quotes`."""

@@ -20,7 +20,7 @@ from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.market import BarSeries, Quote
 from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderSnapshot, OrderState, OrderType
 from ibkr_connector.sync.handles import SyncBracketOrder, SyncOrder
-from ibkr_connector.sync.runtime import Blocking, SyncQuoteStream
+from ibkr_connector.sync.runtime import Blocking, SyncAllOrderUpdates, SyncQuoteStream
 
 SyncOrderLike: TypeAlias = SyncOrder | OrderLike
 """What names an order here: its handle, the asynchronous handle, its ref or its id."""
@@ -126,7 +126,7 @@ class SyncOrdersApi(Blocking[OrdersApi]):
         """An entry (limit, or market without `entry_price`) with a target and a stop, sent as one group.
 
         Exits not given as prices are `stop_loss_pct` and `take_profit_pct` away from the entry price (0.05 = 5 %),
-        rounded to the contract's tick; they need an `entry_price`.
+        rounded to the contract's tick; they need an `entry_price`. `order_ttl` is the entry's alone.
         """
         call = self._inner.bracket(
             symbol,
@@ -195,6 +195,13 @@ class SyncOrdersApi(Blocking[OrdersApi]):
         """Orders of the broker's day that ended."""
         return self._wait(self._inner.completed())
 
+    def updates(self, *, foreign: bool = True, buffer: int = 10_000) -> SyncAllOrderUpdates:
+        """A stream of all orders: every open one, then a snapshot with each change. Open it with `with`.
+
+        `foreign=False` leaves out other programs' orders. `buffer` bounds what a slow reader may lag behind.
+        """
+        return SyncAllOrderUpdates(self._inner.updates(foreign=foreign, buffer=buffer), self._thread)
+
     def in_doubt(self) -> list[OrderSnapshot]:
         """Orders that may or may not be at the broker. Nothing else is."""
         return self._inner.in_doubt()
@@ -258,14 +265,19 @@ class SyncContractsApi(Blocking[ContractsApi]):
 class SyncMarketApi(Blocking[MarketApi]):
     """Quotes: as `MarketApi`, with methods that wait."""
 
-    def quote(self, symbol: str | Contract, *, max_age: float = 5.0, timeout: float = 11.0) -> Quote:
-        """A quote at most `max_age` seconds old; waits up to `timeout` seconds for one.
+    def quote(
+        self, symbol: str | Contract, *, max_age: float = 5.0, timeout: float = 11.0, allow_stale: bool | float = False
+    ) -> Quote:
+        """A quote at most `max_age` seconds old; waits up to `timeout` seconds for one. `Quote.age` tells its age.
+
+        With `allow_stale` the last quote seen stands in when no newer one can be had (no connection, no answer):
+        `True` takes any, a number the greatest age in seconds. Such a quote says `stale`. Orders never use one.
 
         Raises:
             NoMarketData: nothing came. MarketDataNotSubscribed: the account may not see it.
             ContractNotFound, AmbiguousContract, InvalidRequest: the symbol.
         """
-        return self._wait(self._inner.quote(symbol, max_age=max_age, timeout=timeout))
+        return self._wait(self._inner.quote(symbol, max_age=max_age, timeout=timeout, allow_stale=allow_stale))
 
     def stream(self, symbol: str | Contract, *, buffer: int = 10_000) -> SyncQuoteStream:
         """A stream of quotes; open it with `with`. `buffer` bounds what a slow reader may lag behind."""
@@ -285,6 +297,7 @@ class SyncHistoryApi(Blocking[HistoryApi]):
         what_to_show: str = "",
         use_rth: bool = True,
         timeout: float = 60.0,
+        allow_stale: bool | float = False,
     ) -> BarSeries:
         """Bars, oldest first, ending at `end` (aware; None = now).
 
@@ -296,13 +309,22 @@ class SyncHistoryApi(Blocking[HistoryApi]):
             what_to_show: TRADES, MIDPOINT, BID, ASK …; empty chooses what the contract has.
             use_rth: regular trading hours only.
             timeout: seconds, pacing included.
+            allow_stale: take the last answer to the very same request when no new one can be had: True at any age, a
+                number at most so many seconds old. `BarSeries.stale` and `.age` tell.
 
         Raises:
             InvalidRequest: an argument; nothing was sent. NoMarketData: there are no such bars.
             HistoricalDataError, PacingError, PacingTimeout, RequestTimeout.
         """
         call = self._inner.bars(
-            symbol, duration, bar_size, end=end, what_to_show=what_to_show, use_rth=use_rth, timeout=timeout
+            symbol,
+            duration,
+            bar_size,
+            end=end,
+            what_to_show=what_to_show,
+            use_rth=use_rth,
+            timeout=timeout,
+            allow_stale=allow_stale,
         )
         return self._wait(call)
 

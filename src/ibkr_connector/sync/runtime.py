@@ -19,7 +19,7 @@ from ibkr_connector.api.leaving import hearing
 from ibkr_connector.errors import SyncCallFromSession
 from ibkr_connector.models.market import Quote
 from ibkr_connector.models.order import OrderSnapshot
-from ibkr_connector.orders.updates import OrderUpdates
+from ibkr_connector.orders.updates import AllOrderUpdates, OrderUpdates
 from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.streams.quotes import QuoteStream
 
@@ -120,6 +120,37 @@ class SyncOrderUpdates(Blocking[OrderUpdates]):
 
     def __enter__(self) -> Self:
         self._wait(self._inner.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[OrderSnapshot]:
+        return self
+
+    def __next__(self) -> OrderSnapshot:
+        try:
+            return self._wait(self._inner.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+
+class SyncAllOrderUpdates(Blocking[AllOrderUpdates]):
+    """Snapshots of all orders, one per change, read with `for`; it ends when the connector is closed."""
+
+    @property
+    def dropped(self) -> int:
+        """Snapshots lost because the reader was too slow."""
+        return self._inner.dropped
+
+    def close(self) -> None:
+        """End the stream. Idempotent."""
+        self._wait(self._inner.aclose())
+
+    def __enter__(self) -> Self:
+        self._start_and_wait(self._inner.__aenter__())
         return self
 
     def __exit__(
