@@ -243,6 +243,8 @@ def _make(gateway: AnyGateway, folder: Path, overrides: dict[str, Any]) -> IBKRC
         "client_id": 2,
         "read_only": False,
         "state_dir": folder,
+        "watch": {"http_port": None},
+        "alerts": {"webhook": "", "apprise": ""},
     }
     if not isinstance(inner, int):
         given["time_scale"] = inner.clock.speed

@@ -24,8 +24,11 @@ SAID = {
     "stream_quotes.py": r"(?=(?s:.*)AAPL     [\d.]+ / )(?s:.*)EUR\.USD  [\d.]+ / ",
     "watch_events.py": r"(?s)link: disconnected → connecting.*now working.*now cancelled.*ready → closed",
 }
+NEEDS = {"watched.py": ("aiohttp", "prometheus_client")}
 FENCE = re.compile(r"(?:<!-- (?P<name>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 README = (REPO / "README.md").read_text("utf-8")
+
+SAID["watched.py"] = re.escape(next(m["text"] for m in FENCE.finditer(README) if m["language"] == "text"))
 
 
 @pytest.fixture
@@ -53,6 +56,8 @@ def run(gateway: HostedGateway, folder: Path, *command: str) -> subprocess.Compl
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_does_what_it_says(name: str, gateway: HostedGateway, tmp_path: Path) -> None:
+    for extra in NEEDS.get(name, ()):
+        pytest.importorskip(extra, reason="an extra is not installed")
     ran = run(gateway, tmp_path, str(REPO / "examples" / name))
     assert ran.returncode == 0, ran.stderr
     assert re.search(SAID[name], ran.stdout), ran.stdout
@@ -84,6 +89,7 @@ def test_the_readme_s_code_is_the_examples_code() -> None:
     assert [match["name"] for match in found] == [
         "examples/first_order.py",
         "examples/blocking.py",
+        "examples/watched.py",
         "examples/test_my_strategy.py",
     ]
     for match in found:

@@ -167,10 +167,11 @@ class Cx:
     def _make(self, **extra: Any) -> IBKRConnector:
         from ibkr_connector.registry import get_ibkr_connector
 
-        # A person tries again faster than the connector's own plan would.
-        once = {"connect_attempts": (1, 1, 1)}
+        # A person tries again faster than the connector's own plan would, sees what happens, and is no service: the
+        # port of the settings belongs to the program that trades, and its targets are not told of every command.
+        here = {"connect_attempts": (1, 1, 1), "watch": {"http_port": None}, "alerts": {"webhook": "", "apprise": ""}}
         return get_ibkr_connector(
-            self.options.config, profile=self.options.profile, **{**once, **self.overrides(), **extra}
+            self.options.config, profile=self.options.profile, **{**here, **self.overrides(), **extra}
         )
 
     async def _connect(self, connector: IBKRConnector) -> None:

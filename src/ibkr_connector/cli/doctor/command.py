@@ -13,6 +13,7 @@ from ibkr_connector.cli.common import READER_IDS, READER_OFFSET, Cx, command
 from ibkr_connector.cli.doctor import checks
 from ibkr_connector.cli.doctor.checks import KNOWN_PORTS, Check, Verdict
 from ibkr_connector.cli.doctor.probe import Findings, Stage, probe
+from ibkr_connector.cli.doctor.watching import alerts_check, watch_check
 from ibkr_connector.cli.exits import ExitCode
 from ibkr_connector.cli.output import table
 from ibkr_connector.config import Settings
@@ -68,6 +69,8 @@ async def _examine(cx: Cx) -> AsyncIterator[Check]:
     yield checks.state_dir_check(settings)
     for check in checks.journal_checks(settings):
         yield check
+    yield watch_check(settings)
+    yield await asyncio.to_thread(alerts_check, settings)  # apprise takes a second to load
     found = await _look(settings, settings.connection.client_id, cx.options.timeout)
     others = await _look_around(settings) if found.server_version is None else []
     yield checks.port_check(settings, found, others)
