@@ -319,9 +319,10 @@ class House:
             info.accounts, mode=connection.mode, pinned=connection.account_id, allow_live=self._allow_live
         )
         self.portfolio.account_id = account
+        shown = account if connection.mode == "paper" else f"{account[:2]}***{account[-2:]}"
         self.session.incident(
             "credential_use",
-            f"client {connection.client_id} of {connection.host}:{connection.port} acts for {account} "
+            f"client {connection.client_id} of {connection.host}:{connection.port} acts for {shown} "
             f"({connection.mode})",
             Severity.WARNING if connection.mode == "live" else Severity.INFO,
             about=f"client {connection.client_id}",

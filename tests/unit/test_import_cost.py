@@ -21,7 +21,8 @@ print(json.dumps(sorted(loaded)))
 
 # Loaded when something needs them, in the session's thread or at the first log record: never at the start (0.15 s).
 HEAVY = {"structlog", "ib_insync", "ib_async", "eventkit", "ibapi", "ibind", "requests", "pandas", "numpy"}
-HEAVY |= {"exchange_calendars", "typer", "rich", "tenacity"}
+EXTRAS = {"aiohttp", "apprise", "prometheus_client"}
+HEAVY |= {"exchange_calendars", "typer", "rich", "tenacity"} | EXTRAS
 
 
 def loaded_by(code: str) -> set[str]:
@@ -47,6 +48,14 @@ def test_importing_the_package_loads_the_standard_library_alone() -> None:
 def test_what_a_program_starts_with_loads_no_heavy_library(code: str) -> None:
     roots = {name.partition(".")[0] for name in loaded_by(PROBE.replace("import ibkr_connector", code))}
     assert roots & HEAVY == set()
+
+
+def test_a_whole_connector_loads_no_extra_it_was_not_asked_for() -> None:
+    roots = {
+        name.partition(".")[0] for name in loaded_by(PROBE.replace("ibkr_connector", "ibkr_connector.assembly", 1))
+    }
+    assert "pydantic" in roots
+    assert roots & EXTRAS == set()
 
 
 @pytest.mark.parametrize("name", sorted(ibkr_connector._EXPORTS))
