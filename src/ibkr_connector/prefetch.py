@@ -89,6 +89,8 @@ class GateFeed:
         at_hand = self.hub.latest(details.contract.con_id)
         if at_hand is not None and at_hand[1] <= _QUOTE_MAX_AGE_S:
             return
+        if at_hand is None and self.hub.has_settled(details.contract.con_id):
+            return  # there is no quote to be had
         try:
             await self.hub.quote(
                 details.contract, max_age=_QUOTE_MAX_AGE_S, timeout=deadline.remaining() * _QUOTE_SHARE

@@ -235,8 +235,12 @@ class OrderCanceller:
         self._session.backend.send_global_cancel()
         for live in own:
             self._desk.tell(live, steps.cancel_sent(live.record, self._desk.context()))
-        for live in [*unsent, *chosen]:
-            await live.until(lambda known: known.is_done, self._clock, min(deadline.remaining(), _ENDS_TOLD_S))
+        await asyncio.gather(
+            *(
+                live.until(lambda known: known.is_done, self._clock, min(deadline.remaining(), _ENDS_TOLD_S))
+                for live in [*unsent, *chosen]
+            )
+        )
         while any(not live.record.is_done for live in chosen) and not deadline.expired:
             await self._ask_ends(deadline.remaining())  # the ends of others' orders are told to their owners only
             await self._clock.sleep(min(deadline.remaining(), _ASK_AGAIN_S))

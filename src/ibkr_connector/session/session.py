@@ -86,6 +86,8 @@ class Session:
         """The broker link came back while the sync was under way: what was read before may be old."""
         self._changed = asyncio.Condition()
         self.last_fact = 0.0
+        self.alive_at = 0.0
+        """When the gateway last showed that it is there: monotonic seconds of a message, or of an answer to a beat."""
         backend.on_fact(self._on_fact)
 
     # --- what upper rooms register --------------------------------------------------------------------------------
@@ -207,6 +209,11 @@ class Session:
             return BrokerLinkLost(text)
         return NotConnected(text)
 
+    @property
+    def data_flows(self) -> bool:
+        """Whether nothing is known to stand between the broker's quotes and here: link up, no data farm down."""
+        return self.link.broker_link and all(self.link.farms.values())
+
     def broker_now(self) -> datetime:
         """The time at the broker (UTC), carried on from its last answer."""
         return self.broker_time.now(self.clock.monotonic(), self.clock.now())
@@ -250,7 +257,7 @@ class Session:
         permit.done(None)
         self.info = info
         self.link.socket_up(self.clock.monotonic())
-        self.last_fact = self.clock.monotonic()
+        self.last_fact = self.alive_at = self.clock.monotonic()
         self.move(LinkState.SYNCING, f"server version {info.server_version}")
         try:
             await self.synchronise(info)
@@ -292,10 +299,11 @@ class Session:
         """Ask the broker's clock and remember the answer."""
         await self.guard.slot(Lane.ACCOUNT, timeout=timeout)
         told = await self.backend.server_time(timeout)
-        self.broker_time.told(told, self.clock.monotonic())
+        self.alive_at = self.clock.monotonic()
+        self.broker_time.told(told, self.alive_at)
 
     def _on_fact(self, fact: BrokerFact) -> None:
-        self.last_fact = self.clock.monotonic()
+        self.last_fact = self.alive_at = self.clock.monotonic()
         if isinstance(fact, SystemNotice):
             self._on_notice(fact)
         for sink in self._sinks:

@@ -7,6 +7,7 @@ lines run short the longest lingering one goes first. Everything here runs on th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,8 @@ _LINGER_S = 60.0
 _WHOLE_S = 0.25
 _REMEMBER = 1_000
 """Contracts whose last quote is kept for callers who take a stale one."""
+_SETTLED_S = 3.0
+"""Seconds after which a new line has told the present quote, if there is one."""
 _COMPETING_SESSION = 10197
 """Somebody uses the same login elsewhere, and gets the market data now."""
 _log = get_logger(__name__)
@@ -45,6 +48,8 @@ class _Line:
     handle: LineHandle | None = None
     latest: Quote | None = None
     latest_at: float = 0.0
+    made_at: float = 0.0
+    """When the present handle was opened: what came before says nothing about now."""
     readers: set[Mailbox[Quote]] = field(default_factory=set)
     waiters: set[asyncio.Future[Quote]] = field(default_factory=set)
     opening: Flight[None] | None = None
@@ -83,12 +88,30 @@ class QuoteHub:
         line = self._lines.get(con_id)
         if line is None or line.latest is None or line.handle is None:
             return None
-        return line.latest, self._session.clock.monotonic() - line.latest_at
+        return line.latest, self._age(line)
+
+    def _age(self, line: _Line) -> float:
+        """Seconds since the newest quote was certainly true.
+
+        IBKR tells changes only: while the line is open and nothing is reported down, silence means that the market
+        stands, and the last sign of life of the connection counts. Otherwise it is as old as its last tick.
+        """
+        told = line.latest_at
+        if line.handle is not None and told >= line.made_at and self._session.data_flows:
+            told = max(told, self._session.alive_at)
+        return self._session.clock.monotonic() - told
 
     def remembered(self, con_id: int) -> tuple[Quote, float] | None:
         """The last quote ever seen of a contract, and its age in seconds; also when its line is gone or was cut."""
         found = self._remembered.get(con_id)
         return None if found is None else (found[0], self._session.clock.monotonic() - found[1])
+
+    def has_settled(self, con_id: int) -> bool:
+        """Whether a line has been open for long enough to have told what there is: waiting brings nothing more."""
+        line = self._lines.get(con_id)
+        if line is None or line.handle is None or not self._session.data_flows:
+            return False
+        return self._session.clock.monotonic() - line.made_at >= _SETTLED_S
 
     async def attach(self, contract: Contract, box: Mailbox[Quote], timeout: float) -> None:
         """Start feeding `box` with quotes of `contract` (qualified). The newest quote known comes first.
@@ -123,21 +146,27 @@ class QuoteHub:
         clock = self._session.clock
         deadline = clock.monotonic() + timeout
         line = await self._open(contract, timeout)
+        asked = False
         try:
             while True:
                 quote = line.latest
-                age = clock.monotonic() - line.latest_at
+                age = self._age(line)
                 if quote is not None and age <= max_age and _is_usable(quote):
                     if not whole or (quote.last is not None and quote.close is not None):
                         return quote
                     deadline = min(deadline, clock.monotonic() + _WHOLE_S)
                     whole = False
+                if quote is not None and _is_usable(quote) and age > max_age and not asked:
+                    asked = True  # the market stands still, or the connection does: its answer tells which
+                    with contextlib.suppress(TradingError):
+                        await self._session.ask_time(max(deadline - clock.monotonic(), 0.001))
+                    continue
                 waiter: asyncio.Future[Quote] = asyncio.get_running_loop().create_future()
                 line.waiters.add(waiter)
                 try:
                     await clock.wait_for(waiter, max(deadline - clock.monotonic(), 0.0))
                 except TimeoutError:
-                    if line.latest is not None and clock.monotonic() - line.latest_at <= max(max_age, timeout):
+                    if line.latest is not None and self._age(line) <= max(max_age, timeout):
                         return line.latest
                     raise NoMarketData(
                         f"no quote of {contract.symbol} in {timeout:g} s.",
@@ -239,6 +268,7 @@ class QuoteHub:
         con_id = line.contract.con_id
         if line.handle is not None or self._lines.get(con_id) is not line:
             return  # somebody else was faster, or nobody wants it any more
+        line.made_at = self._session.clock.monotonic()
         line.handle = self._session.backend.open_line(
             line.contract, lambda quote: self._on_quote(con_id, quote), lambda error: self._on_error(con_id, error)
         )

@@ -193,3 +193,18 @@ async def test_closing_while_a_request_is_unanswered_loses_nothing(
         assert (await again.get_order("late-1")).state is OrderState.WORKING
     else:
         assert (await (await again.get_order("base-1")).done(SECONDS)).state is OrderState.CANCELLED
+
+
+async def test_cancelling_the_account_ends_many_orders_of_other_programs_too(
+    gateway: PaperGateway, make: MakeConnector, tmp_path: Path
+) -> None:
+    other = make(gateway.tws_port, client_id=44, state_dir=tmp_path / "other")
+    await other.connect()
+    theirs = [await other.place_limit_order("AAPL", 1, "BUY", 100 + number) for number in range(20)]
+    connector = make(gateway.tws_port)
+    await connector.connect()
+    mine = await connector.place_limit_order("AAPL", 1, "BUY", 150)
+    ended = await connector.cancel_all_orders("account")
+    assert {order.state for order in ended} == {OrderState.CANCELLED}
+    assert len(ended) == len(theirs) + 1
+    assert mine.state is OrderState.CANCELLED

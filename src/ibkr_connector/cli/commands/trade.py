@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -19,12 +19,9 @@ from ibkr_connector.backends.base import WhatIf
 from ibkr_connector.cli.commands.orders import named, orders_table
 from ibkr_connector.cli.common import Cx, command, fail, moment, until
 from ibkr_connector.cli.output import facts, money
-from ibkr_connector.errors import CancelInDoubt, InvalidRequest, OrderError, OrderValidationError, RequestTimeout
+from ibkr_connector.errors import InvalidRequest, OrderError, OrderValidationError, RequestTimeout
 from ibkr_connector.models.order import Action, OrderRequest, OrderSnapshot, OrderType, to_decimal
 from ibkr_connector.symbols import parse_symbol
-
-if TYPE_CHECKING:
-    from ibkr_connector.connector import IBKRConnector
 
 
 class Scope(StrEnum):
@@ -44,8 +41,6 @@ def register(app: typer.Typer) -> None:
 
 _COMMISSION_S = 1.0
 """How long a commission report is waited for: it follows its fill within moments."""
-_EVERYTHING_S = 2.0
-"""How long the ends of other clients' orders are waited for before they are asked for."""
 _Symbol = Annotated[str, typer.Argument(help="AAPL, EUR.USD, ES-202612-CME …")]
 _Quantity = Annotated[str, typer.Argument(help="Shares or contracts.")]
 
@@ -250,8 +245,7 @@ def cancel(
     async def everything() -> list[OrderSnapshot]:
         # Needs no journal and no client id of its own: it works beside a running program, whatever state that is in.
         async with cx.reading() as connector:
-            wait = _EVERYTHING_S if cx.options.timeout is None else cx.options.timeout
-            return await _cancel_everything(connector, wait)
+            return await connector.cancel_all_orders("account", timeout=cx.options.timeout)
 
     async def work() -> list[OrderSnapshot]:
         async with cx.trading() as connector:
@@ -264,16 +258,3 @@ def cancel(
     cx.out.result(
         [o.to_dict() for o in found], lambda: orders_table(found) if found else "There was no order to cancel."
     )
-
-
-async def _cancel_everything(connector: IBKRConnector, timeout: float) -> list[OrderSnapshot]:
-    there = await connector.get_open_orders(refresh=True)
-    try:
-        return await connector.cancel_all_orders("account", timeout=timeout)
-    except CancelInDoubt:
-        # The broker tells the end of an order to its own client alone: ask which have ended.
-        ended = {order.perm_id: order for order in await connector.get_completed_orders()}
-        found = [ended.get(order.perm_id, order) for order in there]
-        if all(order.state.is_done for order in found):
-            return found
-        raise
