@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ibkr_connector import events
 from ibkr_connector.clock import ManualClock
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.events import Event, EventBus, Incident
@@ -122,6 +123,15 @@ def test_lag_of_a_blocked_listener_is_told_in_events_and_in_seconds() -> None:
     release.set()
     bus.close()
     assert bus.listeners == ()
+
+
+def test_listener_that_has_nothing_to_do_does_not_lag() -> None:
+    clock = ManualClock()
+    worker = events._Worker(lambda _: None, "quick", 10, clock)
+    worker.offer(clock.monotonic(), incident("done"))
+    assert worker.stop(10)
+    clock.advance(60.0)
+    assert (worker.lag().seconds, worker.lag().waiting) == (0.0, 0)
 
 
 def test_listener_may_end_its_own_subscription() -> None:

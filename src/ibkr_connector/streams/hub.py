@@ -55,6 +55,8 @@ class _Line:
     opening: Flight[None] | None = None
     idle_since: float = 0.0
     linger: asyncio.TimerHandle | None = None
+    failed: Exception | None = None
+    """Why it ended: for who opened it and had no time to wait for it yet."""
 
     @property
     def is_read(self) -> bool:
@@ -119,6 +121,8 @@ class QuoteHub:
         A box that is closed, or whose reader's loop is gone, is forgotten with the next quote.
         """
         line = await self._open(contract, timeout)
+        if line.failed is not None:
+            raise line.failed
         if box.closed:  # its reader left while the line was opened
             self._maybe_linger(line)
             return
@@ -149,6 +153,8 @@ class QuoteHub:
         asked = False
         try:
             while True:
+                if line.failed is not None:
+                    raise line.failed
                 quote = line.latest
                 age = self._age(line)
                 if quote is not None and age <= max_age and _is_usable(quote):
@@ -310,6 +316,7 @@ class QuoteHub:
         self._fail(line, error)
 
     def _fail(self, line: _Line, error: Exception) -> None:
+        line.failed = error
         for box in line.readers:
             box.close(error)
         line.readers.clear()

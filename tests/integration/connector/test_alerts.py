@@ -195,30 +195,30 @@ async def test_client_id_used_by_another_connection(
     await second.close()
 
 
-async def test_unexpected_exception_in_a_room_and_on_the_loop(alerted: IBKRConnector, receiver: Receiver) -> None:
+async def test_unexpected_exception_in_a_room(alerted: IBKRConnector, receiver: Receiver) -> None:
     house = alerted._house
 
     def bug(fact: object) -> None:
         raise ZeroDivisionError("a bug of ours")
-
-    def in_a_callback() -> None:
-        raise LookupError("a bug in a callback")
 
     house.session.on_fact(bug)
     await alerted.place_limit_order("AAPL", 1, "BUY", 1)
     told = await receiver.told("unexpected_exception")
     assert (told["severity"], "ZeroDivisionError" in told["text"]) == ("critical", True)
     house.session._sinks.remove(bug)
-    house.thread.loop.call_soon_threadsafe(in_a_callback)
 
 
 @pytest.mark.parametrize("overrides", [{"alerts": {"repeat_after": 0.0}}])
-async def test_exception_in_a_callback_of_the_session_loop(alerted: IBKRConnector, receiver: Receiver) -> None:
+async def test_exception_in_a_callback_of_the_session_loop(
+    alerted: IBKRConnector, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
     def bug() -> None:
         raise LookupError("a bug in a callback")
 
     alerted._house.thread.loop.call_soon_threadsafe(bug)
     assert "LookupError" in (await receiver.told("unexpected_exception"))["text"]
+    await alerted.get_server_time()  # a turn of the loop later
+    assert "Traceback" in caplog.text  # and the log has it whole
 
 
 async def test_journal_unwritable(alerted: IBKRConnector, receiver: Receiver, tmp_path: Path) -> None:

@@ -89,6 +89,19 @@ async def test_a_stream_that_was_left_is_forgotten(connector: IBKRConnector) -> 
     assert len(connector._house.manager.desk._boxes) == 0
 
 
+async def test_a_stream_whose_loop_has_ended_is_forgotten_with_the_next_change(connector: IBKRConnector) -> None:
+    def leave_without_a_word() -> None:
+        async def enter() -> None:
+            await connector.order_updates().__aenter__()
+
+        asyncio.run(enter())
+
+    await in_thread(leave_without_a_word)
+    assert len(connector._house.manager.desk._boxes) == 1
+    await connector.place_limit_order("AAPL", 1, "BUY", 1)
+    assert len(connector._house.manager.desk._boxes) == 0
+
+
 async def test_the_blocking_twin_of_the_stream(connector: IBKRConnector) -> None:
     def work() -> OrderState:
         with connector.sync.order_updates() as updates:

@@ -7,7 +7,14 @@ import asyncio
 import pytest
 
 from ibkr_connector.connector import IBKRConnector
-from ibkr_connector.errors import ContractNotFound, IBKRConnectionError, InvalidRequest, NoMarketData, TradingError
+from ibkr_connector.errors import (
+    ContractNotFound,
+    IBKRConnectionError,
+    InvalidRequest,
+    MarketDataNotSubscribed,
+    NoMarketData,
+    TradingError,
+)
 from support.connector import MakeConnector, link_reaches
 from support.proxy import Proxy, is_kind
 
@@ -83,6 +90,23 @@ async def test_a_silent_line_falls_back_to_the_last_quote(make: MakeConnector, p
         await connector.get_live_quote("AAPL", max_age=0.001, timeout=0.2)
     stale = await connector.get_live_quote("AAPL", max_age=0.001, timeout=0.2, allow_stale=True)
     assert (stale.stale, stale.symbol) == (True, first.symbol)
+    proxy.heal()
+
+
+async def test_a_permission_that_is_missing_is_no_reason_for_an_old_answer(make: MakeConnector, proxy: Proxy) -> None:
+    connector = make(proxy.port)
+    await connector.connect()
+    await connector.get_live_quote("AAPL")
+    async with link_reaches(connector, "ready"):
+        proxy.swallow_requests = is_kind(REQUEST_MARKET_DATA)
+        proxy.cut()
+    proxy.requests.clear()
+    asked = asyncio.create_task(connector.get_live_quote("AAPL", max_age=0.001, timeout=20, allow_stale=True))
+    await proxy.seen.wait()
+    (request,) = [fields for fields in proxy.requests if fields[:1] == [REQUEST_MARKET_DATA]]
+    proxy.say_error(354, "Requested market data is not subscribed.", about=int(request[2]))
+    with pytest.raises(MarketDataNotSubscribed):
+        await asked
     proxy.heal()
 
 

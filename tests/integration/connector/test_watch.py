@@ -341,17 +341,19 @@ async def test_margin_and_positions_are_watched_without_any_target(make: MakeCon
         await order.filled(20)
 
 
-async def test_a_position_that_changed_during_an_outage_is_told(
+async def test_a_position_that_was_closed_during_an_outage_is_told(
     gateway: PaperGateway, make: MakeConnector, proxy: Proxy, tmp_path: Path
 ) -> None:
     connector = make(proxy.port, alerts={"position_change": "0.0001"})
     await connector.connect()
+    async with incident(connector, "position_change"):
+        await (await connector.place_market_order("AAPL", 10, "BUY")).filled(20)
     proxy.refuse = True
     async with link_reaches(connector, "reconnecting"):
         proxy.cut()
     other = make(gateway.tws_port, client_id=9, state_dir=tmp_path / "other")
     await other.connect()
-    await (await other.place_market_order("AAPL", 10, "BUY")).filled(20)
+    await (await other.place_market_order("AAPL", 10, "SELL")).filled(20)
     async with incident(connector, "position_change"):
         proxy.heal()
         await connector.ready(20)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.errors import ConnectorClosed, NoMarketData
+from ibkr_connector.errors import ConnectorClosed, MarketDataNotSubscribed, NoMarketData
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
 from ibkr_connector.session.lines import LineLeases
@@ -257,3 +257,22 @@ async def test_ended_lines_count_in_the_message_rate(
     hub.detach(AAPL, one)
     await until_given_back(backend)
     assert len(counted) == backend.closed_lines == 1
+
+
+async def test_a_line_that_fails_before_its_opener_waits_is_told_to_it(
+    hub: QuoteHub, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer can be read between the opening and the first wait: both belong to one loop."""
+    opened = backend.open_line
+
+    def refused_at_once(contract: Contract, sink: Any, on_error: Any) -> Any:
+        handle = opened(contract, sink, on_error)
+        asyncio.get_running_loop().call_soon(on_error, MarketDataNotSubscribed("not for you."))
+        return handle
+
+    monkeypatch.setattr(backend, "open_line", refused_at_once)
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises(MarketDataNotSubscribed):
+            await hub.quote(AAPL, max_age=5.0, timeout=600.0)
+        with pytest.raises(MarketDataNotSubscribed):
+            await hub.attach(AAPL, box(), 600.0)
