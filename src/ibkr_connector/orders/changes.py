@@ -1,7 +1,7 @@
 """What can happen to one order, as values: the vocabulary of the life cycle and of the journal's event table.
 
 A `Change` is both the news (what `lifecycle.apply` found in a broker message) and the memory (what the journal keeps):
-`lifecycle.evolve` folds changes into an `OrderRecord`, so a record read back from disk is the record that was in
+`evolve.evolve` folds changes into an `OrderRecord`, so a record read back from disk is the record that was in
 memory. `kind` names a change on disk for ever; fields may be added with defaults, never renamed.
 """
 

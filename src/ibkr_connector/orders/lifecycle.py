@@ -1,4 +1,4 @@
-"""What a broker message, or a step of our own, does to an order. Pure: no I/O, time comes with the context.
+"""What a broker message does to an order. Pure: no I/O, time comes with the context.
 
 `apply(record, fact, ctx)` judges one message from the wire, folds the resulting changes into the record and returns
 them (for the journal, the bus and whoever waits). The rules, in the order of their strength:

@@ -1,6 +1,6 @@
 """The connector's own state of one order: what was asked, what the broker said about it, what was filled.
 
-An `OrderRecord` is changed by `lifecycle.evolve` alone, from `Change`s; everything a person reads (`state`, `filled`,
+An `OrderRecord` is changed by `evolve.evolve` alone, from `Change`s; everything a person reads (`state`, `filled`,
 `avg_fill_price` …) is computed from it. The filled quantity is the sum of executions and of nothing else: a status that
 counts more is a hint that executions are still to come (`awaiting_executions`).
 """
@@ -79,7 +79,7 @@ class Ended:
 
 @dataclass(slots=True)
 class OrderRecord:
-    """One order. Changed by `lifecycle.evolve` alone."""
+    """One order. Changed by `evolve.evolve` alone."""
 
     ref: str
     """Our order ref; for orders that are not ours a made-up key (`perm/123`, `client/7/12`) no ref can equal."""
