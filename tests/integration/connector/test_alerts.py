@@ -80,18 +80,18 @@ async def test_order_rejected(alerted: IBKRConnector, proxy: Proxy, receiver: Re
 
     proxy.say_before = refused
     with pytest.raises(OrderRejected):
-        await alerted.place_limit_order("AAPL", 1, "BUY", 1, order_ref="refused-one")
+        await alerted.place_limit_order("AAPL", 1, "BUY", 1, order_ref="alerted-refused")
     told = await receiver.told("order_rejected")
-    assert (told["about"], told["severity"]) == ("refused-one", "warning")
+    assert (told["about"], told["severity"]) == ("alerted-refused", "warning")
     assert "in a test" in told["text"]
 
 
 async def test_order_in_doubt(alerted: IBKRConnector, proxy: Proxy, receiver: Receiver) -> None:
     proxy.swallow_requests = is_kind(PLACE_ORDER)
     with pytest.raises(OrderInDoubt):
-        await alerted.place_limit_order("AAPL", 1, "BUY", 1, order_ref="silent-one")
+        await alerted.place_limit_order("AAPL", 1, "BUY", 1, order_ref="alerted-silent")
     told = await receiver.told("order_in_doubt")
-    assert (told["about"], told["severity"]) == ("silent-one", "critical")
+    assert (told["about"], told["severity"]) == ("alerted-silent", "critical")
     proxy.heal()
 
 
@@ -117,10 +117,10 @@ class Echoes:
 async def test_order_forked(alerted: IBKRConnector, proxy: Proxy, receiver: Receiver) -> None:
     """INV-02, over the wire: a second permId under our ref and id."""
     echoes = Echoes(proxy)
-    order = await alerted.place_limit_order("AAPL", 7, "BUY", 1, order_ref="one-or-two")
+    order = await alerted.place_limit_order("AAPL", 7, "BUY", 1, order_ref="alerted-forked")
     echoes.say_with(str(order.perm_id), "999888777")
     told = await receiver.told("order_forked")
-    assert (told["about"], told["severity"]) == ("one-or-two", "critical")
+    assert (told["about"], told["severity"]) == ("alerted-forked", "critical")
 
 
 async def test_echo_drift(alerted: IBKRConnector, proxy: Proxy, receiver: Receiver) -> None:
