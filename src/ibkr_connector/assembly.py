@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,21 +30,28 @@ from ibkr_connector.backends.tws.client import TwsBackend
 from ibkr_connector.clock import system_clock
 from ibkr_connector.config import Settings
 from ibkr_connector.contracts.lookup import ContractBook
-from ibkr_connector.errors import ConnectorClosed, JournalError, RequestTimeout, TradingError
+from ibkr_connector.errors import (
+    ConnectorClosed,
+    JournalError,
+    RequestTimeout,
+    TradingError,
+)
 from ibkr_connector.events import EventBus, Incident, Severity
 from ibkr_connector.history.fetch import HistoryFetcher
 from ibkr_connector.identity import choose_account
 from ibkr_connector.logs import get_logger, install_redaction
 from ibkr_connector.meters import Meters
 from ibkr_connector.orders.closing import OpenOrders, increasing
+from ibkr_connector.orders.flatten import Flattener
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.manager import OrderManager
+from ibkr_connector.orders.watchman import Watchman
 from ibkr_connector.portfolio.service import Portfolio
 from ibkr_connector.prefetch import GateFeed
 from ibkr_connector.risk.daily_loss import DailyLoss
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.limits import RiskLimits
-from ibkr_connector.risk.state import TradingControl, TradingState
+from ibkr_connector.risk.state import TradingAction, TradingControl
 from ibkr_connector.secrets import Secret
 from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.lines import LineLeases
@@ -52,6 +59,7 @@ from ibkr_connector.session.link import LinkNews, LinkState
 from ibkr_connector.session.session import Session
 from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.streams.hub import QuoteHub
+from ibkr_connector.trading import shared_control
 from ibkr_connector.watch.lookout import Lookout
 from ibkr_connector.watch.room import Watch
 
@@ -107,7 +115,9 @@ class House:
         self.book = ContractBook(self.session)
         self.hub = QuoteHub(self.session, LineLeases())
         self.portfolio = Portfolio(self.session)
-        self.engine = RiskEngine(RiskLimits.from_settings(settings.risk_limits))
+        self.engine = RiskEngine(
+            RiskLimits.from_settings(settings.risk_limits, agents=settings.agents, symbols=settings.symbols)
+        )
         self.feed = GateFeed(
             session=self.session,
             book=self.book,
@@ -127,7 +137,26 @@ class House:
             account=lambda: self.portfolio.account_id,
         )
         timeout = connection.request_timeout
-        self.orders = OrdersApi(self.thread, self.manager)
+        self.flattener = Flattener(
+            session=self.session,
+            manager=self.manager,
+            portfolio=self.portfolio,
+            engine=self.engine,
+            bus=self.bus,
+            clock=self.clock,
+        )
+        self.watchman = Watchman(
+            engine=self.engine,
+            bus=self.bus,
+            clock=self.clock,
+            audit=self._audit,
+            acts={
+                TradingAction.CANCEL: self.flattener.cancel_as_told,
+                TradingAction.FLATTEN: self.flattener.flatten_as_told,
+            },
+            able=lambda: self.manager.desk.journal is not None and self.session.link.state is LinkState.READY,
+        )
+        self.orders = OrdersApi(self.thread, self.manager, self.flattener)
         self.account = AccountApi(self.thread, self.portfolio, timeout)
         self.contracts = ContractsApi(self.thread, self.book, timeout)
         self.market = MarketApi(self.thread, self.book, self.hub, timeout)
@@ -256,6 +285,7 @@ class House:
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("open orders", lambda: self._leave_orders(open_orders)),
             ("streams", self._close_streams),
+            ("trading state", self.watchman.close),
             ("orders", self.manager.close),
             ("order updates", self._close_updates),
             ("connection", self.session.close),
@@ -353,20 +383,31 @@ class House:
         except Exception:
             self._opening, self._journal_of = None, ""
             raise
-        self.engine.attach(
-            TradingControl(
-                lambda: journal.meta(_TRADING_KEY),
-                # A stop is tried again until the disk has it; an end of it holds only if the disk has it now.
-                lambda data: journal.keep_meta(_TRADING_KEY, data, insist=data["state"] != TradingState.ACTIVE.value),
-            ),
-            DailyLoss(lambda: journal.meta(_DAY_KEY), lambda data: journal.put_meta(_DAY_KEY, data)),
-        )
+        control = await asyncio.get_running_loop().run_in_executor(None, self._control, journal, account)
+        day = DailyLoss(lambda: journal.meta(_DAY_KEY), lambda data: journal.put_meta(_DAY_KEY, data))
+        self.engine.attach(control, day)
+        if self.settings.agents:
+            self.engine.start_agents(await asyncio.get_running_loop().run_in_executor(None, journal.agent_positions))
         try:
             self.manager.open_journal(journal, self.session.broker_now() - _REMEMBER)
         except BaseException:
             self.manager.desk.journal = None  # known in part only: the next connect must not go on with that
             raise
         self._opening = None
+        self.watchman.start()
+
+    def _control(self, journal: Journal, account: str) -> TradingControl:
+        """The trading state of the account, as every process sees it. Blocks; on a worker thread."""
+        known = journal.meta(_TRADING_KEY)
+        control = shared_control(self.settings.paths.state_dir, account, known=known)
+        if known is None or "file" not in known:
+            # From now on a record that is missing was lost, and with it perhaps a kill.
+            journal.put_meta(_TRADING_KEY, {"file": True})
+        return control
+
+    def _audit(self, kind: str, data: Mapping[str, object]) -> None:
+        if self.manager.desk.journal is not None:
+            self.manager.desk.journal.audit(kind, data)
 
     def _journal(self, account: str) -> Journal:
         """Blocks; on a worker thread."""

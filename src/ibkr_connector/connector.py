@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ibkr_connector.models.contract import Contract, ContractDetails
     from ibkr_connector.models.market import BarSeries, Quote
     from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderState, OrderType
+    from ibkr_connector.orders.flatten import FlattenReport
     from ibkr_connector.orders.handle import BracketOrder, Order
     from ibkr_connector.orders.updates import AllOrderUpdates
     from ibkr_connector.streams.quotes import QuoteStream
@@ -534,13 +535,22 @@ class IBKRConnector(metaclass=_OnePerProfile):
 
     # --- risk ------------------------------------------------------------------------------------------------------
 
-    def kill(self, reason: str) -> bool:
-        """Stop all orders that add risk, at once, from any thread; cancels still work. Holds until `resume`.
+    def kill(self, reason: str, *, cancel: bool = False) -> bool:
+        """Stop all orders, at once, from any thread, in every process of the account. Holds until `resume`.
 
-        True when it is saved and outlives the program; False before the first connect, which saves it. Raises
-        `JournalUnwritable` when it cannot be saved: trading is stopped all the same.
+        Cancels still work; `cancel` cancels this journal's working orders too. True when it is saved and outlives the
+        program; False before the first connect, which saves it. Raises `JournalUnwritable` when it cannot be saved:
+        trading is stopped all the same.
         """
-        return self.risk.kill(reason)
+        return self.risk.kill(reason, cancel=cancel)
+
+    def reduce_only(self, reason: str) -> None:
+        """Let through only orders that reduce positions, until `resume`."""
+        self.risk.reduce_only(reason)
+
+    async def flatten(self, reason: str, *, scope: str = "own", timeout: float = 60.0) -> FlattenReport:
+        """Reduce only, cancel the orders of `scope`, close every position of the account. Raises FlattenIncomplete."""
+        return await self.orders.flatten(reason, scope=scope, timeout=timeout)
 
     def resume(self, reason: str) -> bool:
         """End a kill. False when somebody killed again meanwhile. Raises `JournalError` when it cannot be saved."""

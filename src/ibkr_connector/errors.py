@@ -40,7 +40,8 @@
         │   ├── ModifyInDoubt · CancelInDoubt
         ├── OrderNotFound · OrderNotCancellable
         ├── ModifyNotPossible · ModifyRejected
-        └── OrderCancelled        the order ended before what was awaited
+        ├── OrderCancelled        the order ended before what was awaited
+        └── FlattenIncomplete     not every position could be closed, or nobody knows
 
 Three questions every class answers: `retryable` (may the same call be made again as it is?), `outcome` (can it have
 reached the broker?) and `remedy` (what to do next). Instances carry `code` (IBKR's number, if one was given), a
@@ -483,3 +484,12 @@ class OrderCancelled(OrderError):
     """The order ended (cancelled, expired) before what was awaited. `context` holds the filled quantity."""
 
     default_remedy = "Read `order.filled`: a part may have been done."
+
+
+class FlattenIncomplete(OrderError):
+    """Closing all positions stopped before the end. `context['report']` says what was done and what is left."""
+
+    default_remedy = (
+        "Look at the positions and the orders in doubt; only reducing orders are let through. Then flatten again, "
+        'with scope="account" where orders of other programs stand in the way.'
+    )

@@ -7,6 +7,7 @@ the gates decide, without waiting for anything.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,7 +19,9 @@ from ibkr_connector.logs import get_logger
 from ibkr_connector.models.arguments import wrong
 from ibkr_connector.models.contract import ContractDetails
 from ibkr_connector.models.order import OrderRequest
+from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.sender import Prepared
+from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.portfolio.service import Portfolio
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.hours import MarketHours, Sessions, calendar_name, calendar_sessions
@@ -67,23 +70,33 @@ class GateFeed:
             legal = f"a moment after {now:%Y-%m-%d %H:%M:%S} UTC, the time at the broker"
             raise wrong("good_till", request.good_till.isoformat(), legal, why="has passed", kind=OrderValidationError)
         details = await self._book.details(request.contract, deadline.remaining())
-        if self._needs_price:
+        if self._limits.needs_price:
             await self._warm_quote(details, deadline)
         hours = await self._hours(details) if self._limits.check_market_hours else None
-        return Prepared(details, lambda: _View(self, details, hours))
+        margin = await self._what_if(request, details, deadline) if self._limits.buying_power == "what_if" else None
+        return Prepared(details, lambda: _View(self, details, hours, request.order_ref, margin))
 
-    @property
-    def _needs_price(self) -> bool:
-        limits = self._limits
-        return any(
-            limit is not None
-            for limit in (
-                limits.max_order_value,
-                limits.max_position_value,
-                limits.daily_loss_limit,
-                limits.price_collar,
-            )
+    async def _what_if(self, request: OrderRequest, details: ContractDetails, deadline: Deadline) -> Decimal | None:
+        """By how much the order raises the initial margin, as the broker sees it; None when it does not say."""
+        order = wire_order(
+            OrderTerms.of_request(request),
+            contract=details.contract,
+            order_id=0,
+            account=request.account or self.portfolio.account_id,
+            order_ref=request.order_ref,
+            what_if=True,
         )
+        try:
+            told = await self.session.read(
+                f"margin of {request.contract.symbol}",
+                lambda left: self.session.backend.what_if(order, left),
+                timeout=deadline.remaining() * _QUOTE_SHARE,
+                retry=False,
+            )
+        except TradingError as error:
+            _log.info("no margin for the gates", symbol=request.contract.symbol, error=error.message)
+            return None
+        return told.init_margin_change
 
     async def _warm_quote(self, details: ContractDetails, deadline: Deadline) -> None:
         at_hand = self.hub.latest(details.contract.con_id)
@@ -131,6 +144,24 @@ class GateFeed:
         """The account's figures alone, for following the daily loss."""
         return _View(self, None, None)
 
+    def unit_value(self, con_id: int) -> Decimal | None:
+        """What one unit of a position is worth: by its quote, else as the broker values it, else what it cost."""
+        account, portfolio = self.portfolio.account_id, self.portfolio
+        held = portfolio.positions.find(account, con_id)
+        if held is None:
+            return None
+        rate = portfolio.account.exchange_rates(account).get(held.contract.currency)
+        if rate is None:
+            return None
+        details, found = self._book.known(held.contract), self.hub.latest(con_id)
+        if details is not None and found is not None and found[0].last is not None:
+            price = Decimal(str(found[0].last)) * details.multiplier / details.price_magnifier
+        elif held.market_value is not None and held.quantity:
+            price = held.market_value / held.quantity
+        else:
+            price = held.avg_cost
+        return abs(price) * rate
+
     def net_liquidation(self) -> Decimal | None:
         """Net liquidation value, base currency, if it is current."""
         return self.portfolio.account.amount(self.portfolio.account_id, "NetLiquidation")
@@ -148,6 +179,9 @@ class _View:
     feed: GateFeed
     details: ContractDetails | None
     market_hours: MarketHours | None
+    ref: str = ""
+    """The order whose margin was asked for."""
+    init_margin: Decimal | None = None
 
     @property
     def account(self) -> str:
@@ -176,6 +210,22 @@ class _View:
     @property
     def daily_pnl(self) -> Decimal | None:
         return self.feed.daily_pnl()
+
+    def figure(self, tag: str) -> Decimal | None:
+        return self.feed.portfolio.account.amount(self.account, tag) if self.feed.portfolio.is_current else None
+
+    def margin(self, ref: str) -> Decimal | None:
+        return self.init_margin if ref == self.ref else None
+
+    def holdings(self) -> Mapping[int, tuple[Decimal, Decimal]] | None:
+        portfolio, account = self.feed.portfolio, self.account
+        if not portfolio.is_current:
+            return None
+        worst = portfolio.positions.worst
+        return {key: (worst(account, key, -1), worst(account, key, 1)) for key in portfolio.positions.keys(account)}
+
+    def unit_value(self, con_id: int) -> Decimal | None:
+        return self.feed.unit_value(con_id)
 
     def _rules(self, con_id: int) -> ContractDetails | None:
         details = self.details

@@ -21,6 +21,7 @@ from ibkr_connector.models.order import (
     new_order_ref,
     to_decimal,
 )
+from ibkr_connector.orders.flatten import Flattener, FlattenReport
 from ibkr_connector.orders.handle import BracketOrder, Order
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.manager import OrderManager
@@ -54,9 +55,10 @@ class OrdersApi:
         OrderRejected: the broker refused. OrderInDoubt: it may be at the broker; do not send again.
     """
 
-    def __init__(self, thread: SessionThread, manager: OrderManager) -> None:
+    def __init__(self, thread: SessionThread, manager: OrderManager, flattener: Flattener) -> None:
         self._thread = thread
         self._manager = manager
+        self._flattener = flattener
 
     # --- placing ---------------------------------------------------------------------------------------------------
 
@@ -306,6 +308,24 @@ class OrdersApi:
         if not isinstance(given, str) or given not in _SCOPES:
             raise wrong("scope", scope, ", ".join(_SCOPES), why="is not known")
         return await self._thread.run(self._manager.cancel_all(scope, seconds(timeout)))
+
+    async def flatten(self, reason: str, *, scope: str = "own", timeout: float = 60.0) -> FlattenReport:
+        """Cancel the orders of `scope` and close every position of the account; only reducing orders pass from now on.
+
+        scope: `own` orders, those of this `client` id, or all of the `account`. In rounds, each for at most what the
+        broker has just confirmed; begun, it goes on whether or not the caller waits.
+
+        Raises:
+            FlattenIncomplete: something is left, in doubt, or refused; its context tells. OrderNotSent: no connection.
+        """
+        given: object = scope
+        if not isinstance(given, str) or given not in _SCOPES:
+            raise wrong("scope", scope, ", ".join(_SCOPES), why="is not known")
+        patience: object = timeout
+        if patience is None:
+            raise wrong("timeout", timeout, "a number of seconds", why="is no end")
+        words = sentence(reason, "reason")
+        return await self._thread.run(self._flattener.begin(words, scope, seconds(timeout)))
 
     # --- looking up ------------------------------------------------------------------------------------------------
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import JournalError, JournalUnwritable
 from ibkr_connector.events import EventBus, Incident, Severity
-from ibkr_connector.models.arguments import sentence, shown
+from ibkr_connector.models.arguments import sentence, shown, to_decimal
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.limits import RiskLimits
-from ibkr_connector.risk.state import TradingState
+from ibkr_connector.risk.state import TradingAction, TradingRecord, TradingState
 
 _LONGEST_REASON = 1_000
 
@@ -33,11 +34,17 @@ class RiskApi:
         """Whether trading was stopped."""
         return self._engine.trading.state is TradingState.HALTED
 
-    def kill(self, reason: str) -> bool:
-        """Stop every order that adds risk, at once; cancels go on working. Holds over restarts, until `resume`.
+    @property
+    def trading(self) -> TradingRecord:
+        """State, reason and time, as every process of the account sees them now."""
+        return self._engine.trading
 
-        Whatever `reason` is, trading is stopped. True: it is saved. False: no account is known yet, and the first
-        connect saves it.
+    def kill(self, reason: str, *, cancel: bool = False) -> bool:
+        """Stop every order, at once, in every process of the account; cancels go on working. Holds until `resume`.
+
+        Whatever `reason` is, trading is stopped. True: it is saved, and outlives the program. False: no account is
+        known yet, and the first connect saves it. `cancel` also cancels this journal's working orders, protecting stops
+        among them, as soon as there is a connection.
 
         Raises:
             JournalUnwritable: it could not be saved. Trading is stopped all the same, in this process; saving is tried
@@ -45,7 +52,8 @@ class RiskApi:
         """
         said = _said(reason)
         try:
-            self._engine.kill(said, self._clock.now())
+            action = TradingAction.CANCEL if cancel else TradingAction.NONE
+            self._engine.kill(said, self._clock.now(), action=action)
         except JournalError as error:
             raise JournalUnwritable(
                 f"trading is stopped, but that could not be saved: {error.message}",
@@ -57,8 +65,29 @@ class RiskApi:
             self._tell("killed", Severity.CRITICAL, f"trading is halted: {said}")
         return self._engine.control.is_stored
 
+    def reduce_only(self, reason: str) -> None:
+        """Let through only orders that reduce positions, in every process of the account; a kill stays a kill.
+
+        Raises:
+            InvalidRequest: no reason. JournalUnwritable: it holds in this process, and could not be saved.
+        """
+        words = sentence(reason, "reason")
+        try:
+            self._engine.reduce(words, self._clock.now())
+        except JournalError as error:
+            raise JournalUnwritable(
+                f"only reducing orders are let through here, but that could not be saved: {error.message}",
+                remedy="This process goes on trying to save it; repair the state directory.",
+            ) from error
+        finally:
+            self._tell("reducing", Severity.WARNING, f"trading is reducing only: {words}")
+
+    def deposited(self, amount: float | Decimal) -> None:
+        """Say that money came (or, negative, left) today, base currency: it is neither profit nor loss of the day."""
+        self._engine.adjust_baseline(to_decimal(amount, "amount"))
+
     def resume(self, reason: str) -> bool:
-        """End the kill and the day's trip. False when somebody killed again meanwhile.
+        """End a kill, a reducing phase, the day's trip and the drawdown. False when somebody killed again meanwhile.
 
         Raises:
             InvalidRequest: no reason. JournalError: it cannot be saved (or no account is known yet, before the first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ibkr_connector.cli.commands import account, market, orders, setup, trade
+from ibkr_connector.cli.commands import account, market, orders, risk, setup, trade
 from ibkr_connector.cli.demo import command as demo
 from ibkr_connector.cli.doctor import command as doctor
 
@@ -27,5 +27,5 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for room in (demo, setup, doctor, account, orders, market, trade):
+for room in (demo, setup, doctor, account, orders, market, trade, risk):
     room.register(app)

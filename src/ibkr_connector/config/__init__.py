@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .load import CONFIG_NAME, CONFIG_VARIABLE, find_config, load_settings
 from .origin import Origin, OriginKind
+from .risk import AgentLimits, RiskLimits, SymbolLimits
 from .settings import (
     BreakerSettings,
     ConnectionSettings,
     OrderSettings,
     PacingSettings,
     PathSettings,
-    RiskLimits,
     SettingRow,
     Settings,
     TimeSettings,
@@ -20,6 +20,7 @@ from .template import template_text, write_template
 __all__ = [
     "CONFIG_NAME",
     "CONFIG_VARIABLE",
+    "AgentLimits",
     "BreakerSettings",
     "ConnectionSettings",
     "OrderSettings",
@@ -30,6 +31,7 @@ __all__ = [
     "RiskLimits",
     "SettingRow",
     "Settings",
+    "SymbolLimits",
     "TimeSettings",
     "find_config",
     "load_settings",

@@ -12,7 +12,6 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,16 +19,17 @@ from ..errors import ConfigurationError
 from .findings import Findings
 from .ini import Entry, read_ini
 from .origin import DEFAULT, Origin, OriginKind
+from .section import Section, loosens
 from .settings import (
     APP_NAME,
     LIVE_PORT,
     SECTIONS,
     FieldSpec,
-    Section,
     Settings,
     field_specs,
     show,
 )
+from .sub_sections import SubSections
 
 CONFIG_NAME = "ibkr_config.ini"
 CONFIG_VARIABLE = "IBKR_CONFIG"
@@ -75,8 +75,9 @@ def load_settings(
     cwd = Path.cwd() if cwd is None else cwd
     findings = Findings()
     path = find_config(config_path, environ=environ, cwd=cwd)
-    entries = read_ini(path) if path else []
-    arguments = _argument_layer(overrides or {}, findings)
+    subs = SubSections()
+    entries = subs.from_file(read_ini(path) if path else [], path, findings)
+    arguments = _argument_layer(subs.from_arguments(overrides or {}, findings), findings)
     environment = _environment_layer(environ, findings)
     mode = _choose_mode(arguments, environment, entries)
     in_file = _file_layer(entries, path, mode, findings) if path else {}
@@ -88,12 +89,17 @@ def load_settings(
     if mode == "live" and "connection.port" not in merged:
         merged["connection.port"] = _Candidate(LIVE_PORT, DEFAULT)
     sections = {name: _validate(name, merged, findings) for name in SECTIONS}
+    agents, symbols = subs.agents.sections(findings), subs.symbols.sections(findings)
     _guard_risk_limits(in_file, environment, findings)
     findings.raise_if_any()
 
     settings = Settings(
         **{name: section for name, section in sections.items() if section is not None},  # type: ignore[arg-type]
-        origins={key: candidate.origin for key, candidate in merged.items()},
+        agents=agents,
+        symbols=symbols,
+        origins={key: candidate.origin for key, candidate in merged.items()}
+        | subs.agents.origins
+        | subs.symbols.origins,
         notes=tuple(findings.notes),
         source=path,
     )
@@ -329,7 +335,7 @@ def _guard_risk_limits(in_file: _Layer, environment: _Layer, findings: Findings)
     for path in touched:
         spec = _SPECS[path]
         before, after = getattr(base, spec.key), getattr(changed, spec.key)
-        if _loosens(spec.info.looser, before, after):
+        if loosens(spec.info.looser, before, after):
             limit = in_file[path].origin if path in in_file else DEFAULT
             origin = environment[path].origin
             findings.refuse(
@@ -339,16 +345,6 @@ def _guard_risk_limits(in_file: _Layer, environment: _Layer, findings: Findings)
                 path,
                 origin,
             )
-
-
-def _loosens(direction: str, before: Any, after: Any) -> bool:
-    match direction:
-        case "higher":
-            return before is not None and (after is None or after > before)
-        case "yes":
-            return bool(after and not before)
-        case _:
-            return bool(before and not after)
 
 
 def _check_together(settings: Settings, findings: Findings) -> None:

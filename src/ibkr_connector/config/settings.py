@@ -12,60 +12,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from .origin import DEFAULT, Origin
+from .risk import AgentLimits, RiskLimits, SymbolLimits
+from .section import Seconds, Section, Setting, Tiers, endpoint
 
 APP_NAME = "ibkr-connector"
 MASK = "********"
 LIVE_PORT = 7496
 """TWS's default API port for live trading; 7497 is the paper port (IB Gateway: 4001 and 4002)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a listing says about a field, and how the environment may touch it."""
-
-    help: str
-    unit: str = ""
-    env: str | None = None
-    """The environment variable's name where it is not IBKR_<SECTION>_<KEY>."""
-    looser: Literal["", "higher", "yes", "no"] = ""
-    """The direction that loosens a risk limit: the environment may not go there."""
-    file_only: bool = False
-    """Only the settings file may say it."""
-    endpoint: bool = False
-    """Written in [paper_trading] or [live_trading], whichever the mode selects."""
-
-
-def _endpoint(text: str, env: str, *, unit: str = "") -> Setting:
-    return Setting(text, unit=unit, env=env, endpoint=True)
-
-
-def _holds_numbers(annotation: Any) -> bool:
-    return annotation in {int, float, Decimal} or any(_holds_numbers(part) for part in get_args(annotation))
-
-
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Limit = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-Tiers = tuple[Seconds, Seconds, Seconds]
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, no unknown fields, no values in error texts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _plain_digits(cls, value: object, info: ValidationInfo) -> object:
-        """Numbers written as text have ASCII digits and nothing between them: `1_000` is a typing error."""
-        parts = value if isinstance(value, list | tuple) else [value]
-        if _holds_numbers(cls.model_fields[str(info.field_name)].annotation) and any(
-            isinstance(part, str) and (not part.isascii() or "_" in part) for part in parts
-        ):
-            raise ValueError("should be written with the digits 0-9 alone, without _ or other scripts' digits")
-        return value
 
 
 class ConnectionSettings(Section):
@@ -83,26 +39,26 @@ class ConnectionSettings(Section):
         Setting("client library of the tws backend; auto takes the one installed", env="IBKR_TWS_LIBRARY"),
     ] = "auto"
     read_only: Annotated[bool, Setting("refuse every order, whatever the gateway allows", env="IBKR_READ_ONLY")] = False
-    host: Annotated[str, Field(min_length=1, max_length=253), _endpoint("host of TWS or IB Gateway", "IBKR_HOST")] = (
+    host: Annotated[str, Field(min_length=1, max_length=253), endpoint("host of TWS or IB Gateway", "IBKR_HOST")] = (
         "127.0.0.1"
     )
     port: Annotated[
         int,
         Field(ge=1, le=65_535),
-        _endpoint("API port: TWS 7497 paper, 7496 live; IB Gateway 4002 paper, 4001 live", "IBKR_PORT"),
+        endpoint("API port: TWS 7497 paper, 7496 live; IB Gateway 4002 paper, 4001 live", "IBKR_PORT"),
     ] = 7497
     client_id: Annotated[
         int,
         Field(ge=0, le=2**31 - 1),
-        _endpoint("API client id, fixed: orders belong to it; one per program on a gateway", "IBKR_CLIENT_ID"),
+        endpoint("API client id, fixed: orders belong to it; one per program on a gateway", "IBKR_CLIENT_ID"),
     ] = 2
     account_id: Annotated[
         str,
         Field(pattern=r"^[A-Z0-9]{0,20}$", validate_default=True),
-        _endpoint("account to trade; empty: the gateway's only account (paper)", "IBKR_ACCOUNT_ID"),
+        endpoint("account to trade; empty: the gateway's only account (paper)", "IBKR_ACCOUNT_ID"),
     ] = ""
     account_currency: Annotated[
-        str, Field(pattern=r"^[A-Z]{3}$"), _endpoint("base currency of the account", "IBKR_ACCOUNT_CURRENCY")
+        str, Field(pattern=r"^[A-Z]{3}$"), endpoint("base currency of the account", "IBKR_ACCOUNT_CURRENCY")
     ] = "USD"
     username: Annotated[
         str, Setting("IBKR user name; TWS and IB Gateway hold the login themselves", env="IBKR_USERNAME")
@@ -203,45 +159,6 @@ class OrderSettings(Section):
             unit="seconds of market time",
         ),
     ] = None
-
-
-class RiskLimits(Section):
-    """Pre-trade limits. `none` switches one off; the environment may tighten but not loosen them."""
-
-    max_position_size: Annotated[
-        Limit | None,
-        Setting(
-            "largest position in one contract, either side; a currency pair counts its base currency, as below",
-            unit="shares, contracts or base units of a pair",
-            looser="higher",
-        ),
-    ] = Decimal(10_000)
-    max_position_value: Annotated[
-        Limit | None, Setting("largest position in one contract by value", unit="base currency", looser="higher")
-    ] = None
-    max_order_size: Annotated[
-        Limit | None,
-        Setting(
-            "largest order; a currency pair counts its base currency: 10000 refuses the usual order of 25000 EUR.USD",
-            unit="shares, contracts or base units of a pair",
-            looser="higher",
-        ),
-    ] = Decimal(10_000)
-    max_order_value: Annotated[
-        Limit | None, Setting("largest order by value", unit="base currency", looser="higher")
-    ] = Decimal(500_000)
-    daily_loss_limit: Annotated[
-        Limit | None, Setting("loss of the day that stops trading", unit="base currency", looser="higher")
-    ] = Decimal(500)
-    check_market_hours: Annotated[bool, Setting("refuse orders outside the contract's trading hours", looser="no")] = (
-        True
-    )
-    allow_outside_rth: Annotated[
-        bool, Setting("accept orders marked for execution outside regular trading hours", looser="yes")
-    ] = True
-    env_may_loosen: Annotated[bool, Setting("let IBKR_RISK_LIMITS_* variables raise limits too", file_only=True)] = (
-        False
-    )
 
 
 class PacingSettings(Section):
@@ -422,6 +339,10 @@ class Settings:
     pacing: PacingSettings = dataclass_field(default_factory=PacingSettings)
     breaker: BreakerSettings = dataclass_field(default_factory=BreakerSettings)
     time: TimeSettings = dataclass_field(default_factory=TimeSettings)
+    agents: Mapping[str, AgentLimits] = dataclass_field(default_factory=dict)
+    """`[agent.NAME]`: limits of one of the program's agents, by its name in lower case."""
+    symbols: Mapping[str, SymbolLimits] = dataclass_field(default_factory=dict)
+    """`[symbol.NAME]`: limits of one symbol, in lower case."""
     watch: WatchSettings = dataclass_field(default_factory=WatchSettings)
     alerts: AlertSettings = dataclass_field(default_factory=AlertSettings)
     origins: Mapping[str, Origin] = dataclass_field(default_factory=dict, repr=False, compare=False)
@@ -457,11 +378,31 @@ class Settings:
                 help=spec.info.help,
             )
             for spec in field_specs()
+        ] + [
+            SettingRow(
+                section=f"{kind}.{name}",
+                key=key,
+                value=show(getattr(section, key)),
+                origin=str(self.origin_of(f"{kind}.{name}.{key}")),
+                unit="",
+                env="",
+                help="",
+            )
+            for kind, found in (("agent", self.agents), ("symbol", self.symbols))
+            for name, section in found.items()
+            for key in sorted(section.model_fields_set)
         ]
 
     def differences(self, other: Settings) -> tuple[str, ...]:
         """The `section.key` names whose values differ: what a second connector of one profile may not change."""
-        return tuple(spec.path for spec in field_specs() if self.value(spec) != other.value(spec))
+        named = (("agent", self.agents, other.agents), ("symbol", self.symbols, other.symbols))
+        subs = [
+            f"{kind}.{name}"
+            for kind, mine, theirs in named
+            for name in sorted({*mine, *theirs})
+            if mine.get(name) != theirs.get(name)
+        ]
+        return (*(spec.path for spec in field_specs() if self.value(spec) != other.value(spec)), *subs)
 
 
 def show(value: object) -> str:

@@ -237,6 +237,7 @@ class OrderDesk:
                 open_quantity=record.open_quantity,
                 filled=record.filled,
                 group=record.group,
+                agent=record.agent.lower(),
             )
 
     def _publish(self, live: LiveOrder, change: Change) -> None:

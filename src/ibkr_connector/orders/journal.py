@@ -25,6 +25,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.clock import Clock
@@ -231,6 +232,10 @@ class JournalWriter:
     def fills(self, since: datetime | None = None) -> list[Execution]:
         """The executions of our orders, oldest first. Reads the disk."""
         return self._reader.fills(since)
+
+    def agent_positions(self) -> dict[tuple[str, int], Decimal]:
+        """What each agent's orders have filled, by (agent in lower case, con_id). Reads the disk."""
+        return self._reader.agent_positions()
 
     def verify(self) -> AuditReport:
         """Check the audit trail. Reads the disk."""

@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,20 @@ class JournalReader:
                 ("" if since is None else since.isoformat(),),
             ).fetchall()
         return [self._decode(row[0]) for row in rows]
+
+    def agent_positions(self) -> dict[tuple[str, int], Decimal]:
+        """What each agent's orders have filled, by (agent in lower case, con_id); orders forgotten do not count."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT json_extract(orders.request, '$.agent'), fills.data FROM fills JOIN orders USING (ref)"
+                " WHERE json_extract(orders.request, '$.agent') IS NOT NULL"
+            ).fetchall()
+        held: dict[tuple[str, int], Decimal] = {}
+        for agent, data in rows:
+            fill = self._decode(data)
+            key = (str(agent).lower(), fill.contract.con_id)
+            held[key] = held.get(key, Decimal(0)) + (fill.quantity if fill.side == "BUY" else -fill.quantity)
+        return held
 
     def marks(self) -> dict[tuple[str, int], int]:
         """The highest order id used per endpoint and client id."""

@@ -317,6 +317,10 @@ class OrderManager:
         ]
         return await self._canceller.cancel_many(chosen, timeout)
 
+    async def alone(self, work: Coroutine[Any, Any, _T], name: str) -> _T:
+        """Do `work` to its end, whether or not the caller waits; it ends with the manager."""
+        return await asyncio.shield(self._spawn(work, name))
+
     async def cancel_chosen(self, chosen: Sequence[LiveOrder], timeout: float) -> list[OrderSnapshot]:
         """Cancel these own orders at once. Raises `CancelInDoubt` naming those whose end is not known in time."""
         return await self._canceller.cancel_many(chosen, timeout)

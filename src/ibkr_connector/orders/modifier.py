@@ -24,6 +24,7 @@ from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.entries import ChangeEntry
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.modify import changed, check_modify
+from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.sender import Prefetch
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
@@ -83,7 +84,7 @@ class OrderModifier:
             limit_price=limit_price,
             stop_price=stop_price,
         )
-        request = _request(terms, record.ref, record.account)
+        request = _request(terms, record)
         deadline = Deadline(self._clock, self._settings.order_deadline)
         prepared = await self._prefetch(request, deadline)
         check_modify(record, self._session.link.epoch, link_up=self._session.link.broker_link)
@@ -194,7 +195,7 @@ class OrderModifier:
         )
 
 
-def _request(terms: OrderTerms, ref: str, account: str) -> OrderRequest:
+def _request(terms: OrderTerms, record: OrderRecord) -> OrderRequest:
     """The changed order as a request: validated by the same rules, judged by the same gates."""
     kind = OrderType(terms.order_type)
     return OrderRequest.make(
@@ -209,7 +210,9 @@ def _request(terms: OrderTerms, ref: str, account: str) -> OrderRequest:
         tif=TimeInForce(terms.tif),
         good_till=terms.good_till,
         outside_rth=terms.outside_rth,
-        account=account,
+        account=record.account,
         oca_group=terms.oca_group or None,
-        order_ref=ref,
+        order_ref=record.ref,
+        agent=record.agent or None,  # its own limits judge the change too
+        reference_price=None if record.request is None else record.request.reference_price,
     )

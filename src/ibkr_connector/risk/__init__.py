@@ -10,9 +10,9 @@ from ibkr_connector.risk.daily_loss import DailyLoss, DayFigures, day_boundary
 from ibkr_connector.risk.decision import DataMissing, GateResult, RiskDecision
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.hours import MarketHours, Sessions, calendar_name, calendar_sessions, parse_hours
-from ibkr_connector.risk.limits import RiskLimits
+from ibkr_connector.risk.limits import RiskLimits, SubLimits
 from ibkr_connector.risk.reservation import Exposure
-from ibkr_connector.risk.state import TradingControl, TradingRecord, TradingState
+from ibkr_connector.risk.state import TradingAction, TradingControl, TradingRecord, TradingState
 from ibkr_connector.risk.view import InstrumentView, PriceView, RiskSnapshot, RiskView
 
 __all__ = [
@@ -30,6 +30,8 @@ __all__ = [
     "RiskSnapshot",
     "RiskView",
     "Sessions",
+    "SubLimits",
+    "TradingAction",
     "TradingControl",
     "TradingRecord",
     "TradingState",

@@ -1,8 +1,10 @@
-"""The loss of the day: against the value at the last boundary, and by the broker's own figure; the larger one counts.
+"""The loss of the day, against the value at the last boundary and by the broker's own figure (the larger one counts),
+and the drawdown: how far the value is below the highest one seen.
 
 The boundary is 17:00 New York by default. The value there is the last one seen before it, if it was seen lately; where
 the program was not running then, the broker's daily P&L tells how far the value has come. Deposits and withdrawals move
-the baseline. All of it survives a restart; money in the account's base currency.
+the baseline. The highest value is kept over the days, and begins anew only when somebody resumes trading: closing all
+positions does not let the losses begin again. All of it survives a restart; money in the account's base currency.
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ class DayRecord:
     seen: Decimal | None = None
     seen_at: datetime | None = None
     tripped: bool = False
+    peak: Decimal | None = None
+    """The highest value seen since trading was last resumed, over all days."""
+    resumes: int = 0
+    """How often trading had been resumed (`TradingRecord.resumes`) when this was last looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class DayFigures:
     tripped: bool = False
     by_value: Decimal | None = None
     by_broker: Decimal | None = None
+    drawdown: Decimal | None = None
+    """How far the value is below the highest one; None = not known."""
 
 
 def day_boundary(now: datetime, at: time = time(17), zone: str = "America/New_York") -> datetime:
@@ -82,14 +90,27 @@ class DailyLoss:
         """What is known; None before the first observation."""
         return self._record
 
-    def observe(self, now: datetime, net_liquidation: Decimal | None, daily_pnl: Decimal | None) -> None:
-        """Take in the account's figures; starts a new day when a boundary has passed."""
+    def observe(
+        self, now: datetime, net_liquidation: Decimal | None, daily_pnl: Decimal | None, resumes: int = 0
+    ) -> None:
+        """Take in the account's figures; starts a new day when a boundary has passed.
+
+        `resumes` counts how often trading was resumed, in whatever process: a trip of before is over then.
+        """
         old = self._record
         record = self._rolled(now, net_liquidation)
+        if old is None:
+            record = replace(record, resumes=resumes)
+        elif record is not old:
+            record = replace(record, peak=old.peak, resumes=old.resumes)
+        if record.resumes < resumes:
+            record = replace(record, resumes=resumes, tripped=False, peak=None)
+            self._urgent = True
         if record.baseline is None and net_liquidation is not None and daily_pnl is not None:
             record = replace(record, baseline=net_liquidation - daily_pnl, source="broker")
         if net_liquidation is not None:
-            record = replace(record, seen=net_liquidation, seen_at=now)
+            peak = net_liquidation if record.peak is None else max(record.peak, net_liquidation)
+            record = replace(record, seen=net_liquidation, seen_at=now, peak=peak)
         self._record = record
         self._urgent |= old is None or old.boundary != record.boundary or old.baseline != record.baseline
 
@@ -120,12 +141,19 @@ class DailyLoss:
         known = [loss for loss in (by_value, by_broker) if loss is not None]
         # Without a baseline of our own the broker's word is enough; without the current value nothing is.
         loss = max(known) if known and net_liquidation is not None else None
-        return DayFigures(loss, record is not None and record.tripped, by_value, by_broker)
+        peak = None if record is None else record.peak
+        drawdown = None if peak is None or net_liquidation is None else max(peak - net_liquidation, Decimal(0))
+        return DayFigures(loss, record is not None and record.tripped, by_value, by_broker, drawdown)
 
     def adjust(self, amount: Decimal) -> None:
         """A deposit (positive) or withdrawal (negative) of the day: it is neither profit nor loss."""
-        if self._record is not None and self._record.baseline is not None:
-            self._record = replace(self._record, baseline=self._record.baseline + amount)
+        record = self._record
+        if record is not None:
+            self._record = replace(
+                record,
+                baseline=None if record.baseline is None else record.baseline + amount,
+                peak=None if record.peak is None else record.peak + amount,
+            )
             self._urgent = True
 
     def latch(self, *, tripped: bool) -> bool:
@@ -149,6 +177,8 @@ class DailyLoss:
                 "seen": None if record.seen is None else str(record.seen),
                 "seen_at": None if record.seen_at is None else record.seen_at.isoformat(),
                 "tripped": record.tripped,
+                "peak": None if record.peak is None else str(record.peak),
+                "resumes": record.resumes,
             }
         )
         self._saved_at = now
@@ -176,6 +206,8 @@ def _decode(data: Mapping[str, Any]) -> DayRecord:
         seen=_amount(data["seen"]),
         seen_at=None if seen_at is None else _aware(seen_at),
         tripped=bool(data["tripped"]),
+        peak=_amount(data.get("peak")),  # records of earlier programs have none
+        resumes=int(data.get("resumes", 0)),
     )
 
 

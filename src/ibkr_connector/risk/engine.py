@@ -1,7 +1,8 @@
 """The risk engine: all gates and the reservation in one critical section, so that no two orders share one limit.
 
-Synchronous and short: nothing in here waits for the network, a disk or another thread's work. Everything an order needs
-was gathered before, as a `RiskView`; what is missing refuses the order and names the remedy. All reasons are collected.
+Synchronous and short: nothing in here waits for the network, a write or another thread's work (the trading state is
+read from a small file that the system has in memory). Everything an order needs was gathered before, as a `RiskView`;
+what is missing refuses the order and names the remedy. All reasons are collected.
 
 A fill must move quantity from the reservation to the position in one step. On the session loop it does, because both
 are told in the same callback; from other threads do both inside `atomically()`.
@@ -11,35 +12,27 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.models.order import BracketRequest, OrderRequest
+from ibkr_connector.risk.agents import AgentLedger, AgentShare
 from ibkr_connector.risk.daily_loss import DailyLoss, DayFigures
-from ibkr_connector.risk.decision import GateResult, RiskDecision
+from ibkr_connector.risk.decision import RiskDecision
 from ibkr_connector.risk.gates import Gate, default_gates
-from ibkr_connector.risk.judging import INTEGRITY, ask, broken, decision_of, loss_of
+from ibkr_connector.risk.judging import ask, decision_of, integrity, loss_of, refused_change, status_of, worth_of
+from ibkr_connector.risk.legs import Leg, bracket_legs, leg_of
 from ibkr_connector.risk.limits import RiskLimits
-from ibkr_connector.risk.order_check import OrderCheck, RecentOrder, Role, shape_of
+from ibkr_connector.risk.order_check import OrderCheck, Others, RecentOrder, shape_of
 from ibkr_connector.risk.reservation import Exposure, Reservation, ReservationBook
-from ibkr_connector.risk.state import TradingControl, TradingRecord, TradingState
+from ibkr_connector.risk.state import TradingAction, TradingControl, TradingRecord, TradingState
 from ibkr_connector.risk.view import RiskView
 
 _ZERO = Decimal(0)
 _NOBODY: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class _Leg:
-    """One order of a group, as it is checked."""
-
-    request: OrderRequest
-    role: Role = Role.SINGLE
-    stop: Decimal | None = None
 
 
 class RiskEngine:
@@ -59,8 +52,10 @@ class RiskEngine:
         self._gates = default_gates(limits) if gates is None else tuple(gates)
         self._again = tuple(gate for gate in self._gates if gate.again)
         self._book = ReservationBook()
+        self._agents = AgentLedger()
         self._recent: deque[RecentOrder] = deque()
-        self._keep_recent = max(limits.duplicate_window or 0.0, limits.max_orders_window if limits.max_orders else 0.0)
+        counts = limits.max_orders is not None or any(one.max_orders is not None for one in limits.agents.values())
+        self._keep_recent = max(limits.duplicate_window or 0.0, limits.max_orders_window if counts else 0.0)
         self._lock = threading.RLock()
 
     def attach(self, control: TradingControl, day: DailyLoss) -> None:
@@ -69,21 +64,21 @@ class RiskEngine:
             old, self.control, self._day = self.control, control, day
         before = old.record  # after the swap: a kill that comes now sees the new one, see `kill`
         if before.state is TradingState.HALTED and control.record.state is not TradingState.HALTED and before.at:
-            control.kill(before.reason, before.at)
+            control.kill(before.reason, before.at, action=before.action)
 
     # --- before an order is sent --------------------------------------------------------------------------------------
 
     def check_and_reserve(self, request: OrderRequest, view: RiskView) -> RiskDecision:
         """Ask all gates about a new order and, if all agree, reserve its share of the limits. Never raises for a no."""
-        return self._decide([_Leg(request)], view, reserve=True)
+        return self._decide([Leg(request)], view, reserve=True)
 
     def check_and_reserve_bracket(self, bracket: BracketRequest, view: RiskView) -> RiskDecision:
         """The same for an entry with its exits: one decision, one reservation, all or nothing."""
-        return self._decide(_bracket_legs(bracket), view, reserve=True)
+        return self._decide(bracket_legs(bracket), view, reserve=True)
 
     def check(self, request: OrderRequest, view: RiskView) -> RiskDecision:
         """What `check_and_reserve` would say; nothing is reserved."""
-        return self._decide([_Leg(request)], view, reserve=False)
+        return self._decide([Leg(request)], view, reserve=False)
 
     def check_and_reserve_change(self, request: OrderRequest, view: RiskView) -> RiskDecision:
         """Ask about a changed version of a live order (same ref); until it is settled max(old, new) is reserved.
@@ -93,21 +88,23 @@ class RiskEngine:
         with self._lock:
             old = self._book.get(request.order_ref)
             if old is None:
-                return self._refuse_change(request, view, "it is not known here as a live order", "Look the order up.")
+                return refused_change(request, view, "it is not known here as a live order", "Look the order up.")
             if (old.con_id, old.sign) != (request.contract.con_id, request.action.sign):
-                return self._refuse_change(
+                return refused_change(
                     request,
                     view,
                     "a change cannot move to another contract or side",
                     "Cancel it and place a new order.",
                 )
-            own = frozenset({request.order_ref})
-            check = self._check_of(_leg_of(old, request), view, without=own, recent=(), filled=old.filled)
+            own, trading = frozenset({request.order_ref}), self.control.record
+            check = self._check_of(leg_of(old, request), view, trading, without=own, recent=(), filled=old.filled)
             decision = decision_of(request.order_ref, ask(self._gates, [check]), view, [check])
             if decision.allowed:
                 old.open = max(old.open, check.quantity)
                 old.quantity = max(old.quantity, request.quantity)
                 old.loss = max(old.loss, loss_of(check))
+                if self.limits.needs_portfolio:
+                    old.count_worth(*worth_of(check))
             return decision
 
     def recheck(self, request: OrderRequest, view: RiskView) -> RiskDecision:
@@ -116,12 +113,13 @@ class RiskEngine:
         The order's own reservation (and its group's) is not held against it.
         """
         with self._lock:
-            self._observe(view)
+            trading = self.control.record
+            self._observe(view, trading)
             own = self._book.get(request.order_ref)
-            leg = _Leg(request) if own is None else _leg_of(own, request)
+            leg = Leg(request) if own is None else leg_of(own, request)
             refs = {request.order_ref} if own is None or not own.group else self._group_refs(own.group)
             check = self._check_of(
-                leg, view, without=frozenset(refs), recent=(), filled=_ZERO if own is None else own.filled
+                leg, view, trading, without=frozenset(refs), recent=(), filled=_ZERO if own is None else own.filled
             )
             return decision_of(request.order_ref, ask(self._again, [check]), view, [check], again=True)
 
@@ -153,6 +151,10 @@ class RiskEngine:
     def on_fill(self, ref: str, filled: Decimal, open_quantity: Decimal) -> None:
         """An execution came: `filled` in all so far, `open_quantity` that can still fill. Unknown refs are ignored."""
         with self._lock:
+            known = self._book.get(ref) or self._book.ended(ref)
+            if known is not None:
+                self._agents.add(known.agent, known.con_id, known.sign * (filled - known.filled))
+                known.filled = filled
             self._book.set_open(ref, open_quantity, filled)
 
     def on_open(self, ref: str, open_quantity: Decimal) -> None:
@@ -184,19 +186,40 @@ class RiskEngine:
         filled: Decimal = _ZERO,
         group: str = "",
         loss: Decimal = _ZERO,
+        agent: str = "",
     ) -> None:
         """Count an order that is there already: read back from the journal, or another program's. No gate is asked.
 
         sign: +1 buy, -1 sell. group: the entry's ref, for a bracket's legs. loss: what the whole quantity may cost
-        while in flight, base currency. An order counted already is brought up to date instead.
+        while in flight, base currency. agent: lower case; what is filled is in `start_agents` already. An order counted
+        already is brought up to date instead.
         """
         with self._lock:
             if not self._book.set_open(ref, open_quantity, filled):
                 self._book.add(
                     Reservation(
-                        ref, con_id, sign, quantity, open_quantity, loss, filled=filled, group=group, committed=True
+                        ref,
+                        con_id,
+                        sign,
+                        quantity,
+                        open_quantity,
+                        loss,
+                        filled=filled,
+                        group=group,
+                        agent=agent,
+                        committed=True,
                     )
                 )
+
+    def start_agents(self, held: Mapping[tuple[str, int], Decimal]) -> None:
+        """What the agents' orders of earlier runs have filled, by (agent in lower case, con_id)."""
+        with self._lock:
+            self._agents.start(held)
+
+    def agent_position(self, agent: str, con_id: int) -> Decimal:
+        """What an agent's own orders have filled of a contract."""
+        with self._lock:
+            return self._agents.position(agent, con_id)
 
     @contextmanager
     def atomically(self) -> Iterator[None]:
@@ -211,7 +234,7 @@ class RiskEngine:
         """The trading state, why and since when; lock-free."""
         return self.control.record
 
-    def kill(self, reason: str, at: datetime) -> None:
+    def kill(self, reason: str, at: datetime, *, action: TradingAction = TradingAction.NONE) -> None:
         """Refuse every order from now on; does not wait for a check under way (the check before the write sees it).
 
         Raises what saving raises, after it took effect.
@@ -219,16 +242,18 @@ class RiskEngine:
         while True:
             control = self.control
             try:
-                control.kill(reason, at)
+                control.kill(reason, at, action=action)
             except Exception:
                 if control is self.control:
                     raise
             if control is self.control:  # else another one was attached meanwhile: it counts
                 return
 
-    def reduce(self, reason: str, at: datetime) -> None:
-        """Let through only orders that reduce positions."""
-        self.control.reduce(reason, at)
+    def reduce(
+        self, reason: str, at: datetime, *, action: TradingAction = TradingAction.NONE, from_halted: bool = False
+    ) -> None:
+        """Let through only orders that reduce positions; a kill stays one unless `from_halted` says otherwise."""
+        self.control.reduce(reason, at, action=action, from_halted=from_halted)
 
     def resume(self, reason: str, at: datetime) -> bool:
         """End a kill, a reducing phase and the day's trip; False when somebody killed meanwhile.
@@ -248,7 +273,7 @@ class RiskEngine:
         To be called with every account update. Trouble with saving is told by `status`, never raised.
         """
         with self._lock:
-            tripped = self._observe(view)
+            tripped = self._observe(view, self.control.record)
             try:
                 self._day.save_if_due(view.now)
                 self._day.problem = ""
@@ -299,80 +324,67 @@ class RiskEngine:
     def status(self) -> dict[str, Any]:
         """Plain values for status pages."""
         with self._lock:
-            record, day = self.control.record, self._day.record
-            return {
-                "trading_state": record.state.value,
-                "reason": record.reason,
-                "since": None if record.at is None else record.at.isoformat(),
-                "gates": [gate.name for gate in self._gates],
-                "open_orders": len(self._book),
-                "in_flight_loss": str(self._book.loss_open()),
-                "daily_loss_baseline": None if day is None or day.baseline is None else str(day.baseline),
-                "daily_loss_baseline_source": "unknown" if day is None else day.source,
-                "daily_loss_tripped": day is not None and day.tripped,
-                "problem": self._day.problem,
-            }
+            return status_of(self.control.record, self._day, self._gates, self._book)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _decide(self, legs: list[_Leg], view: RiskView, *, reserve: bool) -> RiskDecision:
+    def _decide(self, legs: list[Leg], view: RiskView, *, reserve: bool) -> RiskDecision:
         with self._lock:
-            self._observe(view)
-            checks = [self._check_of(leg, view, without=_NOBODY, recent=self._recent, filled=_ZERO) for leg in legs]
-            results = [*self._integrity(checks, view), *ask(self._gates, checks)]
+            trading = self.control.record  # read once: all gates and legs see the same
+            self._observe(view, trading)
+            checks = [
+                self._check_of(leg, view, trading, without=_NOBODY, recent=self._recent, filled=_ZERO) for leg in legs
+            ]
+            results = [*integrity(checks, view, self._book), *ask(self._gates, checks)]
             decision = decision_of(legs[0].request.order_ref, results, view, checks)
             if decision.allowed and reserve:
                 self._reserve(legs, checks, view)
             return decision
 
     def _check_of(
-        self, leg: _Leg, view: RiskView, *, without: frozenset[str], recent: Sequence[RecentOrder], filled: Decimal
+        self,
+        leg: Leg,
+        view: RiskView,
+        trading: TradingRecord,
+        *,
+        without: frozenset[str],
+        recent: Sequence[RecentOrder],
+        filled: Decimal,
     ) -> OrderCheck:
         return OrderCheck(
             leg.request,
             view,
             self.limits,
-            trading=self.control.record,
+            trading=trading,
             day=self._day.figures(view.net_liquidation, view.daily_pnl),
             exposure=self._book.exposure(leg.request.contract.con_id, without=without),
-            in_flight_loss=self._book.loss_open(without=without),
-            open_orders=len(self._book) - len(without),
+            others=Others(
+                self._book.loss_open(without=without),
+                len(self._book) - len(without),
+                agent=lambda: self._share_of(leg.request, without),
+                open_contracts=lambda: self._book.open_contracts(without=without),
+            ),
             recent=recent,
             role=leg.role,
             stop_price=leg.stop,
             filled=filled,
         )
 
-    def _integrity(self, checks: list[OrderCheck], view: RiskView) -> list[GateResult]:
-        results: list[GateResult] = []
-        for check in checks:
-            request = check.request
-            if request.contract.con_id <= 0:
-                results.append(broken(check, "its contract has no con_id", "Look the contract up (`get_contract`)."))
-            if request.account not in {None, view.account}:
-                results.append(
-                    broken(check, f"it is for account {request.account}, not {view.account}", "Correct the account.")
-                )
-            if self._book.get(request.order_ref) is not None:
-                results.append(broken(check, "its order_ref is in use", "Use a new order_ref for a new order."))
-        entry = checks[0]
-        results += [
-            broken(
-                check,
-                "an exit is larger than its entry, or in another contract",
-                "Give the exits at most the entry's quantity, in the same contract.",
-            )
-            for check in checks[1:]
-            if check.quantity > entry.quantity or check.con_id != entry.con_id
-        ]
-        if len({check.request.order_ref for check in checks}) < len(checks):
-            results.append(broken(entry, "its legs share one order_ref", "Give each leg its own order_ref."))
-        return results
+    def _share_of(self, request: OrderRequest, without: frozenset[str]) -> AgentShare:
+        """Asked for by a gate: inside the critical section."""
+        name, con_id = (request.agent or "").lower(), request.contract.con_id
+        own = sum((found := self._book.get(ref)) is not None and found.agent == name for ref in without)
+        return AgentShare(
+            self._agents.position(name, con_id),
+            self._book.exposure(con_id, without=without, agent=name),
+            self._book.open_of(name) - own,
+        )
 
-    def _reserve(self, legs: list[_Leg], checks: list[OrderCheck], view: RiskView) -> None:
+    def _reserve(self, legs: list[Leg], checks: list[OrderCheck], view: RiskView) -> None:
         group = legs[0].request.order_ref if len(legs) > 1 else ""
         losses = [loss_of(check) for check in checks]  # first: nothing may fail between two reservations of a group
-        for leg, loss in zip(legs, losses, strict=True):
+        worths = [worth_of(check) if self.limits.needs_portfolio else (None, None) for check in checks]
+        for leg, loss, (unit_value, margin) in zip(legs, losses, worths, strict=True):
             request = leg.request
             self._book.add(
                 Reservation(
@@ -384,16 +396,21 @@ class RiskEngine:
                     loss,
                     group=group,
                     stop=leg.stop,
+                    agent=(request.agent or "").lower(),
+                    unit_value=unit_value,
+                    margin=margin,
                 )
             )
         if self._keep_recent:
             now = view.monotonic
-            self._recent.extend(RecentOrder(now, shape_of(leg.request)) for leg in legs)
+            self._recent.extend(
+                RecentOrder(now, shape_of(leg.request), (leg.request.agent or "").lower()) for leg in legs
+            )
             while now - self._recent[0].at >= self._keep_recent:
                 self._recent.popleft()
 
-    def _observe(self, view: RiskView) -> bool:
-        self._day.observe(view.now, view.net_liquidation, view.daily_pnl)
+    def _observe(self, view: RiskView, trading: TradingRecord) -> bool:
+        self._day.observe(view.now, view.net_liquidation, view.daily_pnl, trading.resumes)
         limit, loss = self.limits.daily_loss_limit, self._day.figures(view.net_liquidation, view.daily_pnl).loss
         if limit is None or loss is None or loss <= limit:
             return False
@@ -401,21 +418,3 @@ class RiskEngine:
 
     def _group_refs(self, group: str) -> set[str]:
         return {ref for ref in self._book.refs() if (found := self._book.get(ref)) and found.group == group}
-
-    @staticmethod
-    def _refuse_change(request: OrderRequest, view: RiskView, message: str, remedy: str) -> RiskDecision:
-        result = GateResult(INTEGRITY, False, message=message, remedy=remedy)
-        return RiskDecision(request.order_ref, False, (result,), view.now, view.account)
-
-
-def _bracket_legs(bracket: BracketRequest) -> list[_Leg]:
-    return [
-        _Leg(bracket.entry, Role.ENTRY, bracket.stop_loss.stop_price),
-        _Leg(bracket.take_profit, Role.EXIT),
-        _Leg(bracket.stop_loss, Role.EXIT),
-    ]
-
-
-def _leg_of(known: Reservation, request: OrderRequest) -> _Leg:
-    role = Role.EXIT if known.is_exit else Role.ENTRY if known.group else Role.SINGLE
-    return _Leg(request, role, known.stop)

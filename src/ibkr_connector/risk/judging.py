@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
+from ibkr_connector.models.order import OrderRequest
+from ibkr_connector.risk.daily_loss import DailyLoss
 from ibkr_connector.risk.decision import DataMissing, GateResult, RiskDecision
 from ibkr_connector.risk.gates import Gate
 from ibkr_connector.risk.order_check import OrderCheck
+from ibkr_connector.risk.reservation import ReservationBook
+from ibkr_connector.risk.state import TradingRecord
 from ibkr_connector.risk.view import RiskView
 
 _log = logging.getLogger("ibkr_connector.risk.judging")
@@ -44,6 +49,48 @@ def _ask_one(gate: Gate, check: OrderCheck, *, many: bool) -> GateResult:
 def broken(check: OrderCheck, message: str, remedy: str) -> GateResult:
     """The engine's own refusal: the order makes no sense as it is."""
     return GateResult(INTEGRITY, False, None, None, message, remedy, check.request.order_ref)
+
+
+def integrity(checks: Sequence[OrderCheck], view: RiskView, book: ReservationBook) -> list[GateResult]:
+    """What is wrong with an order, or a group, whatever the limits are."""
+    results: list[GateResult] = []
+    for check in checks:
+        request = check.request
+        if request.contract.con_id <= 0:
+            results.append(broken(check, "its contract has no con_id", "Look the contract up (`get_contract`)."))
+        if request.account not in {None, view.account}:
+            results.append(
+                broken(check, f"it is for account {request.account}, not {view.account}", "Correct the account.")
+            )
+        if book.get(request.order_ref) is not None:
+            results.append(broken(check, "its order_ref is in use", "Use a new order_ref for a new order."))
+    entry = checks[0]
+    results += [
+        broken(
+            check,
+            "an exit is larger than its entry, or in another contract",
+            "Give the exits at most the entry's quantity, in the same contract.",
+        )
+        for check in checks[1:]
+        if check.quantity > entry.quantity or check.con_id != entry.con_id
+    ]
+    if len({check.request.order_ref for check in checks}) < len(checks):
+        results.append(broken(entry, "its legs share one order_ref", "Give each leg its own order_ref."))
+    return results
+
+
+def refused_change(request: OrderRequest, view: RiskView, message: str, remedy: str) -> RiskDecision:
+    """The engine's own refusal of a change."""
+    result = GateResult(INTEGRITY, False, message=message, remedy=remedy)
+    return RiskDecision(request.order_ref, False, (result,), view.now, view.account)
+
+
+def worth_of(check: OrderCheck) -> tuple[Decimal | None, Decimal | None]:
+    """Value of one unit, and initial margin of the whole order by the broker's preview, base currency."""
+    try:
+        return abs(check.price[0]) * check.unit, check.view.margin(check.request.order_ref)
+    except DataMissing:
+        return None, check.view.margin(check.request.order_ref)
 
 
 def loss_of(check: OrderCheck) -> Decimal:
@@ -91,3 +138,21 @@ def _price(check: OrderCheck) -> str:
 
 def _value(check: OrderCheck) -> str:
     return f"{check.value:f} {check.view.currency}"
+
+
+def status_of(record: TradingRecord, day: DailyLoss, gates: Sequence[Gate], book: ReservationBook) -> dict[str, Any]:
+    """How things stand, as plain values."""
+    known = day.record
+    return {
+        "trading_state": record.state.value,
+        "reason": record.reason,
+        "since": None if record.at is None else record.at.isoformat(),
+        "gates": [gate.name for gate in gates],
+        "open_orders": len(book),
+        "in_flight_loss": str(book.loss_open()),
+        "daily_loss_baseline": None if known is None or known.baseline is None else str(known.baseline),
+        "daily_loss_baseline_source": "unknown" if known is None else known.source,
+        "daily_loss_tripped": known is not None and known.tripped,
+        "highest_value": None if known is None or known.peak is None else str(known.peak),
+        "problem": day.problem,
+    }

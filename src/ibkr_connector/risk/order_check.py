@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
 from ibkr_connector.models.order import OrderRequest, OrderType
+from ibkr_connector.risk.agents import AgentShare
 from ibkr_connector.risk.daily_loss import DayFigures
 from ibkr_connector.risk.decision import DataMissing
 from ibkr_connector.risk.limits import RiskLimits
-from ibkr_connector.risk.reservation import Exposure
+from ibkr_connector.risk.reservation import Exposure, OpenContract
 from ibkr_connector.risk.state import TradingRecord
 from ibkr_connector.risk.view import InstrumentView, PriceView, RiskView
 
 _ONE = Decimal(1)
+_BY_MARGIN = frozenset({"FUT", "FOP", "BAG", "CFD"})
 
 
 class Role(StrEnum):
@@ -42,6 +44,8 @@ class RecentOrder:
     at: float
     """Monotonic seconds."""
     shape: tuple[object, ...]
+    agent: str = ""
+    """Lower case."""
 
 
 def shape_of(request: OrderRequest) -> tuple[object, ...]:
@@ -59,6 +63,16 @@ def shape_of(request: OrderRequest) -> tuple[object, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What the account's other orders have under way. The last two are looked up when a gate asks."""
+
+    in_flight_loss: Decimal
+    open_orders: int
+    agent: Callable[[], AgentShare] = AgentShare
+    open_contracts: Callable[[], Mapping[int, OpenContract]] = dict
+
+
 class _Unread:
     """Not looked up yet (None is an answer)."""
 
@@ -70,9 +84,11 @@ class OrderCheck:
     """What a gate is given. Figures are computed when first asked for; `DataMissing` says what is not known."""
 
     __slots__ = (
+        "_agent",
         "_instrument",
         "_loss",
         "_mark",
+        "_open_contracts",
         "_position",
         "_price",
         "_quote",
@@ -100,8 +116,7 @@ class OrderCheck:
         trading: TradingRecord,
         day: DayFigures,
         exposure: Exposure,
-        in_flight_loss: Decimal,
-        open_orders: int,
+        others: Others,
         recent: Sequence[RecentOrder] = (),
         role: Role = Role.SINGLE,
         stop_price: Decimal | None = None,
@@ -114,9 +129,9 @@ class OrderCheck:
         self.day = day
         self.exposure = exposure
         """Of all other orders in this contract."""
-        self.in_flight_loss = in_flight_loss
+        self.in_flight_loss = others.in_flight_loss
         """Of all other orders of the account, base currency."""
-        self.open_orders = open_orders
+        self.open_orders = others.open_orders
         """Other orders that can still fill."""
         self.recent = recent
         self.role = role
@@ -124,6 +139,8 @@ class OrderCheck:
         """The group's protecting stop, for an entry that has one."""
         self.filled = filled
         """What of the order is filled already, when it is a change."""
+        self._agent = others.agent
+        self._open_contracts = others.open_contracts
         self._instrument: InstrumentView | None = None
         self._position: Decimal | None = None
         self._loss: Decimal | None = None
@@ -282,6 +299,45 @@ class OrderCheck:
     def collar(self, width: Decimal, source: PriceSource) -> Decimal:
         """`width`, wider when the price is not a live one."""
         return width if source is PriceSource.LIVE else width * self.limits.delayed_collar_factor
+
+    @property
+    def margin(self) -> Decimal:
+        """What the order ties up, base currency: by the broker's preview, else its whole value."""
+        told = self.view.margin(self.request.order_ref)
+        if told is not None:
+            share = self.quantity / self.request.quantity if self.request.quantity else _ONE
+            return max(told, Decimal(0)) * share
+        if self.request.contract.sec_type in _BY_MARGIN:
+            raise DataMissing(
+                f"the margin of a {self.request.contract.sec_type}",
+                "Set buying_power = what_if in [risk_limits]: a future's value says little about its margin.",
+            )
+        return self.value
+
+    # --- what belongs to others too -----------------------------------------------------------------------------------
+
+    @property
+    def agent(self) -> AgentShare:
+        """The part of the agent that asked: what its own orders filled in this contract, and have open."""
+        return self._agent()
+
+    @property
+    def open_contracts(self) -> Mapping[int, OpenContract]:
+        """What all other orders of the account have open, by contract."""
+        return self._open_contracts()
+
+    def unit_value_of(self, con_id: int, judged: Decimal | None = None) -> Decimal:
+        """What one unit of a contract is worth, base currency; `judged`: as an order in it was judged."""
+        if con_id == self.con_id:
+            return abs(self.mark) * self.unit
+        value = self.view.unit_value(con_id)
+        value = judged if value is None else value
+        if value is None:
+            raise DataMissing(
+                f"the value of contract {con_id}, which the account holds or has orders in",
+                "Subscribe to market data for it, or wait for the account's figures.",
+            )
+        return value
 
     @property
     def is_market(self) -> bool:

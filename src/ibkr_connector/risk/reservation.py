@@ -36,6 +36,12 @@ class Reservation:
     """The ref of the entry, for a bracket's legs (the entry itself included)."""
     stop: Decimal | None = None
     """The protecting stop of a bracket's entry."""
+    agent: str = ""
+    """Which agent of the program placed it, lower case."""
+    unit_value: Decimal | None = None
+    """Base currency per unit of quantity, as it was judged; None = it was not."""
+    margin: Decimal | None = None
+    """Initial margin of the whole quantity by the broker's preview, base currency; None = not asked for."""
     committed: bool = False
     """Whether SENDING is in the journal: from then on only an end known from the broker frees it."""
 
@@ -43,6 +49,18 @@ class Reservation:
     def is_exit(self) -> bool:
         """Whether it is a bracket's exit."""
         return bool(self.group) and self.group != self.ref
+
+    def count_worth(self, unit_value: Decimal | None, margin: Decimal | None) -> None:
+        """While a change is unanswered both versions count: the larger; a margin that is not known stays so."""
+        if unit_value is not None:
+            self.unit_value = max(self.unit_value or _ZERO, unit_value)
+        known = self.margin is not None and margin is not None
+        self.margin = max(self.margin or _ZERO, margin or _ZERO) if known else None
+
+    @property
+    def margin_open(self) -> Decimal:
+        """`margin`, of what is still open."""
+        return (self.margin or _ZERO) * self.open / self.quantity if self.quantity else _ZERO
 
     @property
     def loss_open(self) -> Decimal:
@@ -68,6 +86,19 @@ class Exposure:
     def side(self, sign: int) -> Decimal:
         """The quantity of one side."""
         return self.buys if sign > 0 else self.sells
+
+
+@dataclass(frozen=True, slots=True)
+class OpenContract:
+    """What is open in one contract, for gates that look at all of them."""
+
+    exposure: Exposure
+    unit_value: Decimal | None
+    """Base currency per unit, the highest that was judged; None = none was."""
+    margin: Decimal
+    """Of the orders whose margin was asked for, base currency."""
+    unpriced: Decimal
+    """The quantity of those whose margin was not."""
 
 
 class ReservationBook:
@@ -134,14 +165,16 @@ class ReservationBook:
             self._ended.popitem(last=False)
         return found
 
-    def exposure(self, con_id: int, *, without: frozenset[str] = frozenset()) -> Exposure:
-        """What may still be bought and sold in a contract, `without` some orders."""
+    def exposure(self, con_id: int, *, without: frozenset[str] = frozenset(), agent: str | None = None) -> Exposure:
+        """What may still be bought and sold in a contract, `without` some orders, or by one agent."""
         buys = sells = _ZERO
         exits: dict[str, list[Reservation]] = {}
         for ref in self._by_contract.get(con_id, ()):
             if ref in without:
                 continue
             found = self._live[ref]
+            if agent is not None and found.agent != agent:
+                continue
             if found.is_exit:
                 exits.setdefault(found.group, []).append(found)
             elif found.sign > 0:
@@ -163,6 +196,25 @@ class ReservationBook:
     def contracts(self) -> Iterable[int]:
         """Every con_id with a live reservation."""
         return tuple(self._by_contract)
+
+    def open_of(self, agent: str) -> int:
+        """How many orders of an agent can still fill."""
+        return sum(found.agent == agent for found in self._live.values())
+
+    def open_contracts(self, *, without: frozenset[str] = frozenset()) -> dict[int, OpenContract]:
+        """What is open in every contract that has live reservations, `without` some orders."""
+        found: dict[int, OpenContract] = {}
+        for con_id, refs in self._by_contract.items():
+            held = [self._live[ref] for ref in refs if ref not in without]
+            if held:
+                values = [one.unit_value for one in held if one.unit_value is not None]
+                # An exit gives back what its entry brought: it ties up no margin of its own.
+                entries = [one for one in held if not one.is_exit]
+                known = sum((one.margin_open for one in entries if one.margin is not None), _ZERO)
+                unknown = sum((one.open for one in entries if one.margin is None), _ZERO)
+                exposure = self.exposure(con_id, without=without)
+                found[con_id] = OpenContract(exposure, max(values, default=None), known, unknown)
+        return found
 
     @staticmethod
     def _count_in_group(reservation: Reservation, group: _Group) -> None:

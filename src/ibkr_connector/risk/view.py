@@ -95,6 +95,22 @@ class RiskView(Protocol):
         """The broker's own P&L of the day, base currency."""
         ...
 
+    def figure(self, tag: str) -> Decimal | None:
+        """A figure of the account by IBKR's name (`BuyingPower`, `DayTradesRemaining` …), base currency."""
+        ...
+
+    def margin(self, ref: str) -> Decimal | None:
+        """By how much an order would raise the initial margin, by the broker's own preview, base currency."""
+        ...
+
+    def holdings(self) -> Mapping[int, tuple[Decimal, Decimal]] | None:
+        """Every position, by con_id: the least and the most it may be."""
+        ...
+
+    def unit_value(self, con_id: int) -> Decimal | None:
+        """What one unit of a position is worth now, base currency, not negative."""
+        ...
+
     def position(self, con_id: int, sign: int) -> Decimal | None:
         """The position to assume before an order of this side (+1 buy, -1 sell); executions so far included."""
         ...
@@ -140,6 +156,26 @@ class RiskSnapshot:
     """Base currency per unit, by currency."""
     fee_estimate: Decimal | None = None
     """For any trade."""
+    figures: Mapping[str, Decimal] = field(default_factory=dict)
+    margins: Mapping[str, Decimal] = field(default_factory=dict)
+    """By order ref."""
+    unit_values: Mapping[int, Decimal] = field(default_factory=dict)
+
+    def figure(self, tag: str) -> Decimal | None:
+        """See `RiskView.figure`."""
+        return self.figures.get(tag)
+
+    def margin(self, ref: str) -> Decimal | None:
+        """See `RiskView.margin`."""
+        return self.margins.get(ref)
+
+    def holdings(self) -> Mapping[int, tuple[Decimal, Decimal]] | None:
+        """See `RiskView.holdings`."""
+        return None if self.positions is None else {key: (held, held) for key, held in self.positions.items()}
+
+    def unit_value(self, con_id: int) -> Decimal | None:
+        """See `RiskView.unit_value`."""
+        return self.unit_values.get(con_id)
 
     def position(self, con_id: int, sign: int) -> Decimal | None:
         """See `RiskView.position`."""

@@ -22,6 +22,7 @@ from ibkr_connector.models.account import AccountSummary, Execution, PortfolioPn
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.market import BarSeries, Quote
 from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderState, OrderType
+from ibkr_connector.orders.flatten import FlattenReport
 from ibkr_connector.sync.handles import SyncBracketOrder, SyncOrder
 from ibkr_connector.sync.resources import (
     SyncAccountApi,
@@ -400,13 +401,22 @@ class SyncConnector(Blocking[IBKRConnector]):
         """The broker's clock, UTC, whole seconds."""
         return self._wait(self._inner.get_server_time())
 
-    def kill(self, reason: str) -> bool:
-        """Stop all orders that add risk, at once, from any thread; cancels still work. Holds until `resume`.
+    def kill(self, reason: str, *, cancel: bool = False) -> bool:
+        """Stop all orders, at once, from any thread, in every process of the account. Holds until `resume`.
 
-        True when it is saved and outlives the program; False before the first connect, which saves it. Raises
-        `JournalUnwritable` when it cannot be saved: trading is stopped all the same.
+        Cancels still work; `cancel` cancels this journal's working orders too. True when it is saved and outlives the
+        program; False before the first connect, which saves it. Raises `JournalUnwritable` when it cannot be saved:
+        trading is stopped all the same.
         """
-        return self._inner.kill(reason)
+        return self._inner.kill(reason, cancel=cancel)
+
+    def reduce_only(self, reason: str) -> None:
+        """Let through only orders that reduce positions, until `resume`."""
+        self._inner.reduce_only(reason)
+
+    def flatten(self, reason: str, *, scope: str = "own", timeout: float = 60.0) -> FlattenReport:
+        """Reduce only, cancel the orders of `scope`, close every position of the account. Raises FlattenIncomplete."""
+        return self._wait(self._inner.flatten(reason, scope=scope, timeout=timeout))
 
     def resume(self, reason: str) -> bool:
         """End a kill. False when somebody killed again meanwhile. Raises `JournalError` when it cannot be saved."""

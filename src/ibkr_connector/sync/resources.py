@@ -19,6 +19,7 @@ from ibkr_connector.models.account import AccountSummary, Execution, PortfolioPn
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.market import BarSeries, Quote
 from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderSnapshot, OrderState, OrderType
+from ibkr_connector.orders.flatten import FlattenReport
 from ibkr_connector.sync.handles import SyncBracketOrder, SyncOrder
 from ibkr_connector.sync.runtime import Blocking, SyncAllOrderUpdates, SyncQuoteStream
 
@@ -182,6 +183,17 @@ class SyncOrdersApi(Blocking[OrdersApi]):
     def cancel_all(self, scope: str = "own", *, timeout: float | None = None) -> list[OrderSnapshot]:
         """Cancel `own` orders, all of this `client` id, or the whole `account`'s (others' and manual ones too)."""
         return self._wait(self._inner.cancel_all(scope, timeout=timeout))
+
+    def flatten(self, reason: str, *, scope: str = "own", timeout: float = 60.0) -> FlattenReport:
+        """Cancel the orders of `scope` and close every position of the account; only reducing orders pass from now on.
+
+        scope: `own` orders, those of this `client` id, or all of the `account`. In rounds, each for at most what the
+        broker has just confirmed; begun, it goes on whether or not the caller waits.
+
+        Raises:
+            FlattenIncomplete: something is left, in doubt, or refused; its context tells. OrderNotSent: no connection.
+        """
+        return self._wait(self._inner.flatten(reason, scope=scope, timeout=timeout))
 
     def get(self, order: SyncOrderLike) -> SyncOrder:
         """The order by handle, ref or id. Raises `OrderNotFound`."""

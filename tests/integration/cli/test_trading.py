@@ -119,7 +119,8 @@ def test_a_risk_limit_refuses_with_code_4_and_nothing_is_sent(run: Run, gateway:
     assert run("buy", "AAPL", "20000").code == 4
 
 
-def test_the_broker_s_refusal_is_code_5(run: Run, gateway: HostedGateway) -> None:
+def test_the_broker_s_refusal_is_code_5(run: Run, gateway: HostedGateway, tmp_path: Path) -> None:
+    (tmp_path / "ibkr_config.ini").write_text("[risk_limits]\ncheck_ticks = no\n")  # else a gate is first
     ran = run("buy", "AAPL", "1", "--limit", "100.001", "--json")
     assert ran.code == 5
     assert ran.document["code"] == 110

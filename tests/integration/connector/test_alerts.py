@@ -222,7 +222,7 @@ async def test_exception_in_a_callback_of_the_session_loop(
 
 
 async def test_journal_unwritable(alerted: IBKRConnector, receiver: Receiver, tmp_path: Path) -> None:
-    for file in list((tmp_path / "state" / ACCOUNT).iterdir()):
+    for file in list((tmp_path / "state" / ACCOUNT).glob("journal*")):
         file.unlink()
     with pytest.raises(JournalUnwritable):
         await alerted.place_limit_order("AAPL", 1, "BUY", 1)

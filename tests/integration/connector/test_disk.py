@@ -40,7 +40,7 @@ async def test_deleted_journal_refuses_orders_and_lets_everybody_out(
 
     connector.on_event(listen)
     order = await connector.place_limit_order("AAPL", 1, "BUY", 1)
-    for file in list((tmp_path / "state" / ACCOUNT).iterdir()):
+    for file in list((tmp_path / "state" / ACCOUNT).glob("journal*")):
         file.unlink()
     for ref in ("after", "again"):
         with pytest.raises(JournalUnwritable, match="deleted, moved or replaced") as caught:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 
+from ibkr_connector import statefile
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import InvalidRequest, JournalError, JournalUnwritable, RiskRejected
 from ibkr_connector.orders.journal_file import JournalFile
 from ibkr_connector.paper import PaperGateway
+from ibkr_connector.store import write_atomic
 from support.connector import MakeConnector
 from support.threads import in_thread
 
@@ -27,6 +30,13 @@ class Disk:
             commit(file)
 
         monkeypatch.setattr(JournalFile, "commit", maybe)
+
+        def write(path: Path, data: bytes) -> None:
+            if self.full:
+                raise JournalUnwritable(f"{path} cannot be used: no space left on device.")
+            write_atomic(path, data)
+
+        monkeypatch.setattr(statefile, "write_atomic", write)
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from support.connector import ACCOUNT
 Call = Callable[[Any], Awaitable[object]]
 PATIENCE_S = 20.0
 ROOMS = ("", "orders", "account", "contracts", "market", "history")
-LIFE = {"connect", "disconnect", "close", "ready"}
-"""Life cycle: other tests' subject."""
+LIFE = {"connect", "disconnect", "close", "ready", "flatten"}
+"""Life cycle: other tests' subject. A flatten changes what all others may do: it has a test of its own below."""
 ODD: list[Any] = [
     None,
     True,
@@ -170,9 +170,23 @@ async def test_odd_argument_of_a_plain_method_ends_in_a_typed_error(connector: I
             lambda v: connector.stream_quotes("AAPL", buffer=v),
             lambda v: connector.on_event(v),
             lambda v: connector.resume(v if not isinstance(v, str) or len(v) > 4_000 else "\0"),
+            lambda v: connector.reduce_only(v if not isinstance(v, str) or len(v) > 4_000 else "\0"),
         ):
             with pytest.raises(TradingError):
                 call(value)
+
+
+async def test_odd_flatten_ends_in_a_typed_error_and_changes_nothing(connector: IBKRConnector) -> None:
+    for value in ODD:
+        with pytest.raises(TradingError):
+            await connector.flatten("test", scope=value)
+        if not isinstance(value, str) or len(value) > 4_000:
+            with pytest.raises(TradingError):
+                await connector.flatten(value)
+        if shown(value) not in {"0", "Decimal('1E-400')"}:
+            with pytest.raises(TradingError):
+                await connector.flatten("test", timeout=value)
+    assert connector.risk.trading.state.value == "active"
 
 
 async def test_odd_change_or_wait_leaves_a_working_order_alone(connector: IBKRConnector, gateway: PaperGateway) -> None:

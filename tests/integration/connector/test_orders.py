@@ -97,8 +97,17 @@ async def test_bracket_entry_that_is_cancelled_takes_its_exits_along(connector: 
     assert {leg.state for leg in bracket.legs} == {OrderState.CANCELLED}
 
 
-async def test_entry_whose_exit_is_refused_is_taken_back(connector: IBKRConnector, gateway: PaperGateway) -> None:
+@pytest.fixture
+async def unchecked(gateway: PaperGateway, make: MakeConnector) -> IBKRConnector:
+    """Leaves prices off the tick to the broker."""
+    made = make(gateway.tws_port, risk_limits={"check_ticks": False})
+    await made.connect()
+    return made
+
+
+async def test_entry_whose_exit_is_refused_is_taken_back(unchecked: IBKRConnector, gateway: PaperGateway) -> None:
     """INV-10: no entry works on without its exits."""
+    connector = unchecked
     async with incident(connector, "bracket_incomplete"):
         with pytest.raises(PriceIncrementError):
             await connector.place_bracket_order("AAPL", 10, 150, stop_loss_price=140.123, take_profit_price=160)
@@ -132,7 +141,8 @@ async def test_same_ref_for_another_order_is_refused(connector: IBKRConnector, g
     assert placed(gateway, "mine-3") == 1
 
 
-async def test_wrong_tick_is_the_brokers_own_refusal_with_its_code(connector: IBKRConnector) -> None:
+async def test_wrong_tick_is_the_brokers_own_refusal_with_its_code_where_no_gate_asks(unchecked: IBKRConnector) -> None:
+    connector = unchecked
     with pytest.raises(PriceIncrementError) as caught:
         await connector.place_limit_order("AAPL", 10, "BUY", 150.123)
     assert caught.value.code == 110

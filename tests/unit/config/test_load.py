@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_connector.config import Settings, find_config, load_settings
+from ibkr_connector.config import AgentLimits, Settings, SymbolLimits, find_config, load_settings
 from ibkr_connector.config.settings import field_specs
 from ibkr_connector.errors import ConfigurationError
 
@@ -128,6 +128,12 @@ def test_every_setting_can_be_set_from_the_environment_but_the_one_reserved_to_t
         "paths.state_dir": "/var/lib/ibkr",
         "risk_limits.check_market_hours": "on",
         "risk_limits.allow_outside_rth": "no",
+        "risk_limits.allow_short": "no",
+        "risk_limits.check_ticks": "yes",
+        "risk_limits.refuse_halted": "yes",
+        "risk_limits.delayed_collar_factor": "1",
+        "risk_limits.buying_power": "value",
+        "risk_limits.intraday_margin": "excess",
         "breaker.failure_rate": "0.25",
         "breaker.max_cooldown": "600",
         "pacing.messages_per_second": "49",
@@ -266,6 +272,12 @@ max_order_size = 100
 max_position_value = none
 check_market_hours = yes
 allow_outside_rth = no
+allow_short = no
+restricted_symbols = gme, AMC
+duplicate_window = 5
+max_orders = 10
+max_orders_window = 60
+buying_power = what_if
 """
 
 
@@ -277,6 +289,19 @@ allow_outside_rth = no
         ("DAILY_LOSS_LIMIT", "501"),
         ("CHECK_MARKET_HOURS", "no"),
         ("ALLOW_OUTSIDE_RTH", "yes"),
+        ("ALLOW_SHORT", "yes"),
+        ("CHECK_TICKS", "no"),
+        ("REFUSE_HALTED", "no"),
+        ("RESTRICTED_SYMBOLS", "AMC"),
+        ("RESTRICTED_SYMBOLS", "none"),
+        ("DUPLICATE_WINDOW", "4"),
+        ("DUPLICATE_WINDOW", "none"),
+        ("MAX_ORDERS", "11"),
+        ("MAX_ORDERS_WINDOW", "59"),
+        ("IN_FLIGHT_COLLAR", "0.004"),
+        ("DELAYED_COLLAR_FACTOR", "3"),
+        ("BUYING_POWER", "off"),
+        ("BUYING_POWER", "value"),
     ],
 )
 def test_the_environment_cannot_loosen_a_risk_limit(key: str, value: str, ini: Path) -> None:
@@ -297,6 +322,18 @@ def test_the_environment_cannot_loosen_a_risk_limit(key: str, value: str, ini: P
         ("DAILY_LOSS_LIMIT", "0"),
         ("CHECK_MARKET_HOURS", "yes"),
         ("ALLOW_OUTSIDE_RTH", "no"),
+        ("RESTRICTED_SYMBOLS", "AMC, GME, XYZ"),
+        ("DUPLICATE_WINDOW", "6"),
+        ("MAX_ORDERS_WINDOW", "61"),
+        ("MAX_OPEN_ORDERS", "0"),
+        ("MAX_GROSS_EXPOSURE", "0"),
+        ("MAX_NET_EXPOSURE", "1"),
+        ("DRAWDOWN_LIMIT", "1000"),
+        ("MAX_QUOTE_AGE", "5"),
+        ("PRICE_COLLAR", "0.05"),
+        ("IN_FLIGHT_COLLAR", "0.006"),
+        ("BUYING_POWER", "what_if"),
+        ("INTRADAY_MARGIN", "pdt"),
     ],
 )
 def test_the_environment_can_tighten_a_risk_limit(key: str, value: str, ini: Path) -> None:
@@ -307,6 +344,46 @@ def test_the_environment_can_tighten_a_risk_limit(key: str, value: str, ini: Pat
 def test_the_environment_cannot_give_itself_permission(ini: Path) -> None:
     error = refused(ini, LIMITS, IBKR_RISK_LIMITS_ENV_MAY_LOOSEN="yes", IBKR_RISK_LIMITS_MAX_ORDER_SIZE="900")
     assert "Only the settings file may say" in str(error)
+
+
+# --- agents and symbols -----------------------------------------------------------------------------------------------
+
+
+def test_agents_and_symbols_have_sections_of_their_own(ini: Path) -> None:
+    text = "[agent.Momentum-1]\nmax_order_size = 5\nmax_orders = 3\n[agent.*]\nmax_orders = 1\n"
+    text += "[symbol.GME]\nmax_position_value = 1000.5\nmax_order_size = none\n"
+    settings = load(ini, text)
+    assert settings.agents == {
+        "momentum-1": AgentLimits(max_order_size=Decimal(5), max_orders=3),
+        "*": AgentLimits(max_orders=1),
+    }
+    assert settings.symbols == {"gme": SymbolLimits(max_position_value=Decimal("1000.5"))}
+    rows = {(row.section, row.key): (row.value, row.origin) for row in settings.describe()}
+    assert rows["agent.momentum-1", "max_orders"] == ("3", f"{ini}:3")
+    more = load_settings(ini, overrides={"agents": {"MOMENTUM-1": {"max_orders": 2}}}, environ={})
+    assert more.agents["momentum-1"] == AgentLimits(max_order_size=Decimal(5), max_orders=2)
+    assert settings.differences(more) == ("agent.momentum-1",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[agent.a]\nmax_order_sise = 5\n", "Did you mean max_order_size?"),
+        ("[agent.a]\nmax_order_size = -5\n", "should be greater than or equal to 0"),
+        ("[agent.a]\nmax_orders = 1_0\n", "digits"),
+        ("[symbol.gme]\nmax_orders = 5\n", "no key max_orders"),
+        ("[agent.]\nmax_orders = 5\n", "no section [agent.]"),
+        ("[agents]\nmax_orders = 5\n", "no section [agents]"),
+    ],
+)
+def test_a_limit_of_an_agent_with_a_typing_error_is_refused(text: str, said: str, ini: Path) -> None:
+    assert said in str(refused(ini, text))
+
+
+def test_an_argument_that_is_no_mapping_of_limits_is_refused(tmp_path: Path) -> None:
+    for wrong in ({"agents": ["a"]}, {"symbols": {"gme": 5}}):
+        with pytest.raises(ConfigurationError, match="mapping of names to limits"):
+            load_settings(overrides=wrong, environ={}, cwd=tmp_path)
 
 
 # --- live -------------------------------------------------------------------------------------------------------------

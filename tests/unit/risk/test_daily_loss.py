@@ -58,7 +58,7 @@ def test_the_boundary_can_lie_elsewhere() -> None:
 def test_the_value_just_before_the_boundary_is_the_baseline_of_the_new_day() -> None:
     day = DailyLoss()
     day.observe(utc("2026-11-20T15:00:00"), D(100_000), D(-100))
-    assert day.figures(D(99_950), D(-150)) == DayFigures(D(150), by_value=D(150), by_broker=D(150))
+    assert day.figures(D(99_950), D(-150)) == DayFigures(D(150), by_value=D(150), by_broker=D(150), drawdown=D(50))
     day.observe(utc("2026-11-20T21:30:00"), D(99_000), D(-1_100))
     day.observe(utc("2026-11-20T22:00:05"), D(98_900), D(-1_200))
     assert day.record is not None
@@ -218,3 +218,34 @@ def test_a_record_that_cannot_be_read_is_told_and_the_broker_is_believed(change:
     assert day.record is None
     assert "cannot be read" in day.problem
     assert day.figures(D(90), D(-5)).loss == 5
+
+
+# --- drawdown --------------------------------------------------------------------------------------------------------
+
+
+def test_the_highest_value_is_kept_over_days_and_restarts_and_follows_deposits() -> None:
+    disk = Disk()
+    day = DailyLoss(disk.load, disk.save)
+    now = utc("2026-11-18T15:00:00")
+    for value in (100_000, 103_000, 101_000):
+        day.observe(now, D(value), D(0))
+    day.save_if_due(now)
+    again = DailyLoss(disk.load, disk.save)
+    again.observe(utc("2026-11-20T15:00:00"), D(99_000), D(0))
+    assert again.figures(D(99_000), D(0)).drawdown == 4_000
+    again.adjust(D(-2_000))  # withdrawn: no loss
+    assert again.figures(D(97_000), D(0)).drawdown == 4_000
+    assert again.figures(None, D(0)).drawdown is None
+    assert again.figures(D(110_000), D(0)).drawdown == 0
+
+
+def test_only_a_resume_begins_the_drawdown_anew_and_ends_a_trip_whichever_process_said_it() -> None:
+    day = DailyLoss()
+    now = utc("2026-11-18T15:00:00")
+    day.observe(now, D(100_000), D(0), 3)
+    day.observe(now, D(90_000), D(0), 3)
+    day.latch(tripped=True)
+    day.observe(now, D(90_000), D(0), 3)
+    assert (day.figures(D(90_000), D(0)).drawdown, day.figures(D(90_000), D(0)).tripped) == (D(10_000), True)
+    day.observe(now, D(90_000), D(0), 4)
+    assert (day.figures(D(90_000), D(0)).drawdown, day.figures(D(90_000), D(0)).tripped) == (D(0), False)

@@ -465,9 +465,9 @@ def test_a_kill_while_another_control_is_attached_reaches_the_new_one() -> None:
     fresh = TradingControl()
 
     class Swapping(TradingControl):
-        def kill(self, reason: str, at: datetime) -> None:
+        def kill(self, reason: str, at: datetime, **more: Any) -> None:
             engine.attach(fresh, DailyLoss())
-            super().kill(reason, at)
+            super().kill(reason, at, **more)
 
     engine.control = Swapping()
     engine.kill("now", NOW)
@@ -482,9 +482,9 @@ def test_a_kill_that_the_old_control_cannot_save_reaches_the_new_one_and_one_the
         raise OSError("disk full")
 
     class Swapping(TradingControl):
-        def kill(self, reason: str, at: datetime) -> None:
+        def kill(self, reason: str, at: datetime, **more: Any) -> None:
             engine.attach(fresh, DailyLoss())
-            super().kill(reason, at)
+            super().kill(reason, at, **more)
 
     engine.control = Swapping(save=full)
     engine.kill("now", NOW)
@@ -642,7 +642,9 @@ def test_the_status_is_plain_and_says_how_things_stand() -> None:
     assert status["since"] == NOW.isoformat()
     assert status["gates"] == [
         "trading_state",
+        "tick",
         "market_hours",
+        "halted",
         "order_size",
         "order_value",
         "position_limit",

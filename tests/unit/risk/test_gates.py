@@ -474,8 +474,15 @@ def test_quote_age() -> None:
     assert only(decide(AGE, order(limit=150), old), "quote_age").passed
     assert only(decide(AGE, order(limit=150), view(prices={})), "quote_age").passed
     assert "a quote" in only(decide(AGE, order(), view(prices={})), "quote_age").message
-    halted = view(prices={AAPL: replace(PRICES[AAPL], halted=True)})
-    assert "halted" in only(decide(AGE, order(limit=150), halted), "quote_age").message
+
+
+def test_nothing_is_opened_in_a_halt_and_what_reduces_may_wait_for_its_end() -> None:
+    halted = view(prices={AAPL: replace(PRICES[AAPL], halted=True)}, positions={AAPL: D(10)})
+    assert "halted" in only(decide(OFF, order(limit=150), halted), "halted").message
+    assert only(decide(OFF, order("SELL", 10, 150), halted), "halted").passed
+    assert not only(decide(OFF, order("SELL", 11, 150), halted), "halted").passed
+    assert only(decide(OFF, order(limit=150), view(prices={})), "halted").passed  # nobody says so
+    assert [r.gate for r in decide(replace(OFF, refuse_halted=False), order(limit=150), halted).reasons] == []
 
 
 def test_quote_that_tells_no_price_is_no_quote_however_fresh() -> None:
@@ -543,7 +550,7 @@ def test_all_reasons_are_collected_and_the_cheap_gates_come_first() -> None:
     assert [reason.gate for reason in decision.reasons] == [
         "tick",
         "market_hours",
-        "quote_age",
+        "halted",
         "price_collar",
         "order_size",
         "order_value",
@@ -554,6 +561,7 @@ def test_all_reasons_are_collected_and_the_cheap_gates_come_first() -> None:
     assert [result.gate for result in decision.results if result.passed] == [
         "trading_state",
         "duplicate_order",
+        "quote_age",
         "order_rate",
         "open_orders",
     ]
@@ -571,7 +579,7 @@ def test_what_may_change_while_an_order_waits_is_asked_again_before_the_write() 
     )
     engine = RiskEngine(limits)
     again = [result.gate for result in engine.recheck(order(), view()).results]
-    assert again == ["trading_state", "market_hours", "quote_age", "daily_loss"]
+    assert again == ["trading_state", "market_hours", "halted", "quote_age", "daily_loss"]
 
 
 def test_an_instrument_view_comes_from_contract_details() -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from ibkr_connector.risk import TradingControl, TradingRecord, TradingState
+from ibkr_connector.risk import TradingAction, TradingControl, TradingRecord, TradingState
 
 AT = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 
@@ -106,7 +107,9 @@ def test_it_tells_whether_there_is_a_place_to_store_it() -> None:
     "stored",
     [
         {},
-        {"version": 2, "state": "active", "reason": "", "at": None},
+        {"version": 3, "state": "active", "reason": "", "at": None},
+        {"version": 2, "state": "active", "reason": "", "at": None, "serial": "x"},
+        {"version": 2, "state": "active", "reason": "", "at": None, "action": "dance"},
         {"version": 1, "state": "running", "reason": "", "at": None},
         {"version": 1, "state": "active", "reason": "", "at": 5},
         5,
@@ -177,3 +180,111 @@ def test_a_kill_that_comes_while_somebody_resumes_wins() -> None:
     assert control.record.reason == "second"
     assert disk.record is not None
     assert (disk.record["state"], disk.record["reason"]) == ("halted", "second")
+
+
+# --- shared by processes ---------------------------------------------------------------------------------------------
+
+
+def later(seconds: int) -> datetime:
+    return AT + timedelta(seconds=seconds)
+
+
+def test_a_kill_by_another_process_holds_here_at_the_next_look() -> None:
+    disk = Disk()
+    here, there = TradingControl(disk.load, disk.save), TradingControl(disk.load, disk.save)
+    there.kill("from there", later(1))
+    assert here.record.reason == "from there"
+    assert here.resume("seen to", later(2))
+    assert state(there) is TradingState.ACTIVE
+    assert there.record.resumes == 1
+
+
+def test_a_record_that_was_there_and_is_gone_counts_as_killed_until_somebody_resumes() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    assert state(control) is TradingState.ACTIVE  # none was ever there
+    control.resume("begun", AT)
+    disk.record = None
+    assert (control.record.state.value, "missing" in control.record.reason) == ("halted", True)
+    assert control.resume("looked at it", later(1))
+    assert control.record.state.value == "active"
+    assert disk.record is not None
+
+
+def test_a_kill_that_could_not_be_stored_is_not_ended_by_a_process_that_does_not_know_of_it() -> None:
+    disk = Disk()
+    here, there = TradingControl(disk.load, disk.save), TradingControl(disk.load, disk.save)
+    disk.broken = True
+    with pytest.raises(OSError, match="disk full"):
+        here.kill("fire", later(1))
+    disk.broken = False
+    assert there.resume("nothing is wrong", later(2))
+    assert here.record.reason == "fire"
+    here.save_again()
+    assert there.record.reason == "fire"
+
+
+def test_a_resume_here_does_not_overwrite_a_kill_that_came_from_elsewhere_meanwhile() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.kill("first", AT)
+    other = TradingControl(disk.load, disk.save)
+
+    @contextmanager
+    def gap() -> Iterator[None]:
+        if other.record.reason == "first":
+            other.kill("second", later(1))
+        yield
+
+    slow = TradingControl(disk.load, disk.save, gap)
+    assert not slow.resume("of the first", later(2))
+    assert slow.record.reason == control.record.reason == "second"
+
+
+def test_a_kill_does_not_wait_for_a_lock_that_is_stuck_and_a_resume_does_not_go_without_it() -> None:
+    disk = Disk()
+
+    class Stuck(AbstractContextManager[None]):
+        def __enter__(self) -> None:
+            raise TimeoutError("held by another")
+
+        def __exit__(self, *exc: object) -> None:
+            pass
+
+    control = TradingControl(disk.load, disk.save, Stuck)
+    control.kill("now", AT)
+    assert TradingControl(disk.load).record.reason == "now"
+    with pytest.raises(TimeoutError):
+        control.resume("later", later(1))
+    assert state(control) is TradingState.HALTED
+
+
+def test_a_halt_becomes_reducing_only_when_that_is_meant() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.kill("x", AT)
+    control.reduce("y", later(1))
+    assert state(control) is TradingState.HALTED
+    control.reduce("flatten", later(2), action=TradingAction.FLATTEN, from_halted=True)
+    record = TradingControl(disk.load).record
+    assert (record.state, record.action) == (TradingState.REDUCING, TradingAction.FLATTEN)
+
+
+def test_what_a_record_asks_for_is_done_once() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.kill("x", AT, action=TradingAction.CANCEL)
+    asked = control.record
+    control.done(asked)
+    assert TradingControl(disk.load).record.action is TradingAction.NONE
+    assert state(control) is TradingState.HALTED
+    control.kill("y", later(1), action=TradingAction.CANCEL)
+    control.done(asked)  # of a newer one nothing has been done
+    assert control.record.action is TradingAction.CANCEL
+
+
+def test_a_record_of_the_first_version_is_understood() -> None:
+    disk = Disk({"version": 1, "state": "halted", "reason": "old", "at": None})
+    control = TradingControl(disk.load, disk.save)
+    assert control.record == TradingRecord(TradingState.HALTED, "old", None)
+    assert control.resume("new", AT)

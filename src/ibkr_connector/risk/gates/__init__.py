@@ -2,60 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
 from ibkr_connector.risk.gates.base import Gate
-from ibkr_connector.risk.gates.daily_loss import DailyLossGate
+from ibkr_connector.risk.gates.daily_loss import DailyLossGate, DrawdownGate
+from ibkr_connector.risk.gates.exposure import GrossExposureGate, NetExposureGate
+from ibkr_connector.risk.gates.margin import BuyingPowerGate, IntradayMarginGate
 from ibkr_connector.risk.gates.market_hours import MarketHoursGate
 from ibkr_connector.risk.gates.order_size import OrderSizeGate, OrderValueGate
 from ibkr_connector.risk.gates.position import PositionLimitGate, PositionValueGate
-from ibkr_connector.risk.gates.price import PriceCollarGate, QuoteAgeGate, TickGate
+from ibkr_connector.risk.gates.price import HaltedGate, PriceCollarGate, QuoteAgeGate, TickGate
+from ibkr_connector.risk.gates.restricted import RestrictedGate, ShortSellingGate
+from ibkr_connector.risk.gates.sub_limits import AgentLimitsGate, SymbolLimitsGate
 from ibkr_connector.risk.gates.trading import TradingStateGate
 from ibkr_connector.risk.gates.traffic import DuplicateOrderGate, OpenOrdersGate, OrderRateGate
 from ibkr_connector.risk.limits import RiskLimits
 
-__all__ = [
-    "DailyLossGate",
-    "DuplicateOrderGate",
-    "Gate",
-    "MarketHoursGate",
-    "OpenOrdersGate",
-    "OrderRateGate",
-    "OrderSizeGate",
-    "OrderValueGate",
-    "PositionLimitGate",
-    "PositionValueGate",
-    "PriceCollarGate",
-    "QuoteAgeGate",
-    "TickGate",
-    "TradingStateGate",
-    "default_gates",
-]
+_T = TypeVar("_T")
+
+__all__ = ["Gate", "default_gates"]
 
 
 def default_gates(limits: RiskLimits) -> tuple[Gate, ...]:
     """The gates that `limits` arms, in the order they are asked."""
-    gates: list[Gate] = [TradingStateGate()]
-    if limits.check_ticks:
-        gates.append(TickGate())
-    if limits.duplicate_window is not None:
-        gates.append(DuplicateOrderGate(limits.duplicate_window))
-    if limits.check_market_hours or not limits.allow_outside_rth:
-        gates.append(MarketHoursGate(check_hours=limits.check_market_hours, allow_outside_rth=limits.allow_outside_rth))
-    if limits.max_quote_age is not None:
-        gates.append(QuoteAgeGate(limits.max_quote_age))
-    if limits.price_collar is not None:
-        gates.append(PriceCollarGate(limits.price_collar))
-    if limits.max_order_size is not None:
-        gates.append(OrderSizeGate(limits.max_order_size))
-    if limits.max_order_value is not None:
-        gates.append(OrderValueGate(limits.max_order_value))
-    if limits.max_orders is not None:
-        gates.append(OrderRateGate(limits.max_orders, limits.max_orders_window))
-    if limits.max_open_orders is not None:
-        gates.append(OpenOrdersGate(limits.max_open_orders))
-    if limits.max_position_size is not None:
-        gates.append(PositionLimitGate(limits.max_position_size))
-    if limits.max_position_value is not None:
-        gates.append(PositionValueGate(limits.max_position_value))
-    if limits.daily_loss_limit is not None:
-        gates.append(DailyLossGate(limits.daily_loss_limit))
-    return tuple(gates)
+    candidates: list[tuple[bool, Callable[[], Gate]]] = [
+        (True, TradingStateGate),
+        (bool(limits.restricted_symbols), lambda: RestrictedGate(limits.restricted_symbols)),
+        (limits.check_ticks, TickGate),
+        (limits.duplicate_window is not None, lambda: DuplicateOrderGate(limits.duplicate_window or 0.0)),
+        (
+            limits.check_market_hours or not limits.allow_outside_rth,
+            lambda: MarketHoursGate(check_hours=limits.check_market_hours, allow_outside_rth=limits.allow_outside_rth),
+        ),
+        (limits.refuse_halted, HaltedGate),
+        *_if_set(limits.max_quote_age, QuoteAgeGate),
+        *_if_set(limits.price_collar, PriceCollarGate),
+        *_if_set(limits.max_order_size, OrderSizeGate),
+        *_if_set(limits.max_order_value, OrderValueGate),
+        *_if_set(limits.max_orders, lambda most: OrderRateGate(most, limits.max_orders_window)),
+        *_if_set(limits.max_open_orders, OpenOrdersGate),
+        *_if_set(limits.max_position_size, PositionLimitGate),
+        *_if_set(limits.max_position_value, PositionValueGate),
+        (not limits.allow_short, ShortSellingGate),
+        (bool(limits.symbols), lambda: SymbolLimitsGate(limits.symbols)),
+        (bool(limits.agents), lambda: AgentLimitsGate(limits)),
+        *_if_set(limits.max_gross_exposure, GrossExposureGate),
+        *_if_set(limits.max_net_exposure, NetExposureGate),
+        *_if_set(limits.daily_loss_limit, DailyLossGate),
+        *_if_set(limits.drawdown_limit, DrawdownGate),
+        (limits.buying_power != "off", lambda: BuyingPowerGate(limits.buying_power)),
+        (limits.intraday_margin != "off", lambda: IntradayMarginGate(limits.intraday_margin)),
+    ]
+    return tuple(make() for armed, make in candidates if armed)
+
+
+def _if_set(limit: _T | None, make: Callable[[_T], Gate]) -> Iterator[tuple[bool, Callable[[], Gate]]]:
+    if limit is not None:
+        yield True, lambda: make(limit)

@@ -1,4 +1,4 @@
-"""The loss of the day."""
+"""The loss of the day, and the drawdown."""
 
 from __future__ import annotations
 
@@ -56,4 +56,40 @@ class DailyLossGate:
             f"{total:,.2f} {order.view.currency}, beyond daily_loss_limit {self._limit:,.2f}",
             "Make the order smaller, give it a stop nearby, cancel open orders, or raise daily_loss_limit in "
             "[risk_limits].",
+        )
+
+
+class DrawdownGate:
+    """Net liquidation is at most `limit` below the highest value it had, in base currency; orders in flight count.
+
+    The highest value is kept over days and restarts; only `resume` begins it anew. Reducing orders pass.
+    """
+
+    name: ClassVar[str] = "drawdown"
+    again: ClassVar[bool] = True
+
+    def __init__(self, limit: Decimal) -> None:
+        self._limit = limit
+
+    def check(self, order: OrderCheck) -> GateResult:
+        """See `Gate.check`."""
+        drawdown = order.day.drawdown
+        if order.role is Role.EXIT:
+            return passed(self, self._limit, message="it closes what its entry opens")
+        if order.reduces:
+            return passed(self, self._limit, drawdown, "it reduces the position")
+        if drawdown is None:
+            raise DataMissing(
+                "net liquidation", "Wait for the account values; if they do not come, run `ibkr-connector doctor`."
+            )
+        total = drawdown + order.in_flight_loss + order.loss
+        if total <= self._limit:
+            return passed(self, self._limit, total)
+        return refused(
+            self,
+            self._limit,
+            total,
+            f"the account is {drawdown:,.2f} {order.view.currency} below its highest value, and with what orders "
+            f"may cost {total:,.2f}, beyond drawdown_limit {self._limit:,.2f}",
+            "Reduce positions only, or resume trading: the highest value then begins anew.",
         )

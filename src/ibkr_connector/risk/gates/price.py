@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import ClassVar
 
 from ibkr_connector.risk.decision import DataMissing, GateResult
 from ibkr_connector.risk.gates.base import passed, refused
-from ibkr_connector.risk.order_check import OrderCheck, PriceSource
+from ibkr_connector.risk.order_check import OrderCheck, PriceSource, Role
 
 
 class TickGate:
-    """Prices are multiples of the contract's tick and the quantity of its size increment (IBKR's error 110)."""
+    """Prices are multiples of the contract's tick and the quantity of its size increment (IBKR's error 110).
+
+    The multiplier must be one, and where the order names it, the broker's: an ES order at a multiplier of 5 means
+    another contract.
+    """
 
     name: ClassVar[str] = "tick"
     again: ClassVar[bool] = False
@@ -32,11 +36,38 @@ class TickGate:
                     f"{what} {value:f} is no multiple of {step:f}",
                     f"Round {what} to a multiple of {step:f}.",
                 )
+        if instrument.multiplier <= 0:
+            return refused(
+                self,
+                1,
+                instrument.multiplier,
+                f"the contract's multiplier is {instrument.multiplier:f}",
+                "Look the contract up again (`get_contract`).",
+            )
+        named = _number(request.contract.multiplier)
+        if named is not None and named != instrument.multiplier:
+            return refused(
+                self,
+                instrument.multiplier,
+                named,
+                f"the order says multiplier {named:f}, the broker {instrument.multiplier:f}",
+                "Check which contract is meant (`get_contract`).",
+            )
         return passed(self, instrument.min_tick)
 
 
+def _number(text: str) -> Decimal | None:
+    try:
+        return Decimal(text) if text else None
+    except InvalidOperation:
+        return None
+
+
 class PriceCollarGate:
-    """A limit price is at most `width` (0.05 = 5 %) through the market; wider when the quote is delayed."""
+    """A limit price is at most `width` (0.05 = 5 %) through the market; wider when the quote is delayed.
+
+    The limit of a stop-limit order is measured from its stop where that is further out: there it begins to work.
+    """
 
     name: ClassVar[str] = "price_collar"
     again: ClassVar[bool] = False
@@ -53,6 +84,9 @@ class PriceCollarGate:
         if source in {PriceSource.ORDER, PriceSource.REFERENCE}:
             raise DataMissing("a quote", "Subscribe to market data for it, or switch price_collar off.")
         width = order.collar(self._width, source)
+        stop = order.request.stop_price
+        if stop is not None and order.sign * (stop - market) > 0:
+            market = stop
         through = order.sign * (price - market)
         allowed = abs(market) * width
         if through <= allowed:
@@ -66,8 +100,24 @@ class PriceCollarGate:
         )
 
 
+class HaltedGate:
+    """Nothing is opened in a contract whose quote says that trading is halted (tick 49). Reducing orders pass."""
+
+    name: ClassVar[str] = "halted"
+    again: ClassVar[bool] = True
+
+    def check(self, order: OrderCheck) -> GateResult:
+        """See `Gate.check`."""
+        quote = order.quote
+        if quote is None or not quote.halted:
+            return passed(self, "trading", None if quote is None else "trading")
+        if order.role is Role.EXIT or order.reduces:
+            return passed(self, "trading", "halted", "it reduces the position")
+        return refused(self, "trading", "halted", "trading in the contract is halted", "Wait until trading goes on.")
+
+
 class QuoteAgeGate:
-    """An order without a price of its own needs a quote at most `limit` seconds old; a halted contract takes none."""
+    """An order without a price of its own needs a quote at most `limit` seconds old."""
 
     name: ClassVar[str] = "quote_age"
     again: ClassVar[bool] = True
@@ -78,10 +128,6 @@ class QuoteAgeGate:
     def check(self, order: OrderCheck) -> GateResult:
         """See `Gate.check`."""
         quote = order.quote
-        if quote is not None and quote.halted:
-            return refused(
-                self, "trading", "halted", "trading in the contract is halted", "Wait until trading goes on."
-            )
         if not order.is_market:
             return passed(self, self._limit, None if quote is None else quote.age, "its limit price protects it")
         if quote is None or order.price[1] not in {PriceSource.LIVE, PriceSource.DELAYED}:

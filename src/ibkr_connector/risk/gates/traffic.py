@@ -10,7 +10,10 @@ from ibkr_connector.risk.order_check import OrderCheck, shape_of
 
 
 class DuplicateOrderGate:
-    """The same order (contract, side, quantity, type, prices, agent) does not come twice within `window` seconds."""
+    """The same order (contract, side, quantity, type, prices, agent) does not come twice within `window` seconds.
+
+    What only reduces a position passes: it ends with the position.
+    """
 
     name: ClassVar[str] = "duplicate_order"
     again: ClassVar[bool] = False
@@ -24,6 +27,8 @@ class DuplicateOrderGate:
         ages = [now - other.at for other in order.recent if other.shape == shape]
         if not ages or min(ages) >= self._window:
             return passed(self, self._window)
+        if order.reduces:
+            return passed(self, self._window, message="it reduces the position")
         return refused(
             self,
             self._window,
@@ -34,7 +39,7 @@ class DuplicateOrderGate:
 
 
 class OrderRateGate:
-    """At most `limit` orders in any `window` seconds of real time."""
+    """At most `limit` orders in any `window` seconds of real time. What only reduces a position passes."""
 
     name: ClassVar[str] = "order_rate"
     again: ClassVar[bool] = False
@@ -49,6 +54,8 @@ class OrderRateGate:
         count = 1 + sum(now - other.at < self._window for other in order.recent)
         if count <= self._limit:
             return passed(self, self._limit, count)
+        if order.reduces:
+            return passed(self, self._limit, count, "it reduces the position")
         return refused(
             self,
             self._limit,

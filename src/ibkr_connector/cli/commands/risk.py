@@ -1,0 +1,359 @@
+"""`kill`, `resume`, `flatten`, `risk status`: stopping trading from outside, beside whatever program trades.
+
+All of them say what they want in the record that every connector of the account reads before each write. Orders are
+cancelled, and positions closed, by the program that trades; where none runs, by the command itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ibkr_connector.cli.commands.orders import named, orders_table
+from ibkr_connector.cli.common import Cx, command, fail
+from ibkr_connector.cli.exits import ExitCode
+from ibkr_connector.cli.output import facts
+from ibkr_connector.clock import system_clock
+from ibkr_connector.config import Settings
+from ibkr_connector.errors import CancelInDoubt, InvalidRequest, JournalInUse, TradingError
+from ibkr_connector.models.arguments import sentence
+from ibkr_connector.models.order import OrderSnapshot
+from ibkr_connector.orders.journal import LOCK_NAME
+from ibkr_connector.orders.journal_read import FILE_NAME, JournalReader
+from ibkr_connector.risk.state import TradingAction, TradingControl, TradingState
+from ibkr_connector.store import FileLock, account_dir
+from ibkr_connector.trading import accounts_with_state, shared_control
+
+if TYPE_CHECKING:
+    from ibkr_connector.connector import IBKRConnector
+
+_CANCELS_S = 10.0
+_FLATTEN_S = 60.0
+_LOOK_AGAIN_S = 0.25
+_TRADING_KEY = "trading_state"
+_DAY_KEY = "daily_loss"
+
+
+class KillScope(StrEnum):
+    """Whose orders are cancelled."""
+
+    OWN = "own"
+    ACCOUNT = "account"
+
+
+_Reason = Annotated[str, typer.Argument(help="Why, for the audit trail and whoever reads it.")]
+_Scope = Annotated[
+    KillScope,
+    typer.Option(
+        help="own: the orders of this journal. account: one global cancel, which also ends the orders of all other "
+        "programs and those entered by hand in TWS."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    command(app, "kill")(kill)
+    command(app, "resume")(resume)
+    command(app, "flatten")(flatten)
+    risk = typer.Typer(help="Limits, trading state and losses.", no_args_is_help=True)
+    command(risk, "status")(status)
+    app.add_typer(risk, name="risk")
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a command did, for both outputs."""
+
+    accounts: list[str]
+    state: str
+    reason: str
+    scope: str
+    connector: int | None = None
+    """The process that trades, if one does."""
+    cancelled: list[OrderSnapshot] = field(default_factory=list)
+    working: list[OrderSnapshot] = field(default_factory=list)
+    """Orders of the scope that still work."""
+    others: list[OrderSnapshot] = field(default_factory=list)
+    """Orders of other programs and people: ended with scope account, left alone otherwise."""
+    positions: dict[str, str] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        found: dict[str, Any] = {
+            "accounts": self.accounts,
+            "trading_state": self.state,
+            "reason": self.reason,
+            "scope": self.scope,
+            "connector_pid": self.connector,
+            "cancelled": [o.to_dict() for o in self.cancelled],
+            "working": [o.to_dict() for o in self.working],
+            "others": [o.to_dict() for o in self.others],
+        }
+        return found if self.positions is None else {**found, "positions": self.positions}
+
+    def drawn(self) -> RenderableType:
+        """For a person."""
+        who = "no program trades" if self.connector is None else f"process {self.connector} trades"
+        pairs = [("account", ", ".join(self.accounts)), ("trading", self.state), ("reason", self.reason)]
+        parts: list[RenderableType] = [facts([*pairs, ("connector", who)])]
+        hit = (
+            "also cancelled, not ours" if self.scope == KillScope.ACCOUNT else "left alone (--scope account ends them)"
+        )
+        for title, orders in (("cancelled", self.cancelled), ("STILL WORKING", self.working), (hit, self.others)):
+            if orders:
+                parts += [Text(f"{title}:", style="bold"), orders_table(orders)]
+        if self.positions is not None:
+            left = ", ".join(f"{quantity} {name}" for name, quantity in self.positions.items())
+            parts.append(facts([("positions left", left or "none")]))
+        return Group(*parts)
+
+
+# --- kill -------------------------------------------------------------------------------------------------------------
+
+
+def kill(
+    cx: Cx,
+    reason: _Reason,
+    scope: _Scope = KillScope.OWN,
+    keep_orders: Annotated[
+        bool, typer.Option("--keep-orders", help="Cancel nothing: working orders, stops among them, stay.")
+    ] = False,
+) -> None:
+    """Stop trading at once, in every process of the account, and cancel its working orders. Holds until `resume`.
+
+    The stop itself needs no gateway: it holds from the moment the record is written. Without --account it stops every
+    account this machine has a journal of.
+    """
+    words, settings = sentence(reason, "reason"), cx.settings()
+    action = TradingAction.NONE if keep_orders else TradingAction.CANCEL
+    accounts = _accounts(settings)
+    for account in accounts:
+        # Not by way of the journal: whatever is wrong with that must not stand in the way of a stop.
+        shared_control(settings.paths.state_dir.expanduser(), account).kill(words, system_clock.now(), action=action)
+        cx.out.note(f"trading of {account} is stopped", "bold red")
+    outcome = _Outcome(accounts, TradingState.HALTED.value, words, scope.value, _holder(settings, accounts))
+
+    async def cancels() -> None:
+        if scope is KillScope.ACCOUNT:
+            async with cx.reading() as reader:
+                await _global_cancel(reader, outcome)
+        if outcome.connector is None:
+            async with cx.trading() as trader:
+                if not accounts:  # the first time on this machine: only the gateway knows the account
+                    trader.kill(words)
+                    outcome.accounts = [trader.account_id]
+                await _cancel_own(trader, outcome)
+        async with cx.reading() as reader:
+            await _wait_for_ends(cx, reader, outcome, cx.options.timeout or _CANCELS_S)
+
+    _finish(cx, outcome, None if keep_orders and accounts else lambda: cx.run(cancels))
+
+
+async def _cancel_own(trader: IBKRConnector, outcome: _Outcome) -> None:
+    before = {o.order_ref for o in outcome.cancelled}
+    try:
+        ended = await trader.cancel_all_orders("own", timeout=_CANCELS_S)
+    except CancelInDoubt:
+        return  # what still works is shown
+    outcome.cancelled += [o for o in ended if o.order_ref not in before]
+
+
+async def _global_cancel(reader: IBKRConnector, outcome: _Outcome) -> None:
+    there = await reader.get_open_orders(refresh=True)
+    outcome.cancelled += there
+    try:
+        await reader.cancel_all_orders("account", timeout=_CANCELS_S / 5)
+    except CancelInDoubt:
+        return  # what has ended is asked for below
+
+
+async def _wait_for_ends(cx: Cx, reader: IBKRConnector, outcome: _Outcome, seconds: float) -> None:
+    """Until the broker lists no order of the scope any more, or the time is over."""
+    everything = outcome.scope == KillScope.ACCOUNT
+    deadline = system_clock.monotonic() + seconds
+    while True:
+        told = await reader.get_open_orders(refresh=True)
+        # The broker tells the end of an order to its own client alone: ask which have ended.
+        ended = {o.perm_id for o in await reader.get_completed_orders()}
+        there = named(cx, [o for o in told if o.perm_id not in ended])
+        outcome.others = [o for o in there if not o.ours]
+        outcome.working = there if everything else [o for o in there if o.ours]
+        known = {o.perm_id for o in outcome.cancelled}
+        hit = [o for o in named(cx, told) if (everything or o.ours) and o.perm_id not in known]
+        outcome.cancelled += hit
+        if not outcome.working or system_clock.monotonic() >= deadline:
+            break
+        await system_clock.sleep(_LOOK_AGAIN_S)
+    still = {o.perm_id for o in outcome.working}
+    gone = [o for o in named(cx, outcome.cancelled) if o.perm_id not in still]
+    if everything:
+        outcome.others = [o for o in gone if not o.ours]
+    outcome.cancelled = [o for o in gone if o.ours]
+
+
+def _finish(cx: Cx, outcome: _Outcome, work: Callable[[], None] | None) -> None:
+    """Do the part that needs the gateway, and tell; what was stopped stays stopped, whatever comes of that."""
+    try:
+        if work is not None:
+            work()
+    except TradingError as error:
+        if not outcome.accounts:
+            raise
+        cx.out.note(
+            f"trading of {', '.join(outcome.accounts)} is {outcome.state}, but what works at the broker was not ended: "
+            "the next connector of the account does it, or this command again.",
+            "bold red",
+        )
+        fail(error, cx)
+    cx.out.result(outcome.to_dict(), outcome.drawn)
+    if outcome.working or outcome.positions:
+        raise typer.Exit(ExitCode.IN_DOUBT if outcome.working else ExitCode.ERROR)
+
+
+# --- resume, flatten --------------------------------------------------------------------------------------------------
+
+
+def resume(cx: Cx, reason: _Reason) -> None:
+    """End a kill, a reducing phase, the day's loss trip and the drawdown of one account. Connects to nothing."""
+    words, settings = sentence(reason, "reason"), cx.settings()
+    account = _one_account(settings)
+    before = (control := _control(settings, account)).record
+    if not control.resume(words, system_clock.now()):
+        code = cx.out.refused(
+            "NotResumed",
+            f"somebody stopped trading of {account} again meanwhile: {control.record.reason}.",
+            "Look at `ibkr-connector risk status`, then resume again.",
+            ExitCode.ERROR,
+        )
+        raise typer.Exit(code)
+    data = {"account": account, "trading_state": "active", "reason": words, "before": before.to_dict()}
+    pairs = [("account", account), ("trading", "active"), ("before", f"{before.state.value}: {before.reason or '-'}")]
+    cx.out.result(data, lambda: facts(pairs))
+
+
+def flatten(cx: Cx, reason: _Reason, scope: _Scope = KillScope.OWN) -> None:
+    """Let only reducing orders through, cancel the orders of --scope, and close every position of the account.
+
+    A program that trades is told to do it and watched; where none runs the command does it itself. Trading stays
+    reducing (after a kill: stopped) until `resume`.
+    """
+    words, settings = sentence(reason, "reason"), cx.settings()
+    account = _one_account(settings, missing_ok=True)
+    accounts = [account] if account else []
+    patience = cx.options.timeout or _FLATTEN_S
+    outcome = _Outcome(accounts, TradingState.REDUCING.value, words, scope.value, _holder(settings, accounts))
+
+    async def here() -> None:
+        async with cx.trading() as trader:
+            report = await trader.flatten(words, scope=scope.value, timeout=patience)
+            outcome.accounts = [trader.account_id]
+            outcome.positions = {name: f"{quantity:f}" for name, quantity in report.remaining.items()}
+            outcome.state = trader.risk.trading.state.value
+
+    async def there(control: TradingControl) -> None:
+        before, now = control.record, system_clock.now()
+        control.reduce(words, now, action=TradingAction.FLATTEN, from_halted=True)
+        if control.record.action is not TradingAction.FLATTEN:  # reducing already: say it anew
+            control.kill(words, now)
+            control.reduce(words, system_clock.now(), action=TradingAction.FLATTEN, from_halted=True)
+        async with cx.reading() as reader:
+            if scope is KillScope.ACCOUNT:
+                await _global_cancel(reader, outcome)
+            deadline = system_clock.monotonic() + patience
+            while True:
+                held = await reader.get_positions(refresh=True)
+                if (not held and control.record.action is TradingAction.NONE) or system_clock.monotonic() >= deadline:
+                    break
+                if held and control.record.action is TradingAction.NONE:
+                    break  # it has given up, and told why
+                await system_clock.sleep(_LOOK_AGAIN_S)
+            outcome.positions = {p.contract.local_symbol or p.contract.symbol: f"{p.quantity:f}" for p in held}
+            await _wait_for_ends(cx, reader, outcome, 1.0)
+        if before.state is TradingState.HALTED:
+            control.kill(before.reason, system_clock.now())
+        outcome.state = control.record.state.value
+
+    if outcome.connector is None:
+        _finish(cx, outcome, lambda: cx.run(here))
+    else:
+        _finish(cx, outcome, lambda: cx.run(lambda: there(_control(settings, account))))
+
+
+# --- risk status ------------------------------------------------------------------------------------------------------
+
+
+def status(cx: Cx) -> None:
+    """Show the trading state, the day's loss and the limits, of every account with a journal. Connects to nothing."""
+    settings = cx.settings()
+    rows = [_status_of(settings, account) for account in _accounts(settings)]
+    limits = [row.to_dict() for row in settings.describe() if row.section == "risk_limits"]
+    data = {"accounts": rows, "limits": {row["key"]: row["value"] for row in limits}}
+
+    def drawn() -> RenderableType:
+        parts: list[RenderableType] = [facts(list(row.items()), title=row["account"]) for row in rows]
+        parts = parts or [Text("No account has a journal here yet.")]
+        return Group(*parts, facts([(row["key"], row["value"]) for row in limits], title="limits"))
+
+    cx.out.result(data, drawn)
+
+
+def _status_of(settings: Settings, account: str) -> dict[str, Any]:
+    record = _control(settings, account).record
+    path = account_dir(settings.paths.state_dir, account) / FILE_NAME
+    day = JournalReader(path).meta().get(_DAY_KEY) if path.exists() else None
+    told = day if isinstance(day, dict) else {}
+    return {
+        "account": account,
+        "trading_state": record.state.value,
+        "reason": record.reason,
+        "since": None if record.at is None else record.at.isoformat(),
+        "asked_for": record.action.value or None,
+        "connector_pid": _holder(settings, [account]),
+        "day_began_with": told.get("baseline"),
+        "last_value": told.get("seen"),
+        "highest_value": told.get("peak"),
+        "daily_loss_tripped": bool(told.get("tripped")) and int(told.get("resumes", 0)) >= record.resumes,
+    }
+
+
+# --- what all need ----------------------------------------------------------------------------------------------------
+
+
+def _accounts(settings: Settings) -> list[str]:
+    pinned = settings.connection.account_id
+    return [pinned] if pinned else accounts_with_state(settings.paths.state_dir.expanduser())
+
+
+def _one_account(settings: Settings, *, missing_ok: bool = False) -> str:
+    found = _accounts(settings)
+    if len(found) == 1 or (missing_ok and not found):
+        return found[0] if found else ""
+    legal = ", ".join(found) or "an account that has traded on this machine"
+    raise InvalidRequest("name the account with --account.", field="account", legal=legal)
+
+
+def _control(settings: Settings, account: str) -> TradingControl:
+    state_dir = settings.paths.state_dir.expanduser()
+    path = account_dir(state_dir, account) / FILE_NAME
+    known = JournalReader(path).meta().get(_TRADING_KEY) if path.exists() else None
+    return shared_control(state_dir, account, known=known)
+
+
+def _holder(settings: Settings, accounts: list[str]) -> int | None:
+    """The process that holds a journal of these accounts: it trades; 0 when it cannot be told which."""
+    for account in accounts:
+        lock = FileLock(Path(account_dir(settings.paths.state_dir.expanduser(), account)) / LOCK_NAME)
+        try:
+            lock.acquire()
+        except JournalInUse as error:
+            return int(error.context.get("pid") or 0)
+        lock.release()
+    return None

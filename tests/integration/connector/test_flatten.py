@@ -1,0 +1,110 @@
+"""Closing everything: never more than is held, whatever stands in the way is told."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibkr_connector.connector import IBKRConnector
+from ibkr_connector.errors import FlattenIncomplete, RiskRejected
+from ibkr_connector.paper import PaperGateway
+from support.connector import MakeConnector, incident
+from support.shell import Shell
+
+WIDE: dict[str, Any] = {
+    "max_order_size": 500,
+    "max_position_size": 5000,
+    "max_order_value": None,
+    "daily_loss_limit": None,
+}
+
+
+def net(gateway: PaperGateway) -> dict[str, Decimal]:
+    """Positions, from what the gateway filled."""
+    found: dict[str, Decimal] = {}
+    for entry in gateway.truth.of("fill"):
+        signed = Decimal(str(entry.fields["quantity"])) * (1 if entry.fields["side"] == "BOT" else -1)
+        (placed, *_) = gateway.truth.of("recv_place", order_ref=entry.fields["order_ref"])
+        symbol = str(placed.fields["symbol"])
+        found[symbol] = found.get(symbol, Decimal(0)) + signed
+    return {symbol: quantity for symbol, quantity in found.items() if quantity}
+
+
+@pytest.fixture
+async def holder(gateway: PaperGateway, make: MakeConnector) -> IBKRConnector:
+    """Long AAPL beyond the size of one order, short MSFT, with orders working."""
+    connector = make(gateway.tws_port, risk_limits=WIDE)
+    await connector.connect()
+    for symbol, action in (("AAPL", "BUY"), ("AAPL", "BUY"), ("MSFT", "SELL")):
+        await (await connector.place_market_order(symbol, 400, action)).filled(30)
+    await connector.place_limit_order("AAPL", 100, "BUY", 50)
+    await connector.place_stop_order("MSFT", 400, "BUY", 5000)
+    return connector
+
+
+async def test_flatten_cancels_closes_all_and_leaves_reducing_only(
+    holder: IBKRConnector, gateway: PaperGateway
+) -> None:
+    report = await holder.flatten("end of the test", timeout=60)
+    assert report.flat
+    assert len(report.cancelled) == 2
+    assert net(gateway) == {}
+    assert holder.risk.trading.state.value == "reducing"
+    with pytest.raises(RiskRejected) as caught:
+        await holder.place_limit_order("AAPL", 1, "BUY", 100)
+    assert caught.value.gates == ["trading_state"]
+    assert holder.resume("done")
+    await holder.place_limit_order("AAPL", 1, "BUY", 100)
+
+
+async def test_flatten_after_a_kill_is_a_kill_again_afterwards(holder: IBKRConnector, gateway: PaperGateway) -> None:
+    holder.kill("fire")
+    assert (await holder.flatten("get out", timeout=60)).flat
+    assert net(gateway) == {}
+    assert (holder.risk.trading.state.value, holder.risk.trading.reason) == ("halted", "fire")
+
+
+async def test_flatten_stops_with_an_alert_where_a_strangers_order_could_turn_the_position(
+    holder: IBKRConnector, gateway: PaperGateway, make: MakeConnector, tmp_path: Path
+) -> None:
+    stranger = make(gateway.tws_port, client_id=9, state_dir=tmp_path / "elsewhere")
+    await stranger.connect()
+    await stranger.place_limit_order("AAPL", 100, "SELL", 5000)
+    await holder.get_open_orders(refresh=True)
+    async with incident(holder, "flatten_incomplete"):
+        with pytest.raises(FlattenIncomplete) as caught:
+            await holder.flatten("get out", timeout=30)
+    assert caught.value.context["report"]["remaining"] == {"AAPL": "800"}
+    assert net(gateway) == {"AAPL": Decimal(800)}
+    assert (await holder.flatten("everything", scope="account", timeout=60)).flat
+    assert net(gateway) == {}
+
+
+async def test_flatten_in_another_process_is_done_by_the_program_that_trades(
+    holder: IBKRConnector, gateway: PaperGateway, tmp_path: Path
+) -> None:
+    shell = Shell(gateway.tws_port, tmp_path)
+    told = await shell.run("flatten", "get out")
+    assert (told["positions"], told["trading_state"]) == ({}, "reducing")
+    assert net(gateway) == {}
+    sold = gateway.truth.of("recv_place", client_id=holder.settings.connection.client_id, symbol="AAPL", action="SELL")
+    assert sold
+
+
+async def test_flatten_without_a_running_program_is_done_by_the_command(
+    holder: IBKRConnector, gateway: PaperGateway, tmp_path: Path
+) -> None:
+    await holder.close()
+    told = await Shell(gateway.tws_port, tmp_path).run("flatten", "get out")
+    assert (told["connector_pid"], told["positions"]) == (None, {})
+    assert net(gateway) == {}
+
+
+async def test_two_flattens_at_once_do_not_close_twice(holder: IBKRConnector, gateway: PaperGateway) -> None:
+    reports = await asyncio.gather(holder.flatten("one", timeout=60), holder.flatten("two", timeout=60))
+    assert [report.flat for report in reports] == [True, True]
+    assert net(gateway) == {}
