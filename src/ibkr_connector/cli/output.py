@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ibkr_connector.cli.exits import ExitCode, exit_code
-from ibkr_connector.errors import TradingError
+from ibkr_connector.errors import Outcome, TradingError
 
 _NO_EDGE = 160
 _NARROWEST = 9
@@ -85,10 +85,34 @@ class Output:
         self.errors.print(Panel(body, title=title, title_align="left", border_style="red", expand=False))
         return code
 
-    def refused(self, kind: str, message: str, remedy: str, code: ExitCode) -> ExitCode:
-        """Tell an error that has no exception of the library: one line; returns the exit code."""
+    def refused(
+        self,
+        kind: str,
+        message: str,
+        remedy: str,
+        code: ExitCode,
+        *,
+        outcome: Outcome = Outcome.NOT_APPLICABLE,
+        **more: Any,
+    ) -> ExitCode:
+        """Tell an error that has no exception of the library: one line; returns the exit code.
+
+        The document has the keys of every other error, and `more`.
+        """
         if self.json_only:
-            self.document({"error": kind, "message": message, "remedy": remedy, "exit_code": int(code)})
+            self.document(
+                {
+                    "error": kind,
+                    "message": message,
+                    "code": None,
+                    "remedy": remedy,
+                    "retryable": False,
+                    "outcome": outcome.value,
+                    "context": {},
+                    **more,
+                    "exit_code": int(code),
+                }
+            )
         else:
             text = Text.assemble(("Error: ", "bold red"), message.rstrip(), " ", (remedy, "bold"))
             self.errors.print(text, soft_wrap=True)

@@ -49,7 +49,7 @@ def quote(
     for symbol in symbols:
         parse_symbol(symbol)
     if stream:
-        cx.run(lambda: _stream(cx, symbols, count))
+        cx.run(lambda: _stream(cx, symbols, count), endless=True)
         return
 
     async def work() -> list[Quote]:

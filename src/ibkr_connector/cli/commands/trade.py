@@ -161,6 +161,7 @@ def _single(cx: Cx, request: OrderRequest, wait: float) -> None:
     async def work() -> tuple[OrderSnapshot, OrderError | RequestTimeout | None]:
         async with cx.trading() as connector:
             order = await connector.orders.place(request, timeout=cx.options.timeout)
+            cx.under_way = lambda: [order.snapshot]
             try:
                 if wait:
                     await order.filled(wait)
@@ -190,6 +191,7 @@ def _bracket(cx: Cx, request: OrderRequest, ticket: Ticket) -> None:
                 exit_tif="GTC",
                 outside_rth=request.outside_rth,
             )
+            cx.under_way = lambda: [leg.snapshot for leg in bracket.legs]
             error = None
             try:
                 if ticket.wait:
@@ -258,6 +260,7 @@ def cancel(
             if all_:
                 return await connector.cancel_all_orders(scope.value, timeout=cx.options.timeout)
             wanted = [await connector.get_order(key) for key in orders or ()]
+            cx.under_way = lambda: [order.snapshot for order in wanted if not order.is_done]
             return [await order.cancel(cx.options.timeout) for order in wanted]
 
     found = named(cx, cx.run(everything if all_ and scope is Scope.ACCOUNT else work))
