@@ -14,7 +14,7 @@ import typer
 from ibkr_connector.cli.app import PROGRAM, app
 from ibkr_connector.cli.exits import ExitCode
 from ibkr_connector.cli.output import Output
-from ibkr_connector.errors import TradingError
+from ibkr_connector.errors import Outcome, TradingError
 
 # Typer keeps its exception classes in places that differ between its versions; the public one shows the way.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -78,7 +78,8 @@ def _misused(error: Exception, out: Output) -> int:
         # A group called without a command: the message is its help.
         sys.stderr.write(message if message.endswith("\n") else message + "\n")
         return ExitCode.USAGE
-    return out.refused("UsageError", _sentence(message), f"`{where} --help` shows what is possible.", ExitCode.USAGE)
+    remedy = f"`{where} --help` shows what is possible."
+    return out.refused("UsageError", _sentence(message), remedy, ExitCode.USAGE, outcome=Outcome.NOT_SENT)
 
 
 def _sentence(text: str) -> str:
