@@ -13,6 +13,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -106,6 +107,10 @@ class Cx:
         }
         if chosen.timeout is not None:
             seconds = chosen.timeout
+            if not (math.isfinite(seconds) and seconds > 0):
+                raise InvalidRequest(
+                    f"--timeout {seconds:g} is no time to wait.", field="timeout", value=seconds, legal="seconds > 0"
+                )
             found |= {
                 "handshake_timeouts": (seconds, seconds, seconds),
                 "sync_timeout": seconds,

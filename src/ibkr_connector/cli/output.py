@@ -68,11 +68,12 @@ class Output:
 
     # --- errors ----------------------------------------------------------------------------------------------------
 
-    def failed(self, error: TradingError) -> ExitCode:
-        """Tell an error of the library; returns the exit code."""
+    def failed(self, error: TradingError, outcome: Outcome | None = None) -> ExitCode:
+        """Tell an error of the library; returns the exit code. `outcome`: what is known better than by its class."""
         code = exit_code(error)
         if self.json_only:
-            self.document({**error.to_dict(), "exit_code": int(code)})
+            known = error.outcome if outcome is None else outcome
+            self.document({**error.to_dict(), "outcome": known.value, "exit_code": int(code)})
             return code
         number = f" [{error.code}]" if error.code is not None else ""
         body = Text(error.message.rstrip())

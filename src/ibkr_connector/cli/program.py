@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -78,6 +79,9 @@ def _misused(error: Exception, out: Output) -> int:
         # A group called without a command: the message is its help.
         sys.stderr.write(message if message.endswith("\n") else message + "\n")
         return ExitCode.USAGE
+    number = re.search(r"No such option: (-\.?[0-9]\S*)", message)
+    if number:
+        message = f"{number[1].rstrip('.')} is read as an option: quantities are positive, buy or sell is the direction"
     remedy = f"`{where} --help` shows what is possible."
     return out.refused("UsageError", _sentence(message), remedy, ExitCode.USAGE, outcome=Outcome.NOT_SENT)
 

@@ -19,7 +19,15 @@ from ibkr_connector.backends.base import WhatIf
 from ibkr_connector.cli.commands.orders import named, orders_table
 from ibkr_connector.cli.common import Cx, command, fail, moment, until
 from ibkr_connector.cli.output import facts, money
-from ibkr_connector.errors import CancelInDoubt, InvalidRequest, OrderError, OrderValidationError, RequestTimeout
+from ibkr_connector.errors import (
+    CancelInDoubt,
+    InvalidRequest,
+    OrderError,
+    OrderNotFound,
+    OrderValidationError,
+    Outcome,
+    RequestTimeout,
+)
 from ibkr_connector.models.order import Action, OrderRequest, OrderSnapshot, OrderType, to_decimal
 from ibkr_connector.symbols import parse_symbol
 
@@ -259,7 +267,10 @@ def cancel(
         async with cx.trading() as connector:
             if all_:
                 return await connector.cancel_all_orders(scope.value, timeout=cx.options.timeout)
-            wanted = [await connector.get_order(key) for key in orders or ()]
+            try:
+                wanted = [await connector.get_order(key) for key in orders or ()]
+            except OrderNotFound as error:  # by its class the broker's answer to a cancel; here none was sent
+                raise typer.Exit(cx.out.failed(error, Outcome.NOT_SENT)) from None
             cx.under_way = lambda: [order.snapshot for order in wanted if not order.is_done]
             return [await order.cancel(cx.options.timeout) for order in wanted]
 
