@@ -50,7 +50,11 @@ reached the broker?) and `remedy` (what to do next). Instances carry `code` (IBK
 
 from __future__ import annotations
 
-from enum import StrEnum
+import math
+from collections.abc import Mapping
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum, StrEnum
 from typing import Any, ClassVar
 
 
@@ -91,7 +95,7 @@ class TradingError(Exception):
         return (_rebuild, (type(self), self.message, self.code, self.remedy, dict(self.context)))
 
     def to_dict(self) -> dict[str, Any]:
-        """The exception as plain values, for logs and scripts."""
+        """The exception as JSON has values, for logs and scripts: numbers stay numbers, nothing is a repr."""
         return {
             "error": type(self).__name__,
             "message": self.message,
@@ -99,8 +103,26 @@ class TradingError(Exception):
             "remedy": self.remedy,
             "retryable": self.retryable,
             "outcome": self.outcome.value,
-            "context": {key: str(value) for key, value in self.context.items()},
+            "context": {key: _plain(value) for key, value in self.context.items()},
         }
+
+
+def _plain(value: object) -> Any:
+    """A value of the context as JSON has it. Foreign objects tell themselves with `to_dict`, or as text."""
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    told = getattr(value, "to_dict", None)
+    return _plain(told()) if callable(told) else str(value)
 
 
 def _rebuild(

@@ -18,7 +18,7 @@ import re
 from dataclasses import replace
 
 from ibkr_connector.errors import InvalidRequest
-from ibkr_connector.models.arguments import is_plain_number, shown, wrong
+from ibkr_connector.models.arguments import is_plain_number, kept, shown, wrong
 from ibkr_connector.models.contract import Contract
 
 _SEC_TYPES = frozenset({"STK", "CASH", "FUT", "OPT", "FOP", "IND", "CFD", "BOND", "FUND", "CRYPTO", "CONTFUT", "CMDTY"})
@@ -146,7 +146,7 @@ def _exchange(text: str) -> str:
 
 def _bad(name: str, legal: str) -> InvalidRequest:
     return InvalidRequest(
-        f"symbol={shown(name)} cannot be read: {legal}.", field="symbol", value=shown(name), legal=legal
+        f"symbol={shown(name)} cannot be read: {legal}.", field="symbol", value=kept(name), legal=legal
     )
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
+import math
 import pickle
 import re
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -65,7 +69,21 @@ def test_to_dict_is_plain() -> None:
     data = errors.RiskRejected("no", gates=["order_size"], decision={"allowed": False}).to_dict()
     assert data["error"] == "RiskRejected"
     assert data["outcome"] == "not_sent"
-    assert all(isinstance(value, str) for value in data["context"].values())
+    assert data["context"] == {"gates": ["order_size"], "decision": {"allowed": False}}
+
+
+def test_to_dict_s_context_is_what_json_has() -> None:
+    context: dict[str, Any] = {
+        "a": None,
+        "b": Decimal("0.5"),
+        "c": 2,
+        "d": math.nan,
+        "e": errors.Outcome.REJECTED,
+        "f": ("x", {"y"}),
+    }
+    data = errors.InvalidRequest("no", **context).to_dict()["context"]
+    assert data == {"a": None, "b": 0.5, "c": 2, "d": None, "e": "rejected", "f": ["x", ["y"]]}
+    assert json.dumps(data, allow_nan=False)
 
 
 def test_message_with_code_starts_with_the_code() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ibkr_connector.cli.main import main
+from ibkr_connector.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -27,10 +28,11 @@ from ibkr_connector.cli.exits import ExitCode
 from ibkr_connector.cli.output import Output
 from ibkr_connector.clock import system_clock
 from ibkr_connector.config import Settings, load_settings
-from ibkr_connector.errors import ClientIdInUse, InvalidRequest, TradingError
+from ibkr_connector.errors import ClientIdInUse, InvalidRequest, Outcome, TradingError
 
 if TYPE_CHECKING:
     from ibkr_connector.connector import IBKRConnector
+    from ibkr_connector.models.order import OrderSnapshot
 
 _T = TypeVar("_T")
 READER_OFFSET = 100
@@ -88,6 +90,8 @@ class Cx:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.out = Output(json_only=options.json)
+        self.under_way: Callable[[], list[OrderSnapshot]] = list
+        """The orders this run has at the broker: whoever interrupts it is told of them."""
         configure_logging(options.verbose)
 
     # --- settings --------------------------------------------------------------------------------------------------
@@ -103,6 +107,10 @@ class Cx:
         }
         if chosen.timeout is not None:
             seconds = chosen.timeout
+            if not (math.isfinite(seconds) and seconds > 0):
+                raise InvalidRequest(
+                    f"--timeout {seconds:g} is no time to wait.", field="timeout", value=seconds, legal="seconds > 0"
+                )
             found |= {
                 "handshake_timeouts": (seconds, seconds, seconds),
                 "sync_timeout": seconds,
@@ -181,12 +189,49 @@ class Cx:
 
     # --- running ---------------------------------------------------------------------------------------------------
 
-    def run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """Run `work` on an event loop; Ctrl-C and SIGTERM cancel it, so that what it holds is given back."""
-        return asyncio.run(_stoppable(work))
+    def run(self, work: Callable[[], Coroutine[Any, Any, _T]], *, endless: bool = False) -> _T:
+        """Run `work` on an event loop; Ctrl-C and SIGTERM cancel it, so that what it holds is given back.
+
+        Then the orders under way are told, or that nothing was; `endless` work, whose usual end this is, says nothing.
+        """
+        notes: list[str] = []
+        try:
+            return asyncio.run(_stoppable(work, notes))
+        except KeyboardInterrupt:
+            code = ExitCode.INTERRUPTED  # told here: typer would turn it into an exit without a word
+        except _Terminated:
+            code = ExitCode.TERMINATED
+        if not endless:
+            self._interrupted(code, notes)
+        raise typer.Exit(code)
+
+    def _interrupted(self, code: ExitCode, notes: list[str]) -> None:
+        """Say what the interruption left behind: orders at the broker live on."""
+        found = self.under_way()
+        told = [f"Order {order.order_ref} lives on at the broker: it was {order.state.value}." for order in found]
+        refs = " ".join(order.order_ref for order in found)
+        if found:
+            remedy = f"`ibkr-connector orders` shows what works; `ibkr-connector cancel {refs}` ends it."
+        elif notes:
+            remedy = "`ibkr-connector orders` shows what works. Do not place it again under another ref."
+        else:
+            remedy = "Nothing was left under way."
+        self.out.refused(
+            "Interrupted",
+            " ".join(("interrupted.", *told, *notes)),
+            remedy,
+            code,
+            outcome=Outcome.UNKNOWN if found or notes else Outcome.NOT_APPLICABLE,
+            orders=[order.to_dict() for order in found],
+        )
 
 
-async def _stoppable(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+class _Terminated(BaseException):
+    """SIGTERM ended the work; like KeyboardInterrupt no Exception, so that nothing on the way takes it for its own."""
+
+
+async def _stoppable(work: Callable[[], Coroutine[Any, Any, _T]], notes: list[str]) -> _T:
+    """Run `work` until SIGTERM, if it comes; what a cancellation was told about orders is left in `notes`."""
     loop = asyncio.get_running_loop()
     me = asyncio.current_task()
     terminated = False
@@ -202,9 +247,10 @@ async def _stoppable(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         loop.add_signal_handler(signal.SIGTERM, stop)
     try:
         return await work()
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as cancelled:
+        notes += getattr(cancelled, "__notes__", ())
         if terminated:
-            raise typer.Exit(ExitCode.TERMINATED) from None
+            raise _Terminated from None
         raise
     finally:
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):

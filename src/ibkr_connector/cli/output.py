@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ibkr_connector.cli.exits import ExitCode, exit_code
-from ibkr_connector.errors import TradingError
+from ibkr_connector.errors import Outcome, TradingError
 
 _NO_EDGE = 160
 _NARROWEST = 9
@@ -68,11 +68,12 @@ class Output:
 
     # --- errors ----------------------------------------------------------------------------------------------------
 
-    def failed(self, error: TradingError) -> ExitCode:
-        """Tell an error of the library; returns the exit code."""
+    def failed(self, error: TradingError, outcome: Outcome | None = None) -> ExitCode:
+        """Tell an error of the library; returns the exit code. `outcome`: what is known better than by its class."""
         code = exit_code(error)
         if self.json_only:
-            self.document({**error.to_dict(), "exit_code": int(code)})
+            known = error.outcome if outcome is None else outcome
+            self.document({**error.to_dict(), "outcome": known.value, "exit_code": int(code)})
             return code
         number = f" [{error.code}]" if error.code is not None else ""
         body = Text(error.message.rstrip())
@@ -85,10 +86,34 @@ class Output:
         self.errors.print(Panel(body, title=title, title_align="left", border_style="red", expand=False))
         return code
 
-    def refused(self, kind: str, message: str, remedy: str, code: ExitCode) -> ExitCode:
-        """Tell an error that has no exception of the library: one line; returns the exit code."""
+    def refused(
+        self,
+        kind: str,
+        message: str,
+        remedy: str,
+        code: ExitCode,
+        *,
+        outcome: Outcome = Outcome.NOT_APPLICABLE,
+        **more: Any,
+    ) -> ExitCode:
+        """Tell an error that has no exception of the library: one line; returns the exit code.
+
+        The document has the keys of every other error, and `more`.
+        """
         if self.json_only:
-            self.document({"error": kind, "message": message, "remedy": remedy, "exit_code": int(code)})
+            self.document(
+                {
+                    "error": kind,
+                    "message": message,
+                    "code": None,
+                    "remedy": remedy,
+                    "retryable": False,
+                    "outcome": outcome.value,
+                    "context": {},
+                    **more,
+                    "exit_code": int(code),
+                }
+            )
         else:
             text = Text.assemble(("Error: ", "bold red"), message.rstrip(), " ", (remedy, "bold"))
             self.errors.print(text, soft_wrap=True)

@@ -18,6 +18,7 @@ LONGEST_WAIT_S = 366 * 86_400.0
 """A year: what is meant to wait longer waits without a limit (None)."""
 SECONDS = f"a number of seconds from 0 to {LONGEST_WAIT_S:.0f}"
 _SHOWN = 80
+_LARGEST = 2**63
 _PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 _LONGEST_NUMBER = 64
 _MOST_WHOLE_DIGITS = 15
@@ -45,7 +46,16 @@ def wrong(
     field: str, value: object, legal: str, *, why: str = "is not possible", kind: type[TradingError] = InvalidRequest
 ) -> TradingError:
     """The error for an argument that cannot be used: `field=value why. Legal: legal.`"""
-    return kind(f"{field}={shown(value)} {why}. Legal: {legal}.", field=field, value=shown(value), legal=legal)
+    return kind(f"{field}={shown(value)} {why}. Legal: {legal}.", field=field, value=kept(value), legal=legal)
+
+
+def kept(value: object) -> object:
+    """A value for an error's context: itself where that is a number or a short line of text, else its `shown`."""
+    if type(value) is str:
+        return value if len(value) <= _SHOWN and value.isprintable() else shown(value)
+    if type(value) is int:
+        return value if abs(value) < _LARGEST else shown(value)
+    return value if value is None or type(value) in (bool, float, Decimal) else shown(value)
 
 
 def is_plain_number(text: str) -> bool:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from ibkr_connector.clock import system_clock
 from ibkr_connector.errors import OrderValidationError, TradingError
-from ibkr_connector.models.arguments import moment, shown, text, to_decimal
+from ibkr_connector.models.arguments import kept, moment, shown, text, to_decimal
 from ibkr_connector.models.contract import Contract
 
 __all__ = [
@@ -292,12 +292,14 @@ def _validation_error(error: ValidationError, values: dict[str, Any]) -> OrderVa
         return OrderValidationError(cause.message, **cause.context)
     reason = str(first["msg"]).removeprefix("Value error, ")
     field = where[0] if where else _first_named(reason)
-    legal = _LEGAL.get(field, reason)
+    # A price that must be positive may be negative for other kinds of contracts: the reason knows.
+    legal = _LEGAL.get(field, "a number > 0" if "must be positive, not" in reason else reason)
     if first["type"] == "extra_forbidden":
         reason, legal = "an order has no such field", ", ".join(OrderRequest.model_fields)
-    given = shown(values.get(field))
-    message = f"{field}={given}: {reason}." + (f" Legal: {legal}." if field in _LEGAL else "")
-    return OrderValidationError(message, field=field, value=given, legal=legal)
+    given = values.get(field)
+    said = str(given) if isinstance(given, Decimal) else shown(given)
+    message = f"{field}={said}: {reason}." + (f" Legal: {legal}." if field in _LEGAL else "")
+    return OrderValidationError(message, field=field, value=kept(given), legal=legal)
 
 
 def _first_named(reason: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +81,25 @@ def test_a_healthy_gateway_passes_every_check(run: Run, gateway: HostedGateway) 
     assert verdicts(ran.document)["clock"] == "warn"  # market time of a paper gateway
     assert not gateway.truth.of("recv_place")
     assert "Nothing stands in the way" in run("doctor").words
+
+
+def test_a_client_library_that_cannot_be_imported_stands_in_the_way(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ib_insync", "ib_async"):
+        monkeypatch.setitem(sys.modules, name, None)
+    ran = run("doctor", "--json")
+    assert ran.code == 1
+    assert check(ran.document, "client library")["verdict"] == "fail"
+    assert "cannot be imported" in check(ran.document, "client library")["found"]
+    assert "Nothing stands in the way" not in run("doctor").words
+
+
+def test_a_state_directory_that_cannot_be_made_stands_in_the_way(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/proc/self").is_dir():
+        pytest.skip("needs a folder in which even root makes nothing")
+    monkeypatch.setenv("IBKR_STATE_DIR", "/proc/nope")
+    ran = run("doctor", "--json")
+    assert ran.code == 1
+    assert check(ran.document, "state directory")["verdict"] == "fail"
 
 
 def test_nobody_there_is_code_3_and_the_usual_port_that_answers_is_named(

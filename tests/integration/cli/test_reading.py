@@ -91,6 +91,18 @@ def test_a_stream_is_one_document_a_line(run: Run) -> None:
     assert len(plain.out.splitlines()) == 3
 
 
+def test_two_pairs_of_one_currency_keep_their_names(run: Run) -> None:
+    pairs = ("EUR.USD", "EUR.GBP")
+    shown = run("quote", *pairs)
+    assert shown.code == 0
+    assert all(name in shown.out for name in pairs)
+    assert [quote["name"] for quote in run("quote", *pairs, "--json").document] == list(pairs)
+    streamed = run("quote", *pairs, "--stream", "--count", "2", "--json")
+    assert {json.loads(line)["name"] for line in streamed.out.splitlines()} <= set(pairs)
+    lines = run("quote", *pairs, "--stream", "--count", "2").out.splitlines()
+    assert {line.split()[0] for line in lines} <= set(pairs)
+
+
 def test_an_unknown_symbol_is_bad_input_also_in_a_stream(run: Run) -> None:
     for words in (("quote", "NOPE"), ("quote", "NOPE", "--stream"), ("history", "NOPE")):
         ran = run(*words, "--json")

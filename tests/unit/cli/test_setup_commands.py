@@ -44,6 +44,11 @@ def test_init_to_stdout_writes_the_text_and_no_file(run: Run) -> None:
     assert not Path("ibkr_config.ini").exists()
 
 
+def test_init_to_stdout_in_json_is_the_text_as_a_document_and_no_file(run: Run) -> None:
+    assert run("init", "--stdout", "--json").document == {"text": template_text()}
+    assert not Path("ibkr_config.ini").exists()
+
+
 def test_config_show_tells_value_and_origin_and_masks_the_password(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IBKR_PASSWORD", "hunter2hunter2")
     for words in (("config", "show"), ("config", "show", "--all"), ("config", "show", "--json")):

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import csv
 import io
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from rich.live import Live
@@ -20,11 +20,12 @@ from ibkr_connector.cli.output import shown, table
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.history.request import history_request
 from ibkr_connector.models.market import Bar, BarSeries, Quote
-from ibkr_connector.symbols import parse_symbol
+from ibkr_connector.symbols import format_symbol, parse_symbol
 
 if TYPE_CHECKING:
     from ibkr_connector.connector import IBKRConnector
 
+_Item: TypeAlias = tuple[str, Quote | Exception | None]
 _COLUMNS = ("symbol", "bid", "ask", "sizes", "last", "volume", "came (UTC)")
 _NUMBERS = "bid, ask, last, volume"
 
@@ -46,10 +47,10 @@ def quote(
     max_age: Annotated[float, typer.Option(help="Seconds a quote may be old.")] = 5.0,
 ) -> None:
     """Show quotes: once, or as a live view (`--stream`; JSON: one document per quote; no terminal: one line each)."""
-    for symbol in symbols:
-        parse_symbol(symbol)
+    # A quote knows its contract's symbol alone, which is EUR for EUR.USD and EUR.GBP: its name is what was asked for.
+    names = [format_symbol(parse_symbol(symbol)) for symbol in symbols]
     if stream:
-        cx.run(lambda: _stream(cx, symbols, count))
+        cx.run(lambda: _stream(cx, dict(zip(symbols, names, strict=True)), count), endless=True)
         return
 
     async def work() -> list[Quote]:
@@ -57,27 +58,32 @@ def quote(
             wait = 11.0 if cx.options.timeout is None else cx.options.timeout
             return [await connector.get_live_quote(s, max_age=max_age, timeout=wait) for s in symbols]
 
-    found = cx.run(work)
-    cx.out.result([q.to_dict() for q in found], lambda: quotes_table(found))
+    found = list(zip(names, cx.run(work), strict=True))
+    cx.out.result([_document(name, q) for name, q in found], lambda: quotes_table(found))
 
 
-async def _stream(cx: Cx, symbols: list[str], count: int) -> None:
+def _document(name: str, item: Quote) -> dict[str, Any]:
+    return {"name": name, **item.to_dict()}
+
+
+async def _stream(cx: Cx, symbols: dict[str, str], count: int) -> None:
+    """Show the quotes of the symbols, with their names, as they come."""
     seen = 0
     newest: dict[str, Quote] = {}
     async with cx.reading() as connector, _merged(connector, symbols) as quotes:
         with _view(cx) as live:
             while not count or seen < count:
-                item = await quotes.get()
+                name, item = await quotes.get()
                 if isinstance(item, Exception):
                     raise item
                 if item is None:
                     return
                 seen += 1
-                newest[item.symbol] = item
+                newest[name] = item
                 if cx.options.json:
-                    cx.out.document(item.to_dict())
+                    cx.out.document(_document(name, item))
                 elif live is None:
-                    cx.out.text(" ".join(shown(cell) for cell in _row(item)) + "\n")
+                    cx.out.text(" ".join(shown(cell) for cell in _row(name, item)) + "\n")
                 else:
                     live.update(_board(newest, seen))
 
@@ -92,35 +98,35 @@ def _view(cx: Cx) -> Iterator[Live | None]:
         yield live
 
 
-def quotes_table(found: Sequence[Quote]) -> Table:
-    """Quotes, one a line."""
-    return table(_COLUMNS, map(_row, found), right=_NUMBERS)
+def quotes_table(found: Iterable[tuple[str, Quote]]) -> Table:
+    """Named quotes, one a line."""
+    return table(_COLUMNS, (_row(name, item) for name, item in found), right=_NUMBERS)
 
 
 def _board(newest: dict[str, Quote], seen: int) -> Table:
-    drawn = quotes_table([newest[name] for name in sorted(newest)])
+    drawn = quotes_table(sorted(newest.items()))
     drawn.caption = f"{seen} quotes, Ctrl-C ends"
     return drawn
 
 
 @contextlib.asynccontextmanager
-async def _merged(
-    connector: IBKRConnector, symbols: list[str]
-) -> AsyncIterator[asyncio.Queue[Quote | Exception | None]]:
-    """The quotes of several streams in one queue; an error, or None at the end of a stream."""
-    merged: asyncio.Queue[Quote | Exception | None] = asyncio.Queue(maxsize=1_000)
+async def _merged(connector: IBKRConnector, symbols: dict[str, str]) -> AsyncIterator[asyncio.Queue[_Item]]:
+    """The quotes of several streams, with their names, in one queue; an error, or None at the end of a stream."""
+    merged: asyncio.Queue[_Item] = asyncio.Queue(maxsize=1_000)
     async with contextlib.AsyncExitStack() as stack:
-        streams = [await stack.enter_async_context(connector.stream_quotes(symbol)) for symbol in symbols]
+        streams = [
+            (name, await stack.enter_async_context(connector.stream_quotes(symbol))) for symbol, name in symbols.items()
+        ]
 
-        async def pump(stream: AsyncIterator[Quote]) -> None:
+        async def pump(name: str, stream: AsyncIterator[Quote]) -> None:
             try:
                 async for item in stream:
-                    await merged.put(item)
-                await merged.put(None)
+                    await merged.put((name, item))
+                await merged.put((name, None))
             except Exception as error:  # noqa: BLE001 - handed to the reader
-                await merged.put(error)
+                await merged.put((name, error))
 
-        tasks = [asyncio.create_task(pump(stream)) for stream in streams]
+        tasks = [asyncio.create_task(pump(name, stream)) for name, stream in streams]
         try:
             yield merged
         finally:
@@ -129,11 +135,11 @@ async def _merged(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _row(item: Quote) -> tuple[object, ...]:
+def _row(name: str, item: Quote) -> tuple[object, ...]:
     flags = " halted" * item.halted + " delayed" * item.delayed
     at = "-" if item.at is None else f"{item.at:%H:%M:%S}"
     return (
-        item.symbol + flags,
+        name + flags,
         _price(item.bid),
         _price(item.ask),
         f"{shown(item.bid_size)} × {shown(item.ask_size)}",
@@ -235,5 +241,5 @@ def bars_table(bars: tuple[Bar, ...], series: BarSeries) -> Table | Text:
         (f"{b.start:%Y-%m-%d %H:%M:%S}", *map(_price, (b.open, b.high, b.low, b.close)), b.volume, b.count)
         for b in bars
     ]
-    title = f"{series.contract.symbol} {series.bar_size} {series.what_to_show}"
+    title = f"{format_symbol(series.contract)} {series.bar_size} {series.what_to_show}"
     return table(columns, rows, title=title, right="open, high, low, close, volume, count")

@@ -47,8 +47,11 @@ def init(
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the file instead of writing it.")] = False,
 ) -> None:
     """Write a commented settings file with every key there is; only its owner can read it."""
-    if stdout and not cx.options.json:
-        cx.out.text(template_text())
+    if stdout:
+        if cx.options.json:
+            cx.out.document({"text": template_text()})
+        else:
+            cx.out.text(template_text())
         return
     target = path or (Path("config") if Path("config").is_dir() else Path()) / CONFIG_NAME
     written = write_template(target, force=force)

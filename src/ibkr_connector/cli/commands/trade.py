@@ -19,7 +19,14 @@ from ibkr_connector.backends.base import WhatIf
 from ibkr_connector.cli.commands.orders import named, orders_table
 from ibkr_connector.cli.common import Cx, command, fail, moment, until
 from ibkr_connector.cli.output import facts, money
-from ibkr_connector.errors import InvalidRequest, OrderError, OrderValidationError, RequestTimeout
+from ibkr_connector.errors import (
+    InvalidRequest,
+    OrderError,
+    OrderNotFound,
+    OrderValidationError,
+    Outcome,
+    RequestTimeout,
+)
 from ibkr_connector.models.order import Action, OrderRequest, OrderSnapshot, OrderType, to_decimal
 from ibkr_connector.symbols import parse_symbol
 
@@ -156,6 +163,7 @@ def _single(cx: Cx, request: OrderRequest, wait: float) -> None:
     async def work() -> tuple[OrderSnapshot, OrderError | RequestTimeout | None]:
         async with cx.trading() as connector:
             order = await connector.orders.place(request, timeout=cx.options.timeout)
+            cx.under_way = lambda: [order.snapshot]
             try:
                 if wait:
                     await order.filled(wait)
@@ -185,6 +193,7 @@ def _bracket(cx: Cx, request: OrderRequest, ticket: Ticket) -> None:
                 exit_tif="GTC",
                 outside_rth=request.outside_rth,
             )
+            cx.under_way = lambda: [leg.snapshot for leg in bracket.legs]
             error = None
             try:
                 if ticket.wait:
@@ -251,7 +260,11 @@ def cancel(
         async with cx.trading() as connector:
             if all_:
                 return await connector.cancel_all_orders(scope.value, timeout=cx.options.timeout)
-            wanted = [await connector.get_order(key) for key in orders or ()]
+            try:
+                wanted = [await connector.get_order(key) for key in orders or ()]
+            except OrderNotFound as error:  # by its class the broker's answer to a cancel; here none was sent
+                raise typer.Exit(cx.out.failed(error, Outcome.NOT_SENT)) from None
+            cx.under_way = lambda: [order.snapshot for order in wanted if not order.is_done]
             return [await order.cancel(cx.options.timeout) for order in wanted]
 
     found = named(cx, cx.run(everything if all_ and scope is Scope.ACCOUNT else work))

@@ -136,7 +136,7 @@ class Script:
                 # The first packets bring one value each, and some a new volume only: shown is what moved.
                 if quote.mid is not None and (not seen or _book(quote) != _book(seen[-1])):
                     seen.append(quote)
-        self.story.show(quotes_table(seen))
+        self.story.show(quotes_table([(self.symbol, quote) for quote in seen]))
         self.story.keep(quotes=len(seen))
         self._quantity = max(2, min(_MOST, int(_WORTH / (seen[-1].ask or _WORTH)) // 10 * 10))
         return seen[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ibkr_connector.backends.tws.library import choose_library, describe_installation
+from ibkr_connector.backends.tws.library import choose_library, describe_installation, load_library
 from ibkr_connector.cli.doctor.probe import Findings, Stage
 from ibkr_connector.config import Settings
 from ibkr_connector.errors import ConfigurationError, JournalError, JournalInUse
@@ -81,8 +82,8 @@ def settings_check(settings: Settings) -> Check:
     return ok("settings", source)
 
 
-def library_check(settings: Settings) -> Check:
-    """The client library, and the event packages that overwrite each other."""
+async def library_check(settings: Settings) -> Check:
+    """The client library, really imported, and the event packages that overwrite each other."""
     installed = describe_installation()
     versions = ", ".join(
         f"{name} {version}"
@@ -91,6 +92,7 @@ def library_check(settings: Settings) -> Check:
     )
     try:
         name = choose_library(settings.connection.tws_library, installed)
+        load_library(settings.connection.tws_library)
     except ConfigurationError as error:
         return fail("client library", error.message, error.remedy)
     if installed.problem:
@@ -107,22 +109,36 @@ def state_dir_check(settings: Settings) -> Check:
         nearest = nearest.parent
     if not nearest.is_dir():
         return fail("state directory", f"{nearest} is not a folder", fix)
-    if nearest == folder:
-        try:
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
-                file.write(b"x")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            return fail("state directory", f"{folder} cannot be written: {error.strerror}", fix)
-    elif not os.access(nearest, os.W_OK | os.X_OK):
-        return fail("state directory", f"{folder} is not there and cannot be made in {nearest}", fix)
+    try:
+        _write_in(folder)
+    except OSError as error:
+        trouble = "cannot be written" if nearest == folder else f"is not there and cannot be made in {nearest}"
+        return fail("state directory", f"{folder} {trouble}: {error.strerror}", fix)
     free = shutil.disk_usage(nearest).free
     if free < _LOW_SPACE:
         return warn(
             "state directory", f"{folder}: {free // 1024**2} MB free", "Make room: without it orders are refused."
         )
     return ok("state directory", f"{folder}{'' if nearest == folder else ' (made at the first connect)'}")
+
+
+def _write_in(folder: Path) -> None:
+    """Write a file in the folder, making it first if need be; all that was made is gone afterwards. Raises OSError."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    made: list[Path] = []
+    try:
+        for place in reversed(missing):
+            place.mkdir(mode=0o700)
+            made.append(place)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
+            file.write(b"x")
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        for place in reversed(made):
+            # A program that starts at this moment may have put something there: then it stays.
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def journal_checks(settings: Settings) -> Iterator[Check]:

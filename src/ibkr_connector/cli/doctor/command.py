@@ -65,7 +65,7 @@ async def _examine(cx: Cx) -> AsyncIterator[Check]:
         yield checks.fail("settings", error.message, error.remedy)
         return
     yield checks.settings_check(settings)
-    yield checks.library_check(settings)
+    yield await checks.library_check(settings)
     yield checks.state_dir_check(settings)
     for check in checks.journal_checks(settings):
         yield check

@@ -53,22 +53,22 @@ def test_a_note_of_the_loader_is_passed_on(tmp_path: Path) -> None:
     assert "IBKR_PROT" in check.found
 
 
-def test_no_library_is_a_failure_with_the_command_that_installs_one(
+async def test_no_library_is_a_failure_with_the_command_that_installs_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     none = installation(ib_insync=None, eventkit="absent", problem="no TWS client library is installed", remedy="pip!")
     monkeypatch.setattr(checks, "describe_installation", lambda: none)
-    check = checks.library_check(settings(tmp_path))
+    check = await checks.library_check(settings(tmp_path))
     assert check.verdict is Verdict.FAIL
     assert check.fix == "pip!"
 
 
-def test_mixed_event_packages_are_told_with_their_repair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_mixed_event_packages_are_told_with_their_repair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = installation(
         ib_async="2.1.0", eventkit="damaged", aeventkit="intact", problem="both are installed", remedy="pip uninstall"
     )
     monkeypatch.setattr(checks, "describe_installation", lambda: mixed)
-    check = checks.library_check(settings(tmp_path))
+    check = await checks.library_check(settings(tmp_path))
     assert check.verdict in (Verdict.WARN, Verdict.FAIL)
     assert "both are installed" in check.found
     assert check.fix == "pip uninstall"
@@ -84,6 +84,13 @@ def test_a_state_directory_that_is_not_there_yet_is_fine_and_is_not_made(tmp_pat
     place = tmp_path / "a" / "b"
     assert checks.state_dir_check(settings(tmp_path, state_dir=place)).verdict is Verdict.OK
     assert not place.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which even root makes nothing")
+def test_a_state_directory_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
+    check = checks.state_dir_check(settings(tmp_path, state_dir=Path("/proc/nope/deeper")))
+    assert check.verdict is Verdict.FAIL
+    assert "IBKR_STATE_DIR" in check.fix
 
 
 def test_a_state_directory_that_refuses_a_file_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
