@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from ibkr_connector.api.orders import OrdersApi
+from ibkr_connector.models.order import BracketRequest
+from ibkr_connector.orders.handle import BracketOrder
 from ibkr_connector.paper import TwsOptions
 from ibkr_connector.testing import HostedGateway, sync_paper_connector
 from support.cli import Run
@@ -53,6 +56,28 @@ def test_a_bracket_s_exits_outlive_the_day(run: Run, gateway: HostedGateway) -> 
     assert [(o["order_type"], o["tif"]) for o in received(gateway)] == [("LMT", "DAY"), ("LMT", "GTC"), ("STP", "GTC")]
 
 
+def test_a_bracket_waits_for_its_entry_s_commission_like_a_single_order(run: Run) -> None:
+    ran = run("buy", "AAPL", "1", "--take-profit", "900", "--stop-loss", "5", "--wait", "30", "--json")
+    assert ran.code == 0
+    entry = ran.document[0]
+    assert entry["state"] == "filled"
+    assert entry["commission"] == 1.0
+
+
+def test_a_bracket_is_placed_with_the_timeout_that_was_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+    place = OrdersApi.place_bracket
+
+    async def watched(self: OrdersApi, request: BracketRequest, *, timeout: float | None = None) -> BracketOrder:
+        asked.append(timeout)
+        return await place(self, request, timeout=timeout)
+
+    monkeypatch.setattr(OrdersApi, "place_bracket", watched)
+    words = ("buy", "AAPL", "10", "--limit", "100", "--take-profit", "110", "--stop-loss", "95", "--timeout", "17")
+    assert run(*words).code == 0
+    assert asked == [17]
+
+
 def test_a_preview_places_nothing(run: Run, gateway: HostedGateway) -> None:
     document = run("buy", "AAPL", "100", "--preview", "--json").document
     assert document["init_margin_after"] > 0
@@ -90,6 +115,7 @@ def test_cancel_by_ref_by_id_and_all(run: Run) -> None:
     unknown = run("cancel", "4711", "--json")
     assert unknown.code == 2
     assert unknown.document["error"] == "OrderNotFound"
+    assert unknown.document["outcome"] == "not_sent"
 
 
 def test_beside_a_program_that_trades_orders_are_refused_and_everything_can_be_cancelled(

@@ -6,6 +6,7 @@ the command line has no option for it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -27,8 +28,12 @@ from ibkr_connector.errors import (
     Outcome,
     RequestTimeout,
 )
-from ibkr_connector.models.order import Action, OrderRequest, OrderSnapshot, OrderType, to_decimal
+from ibkr_connector.models.order import Action, BracketRequest, OrderRequest, OrderSnapshot, OrderType, to_decimal
 from ibkr_connector.symbols import parse_symbol
+
+if TYPE_CHECKING:
+    from ibkr_connector.connector import IBKRConnector
+    from ibkr_connector.orders.handle import Order
 
 
 class Scope(StrEnum):
@@ -160,47 +165,51 @@ def _preview(cx: Cx, request: OrderRequest) -> None:
 
 
 def _single(cx: Cx, request: OrderRequest, wait: float) -> None:
-    async def work() -> tuple[OrderSnapshot, OrderError | RequestTimeout | None]:
-        async with cx.trading() as connector:
-            order = await connector.orders.place(request, timeout=cx.options.timeout)
-            cx.under_way = lambda: [order.snapshot]
-            try:
-                if wait:
-                    await order.filled(wait)
-                    await until(lambda: order.commission is not None, _COMMISSION_S)
-            except (OrderError, RequestTimeout) as error:
-                return order.snapshot, error
-            return order.snapshot, None
+    async def place(connector: IBKRConnector) -> list[Order]:
+        return [await connector.orders.place(request, timeout=cx.options.timeout)]
 
-    snapshot, error = cx.run(work)
-    _tell_order(cx, [snapshot], error)
+    _place(cx, place, wait)
 
 
 def _bracket(cx: Cx, request: OrderRequest, ticket: Ticket) -> None:
-    exits = (to_decimal(ticket.take_profit, "take_profit"), to_decimal(ticket.stop_loss, "stop_loss"))
+    def leg(suffix: str, kind: OrderType, **price: Decimal) -> OrderRequest:
+        return OrderRequest.make(
+            contract=request.contract,
+            quantity=request.quantity,
+            action=request.action.opposite.value,
+            order_type=kind,
+            tif="GTC",
+            outside_rth=request.outside_rth,
+            order_ref=f"{request.order_ref}{suffix}",
+            **price,
+        )
+
+    legs = BracketRequest(
+        entry=request,
+        take_profit=leg(".tp", OrderType.LIMIT, limit_price=to_decimal(ticket.take_profit, "take_profit")),
+        stop_loss=leg(".sl", OrderType.STOP, stop_price=to_decimal(ticket.stop_loss, "stop_loss")),
+    )
+
+    async def place(connector: IBKRConnector) -> list[Order]:
+        return list((await connector.orders.place_bracket(legs, timeout=cx.options.timeout)).legs)
+
+    _place(cx, place, ticket.wait)
+
+
+def _place(cx: Cx, place: Callable[[IBKRConnector], Awaitable[list[Order]]], wait: float) -> None:
+    """Place what `place` places, wait for the first of it and its commission if asked to, and tell the orders."""
 
     async def work() -> tuple[list[OrderSnapshot], OrderError | RequestTimeout | None]:
         async with cx.trading() as connector:
-            bracket = await connector.orders.bracket(
-                request.contract,
-                request.quantity,
-                request.action.value,
-                entry_price=request.limit_price,
-                take_profit_price=exits[0],
-                stop_loss_price=exits[1],
-                order_ref=request.order_ref,
-                tif=request.tif.value,
-                exit_tif="GTC",
-                outside_rth=request.outside_rth,
-            )
-            cx.under_way = lambda: [leg.snapshot for leg in bracket.legs]
-            error = None
+            placed = await place(connector)
+            cx.under_way = lambda: [order.snapshot for order in placed]
             try:
-                if ticket.wait:
-                    await bracket.entry.filled(ticket.wait)
-            except (OrderError, RequestTimeout) as problem:
-                error = problem
-            return [leg.snapshot for leg in bracket.legs], error
+                if wait:
+                    await placed[0].filled(wait)
+                    await until(lambda: placed[0].commission is not None, _COMMISSION_S)
+            except (OrderError, RequestTimeout) as error:
+                return cx.under_way(), error
+            return cx.under_way(), None
 
     snapshots, error = cx.run(work)
     _tell_order(cx, snapshots, error)
