@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Annotated
+
 import typer
 
+from ibkr_connector import __version__
 from ibkr_connector.cli.commands import account, market, orders, risk, setup, trade
 from ibkr_connector.cli.demo import command as demo
 from ibkr_connector.cli.doctor import command as doctor
@@ -26,6 +30,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Carry the options that come before a command."""
+
 
 for room in (demo, setup, doctor, account, orders, market, trade, risk):
     room.register(app)

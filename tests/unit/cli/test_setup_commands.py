@@ -84,6 +84,14 @@ def test_version_names_what_a_bug_report_needs(run: Run) -> None:
     assert {"python", "platform", "ib_insync", "ib_async", "eventkit", "aeventkit"} <= set(document)
 
 
+def test_the_version_is_an_option_of_the_program_too(run: Run) -> None:
+    from ibkr_connector import __version__
+
+    ran = run("--version")
+    assert ran.code == 0
+    assert ran.out == f"ibkr-connector {__version__}\n"
+
+
 def test_nothing_is_in_doubt_where_there_is_no_journal_and_none_is_made(run: Run, tmp_path: Path) -> None:
     assert run("orders", "doubt", "--json").document == []
     assert run("audit", "verify", "--json").document == []
