@@ -13,6 +13,7 @@ from __future__ import annotations
 import bisect
 import functools
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -211,7 +212,10 @@ def calendar_sessions(name: str, around: date, days: int = 10) -> Sessions:
     import exchange_calendars
 
     first, last = around - timedelta(days=days), around + timedelta(days=days)
-    calendar: Any = exchange_calendars.get_calendar(name, start=first.isoformat(), end=last.isoformat())
+    with warnings.catch_warnings():
+        # pandas tells how the calendar's author could be faster: no news for whoever trades.
+        warnings.filterwarnings("ignore", message="Non-vectorized DateOffset")
+        calendar: Any = exchange_calendars.get_calendar(name, start=first.isoformat(), end=last.isoformat())
     sessions: list[tuple[datetime, datetime]] = []
     for row in calendar.schedule.itertuples(index=False):
         opened, closed = row.open.to_pydatetime(), row.close.to_pydatetime()

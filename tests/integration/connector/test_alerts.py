@@ -76,14 +76,14 @@ async def test_order_rejected(alerted: IBKRConnector, proxy: Proxy, receiver: Re
         if fields[0] != OPEN_ORDER:
             return []
         proxy.say_before = lambda _: []
-        return [["4", "2", fields[1], "201", "Order rejected - reason: in a test", ""]]
+        return [["4", "2", fields[1], "201", "Order rejected - reason: provoked", ""]]
 
     proxy.say_before = refused
     with pytest.raises(OrderRejected):
         await alerted.place_limit_order("AAPL", 1, "BUY", 1, order_ref="alerted-refused")
     told = await receiver.told("order_rejected")
     assert (told["about"], told["severity"]) == ("alerted-refused", "warning")
-    assert "in a test" in told["text"]
+    assert "provoked" in told["text"]
 
 
 async def test_order_in_doubt(alerted: IBKRConnector, proxy: Proxy, receiver: Receiver) -> None:

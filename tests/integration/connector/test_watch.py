@@ -153,7 +153,7 @@ async def test_orders_are_refused_in_the_words_of_health_while_reconnecting(
 async def test_orders_are_refused_while_the_journal_cannot_be_written_and_the_other_planes_are_ready(
     watched: IBKRConnector, tmp_path: Path
 ) -> None:
-    for file in list((tmp_path / "state" / ACCOUNT).iterdir()):
+    for file in list((tmp_path / "state" / ACCOUNT).glob("journal*")):
         file.unlink()
     with pytest.raises(JournalUnwritable):
         await watched.place_limit_order("AAPL", 1, "BUY", 1)
