@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .exchange.behavior import ExchangeBehavior
+    from .faults.plan import Fault, PlanError
     from .gateway import PaperGateway
     from .market.base import MarketSource
     from .truth import TruthEntry, TruthLog
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # Public name -> the module that defines it: importing this package loads nothing else.
 _EXPORTS: dict[str, str] = {
     "ExchangeBehavior": "exchange.behavior",
+    "Fault": "faults.plan",
+    "PlanError": "faults.plan",
     "MarketSource": "market.base",
     "PaperGateway": "gateway",
     "TruthEntry": "truth",
@@ -35,8 +38,10 @@ _EXPORTS: dict[str, str] = {
 
 __all__ = [
     "ExchangeBehavior",
+    "Fault",
     "MarketSource",
     "PaperGateway",
+    "PlanError",
     "TruthEntry",
     "TruthLog",
     "TwsOptions",

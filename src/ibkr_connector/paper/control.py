@@ -5,10 +5,14 @@
     {"command": "jump", "to": "2026-11-20T21:00:00Z"}  market time forward to a moment
     {"command": "inject_error", "code": 1100, "text": "...", "id": -1, "client_id": 7}
     {"command": "drop", "client_id": 7}                without client_id: every client
+    {"command": "inject_fault", "fault": {"kind": "restart", "for": 5}}
+    {"command": "faults"}                              every fault that was armed
+    {"command": "clear_faults"}                        disarm all, end what lasts
     {"command": "shutdown"}
 
-Answers are {"ok": true, ...} or {"ok": false, "error": "what to do"}. Whoever can open a port of this machine can use
-it: it is off unless asked for, and never listens beyond loopback.
+Answers are {"ok": true, ...} or {"ok": false, "error": "what to do"}. The same port answers HTTP for `/faults` (see
+`control_http`). Whoever can open a port of this machine can use it: it is off unless asked for, and never listens
+beyond loopback.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from . import control_http
+from .faults.plan import Fault, make_faults, parse_plan
 from .tws import versions
 
 if TYPE_CHECKING:
@@ -48,6 +54,9 @@ class ControlServer:
             "jump": self._jump,
             "inject_error": self._inject_error,
             "drop": self._drop,
+            "inject_fault": self._inject_fault,
+            "faults": self._list_faults,
+            "clear_faults": self._clear_faults,
             "shutdown": self._shutdown,
         }
 
@@ -91,6 +100,9 @@ class ControlServer:
             task.add_done_callback(self._tasks.discard)
         try:
             while line := await reader.readline():
+                if control_http.is_request_line(line):
+                    await control_http.serve(line, reader, writer, self.faults_over_http)
+                    break
                 writer.write(json.dumps(self.answer(line)).encode() + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):
@@ -153,6 +165,30 @@ class ControlServer:
 
     def _drop(self, request: Answer) -> Answer:
         return {"clients": self._gateway.drop(_client_id(request))}
+
+    def _inject_fault(self, request: Answer) -> Answer:
+        return self._arm(make_faults([request.get("fault")], "inject_fault"))
+
+    def _list_faults(self, request: Answer) -> Answer:
+        return {"faults": self._gateway.faults.faults()}
+
+    def _clear_faults(self, request: Answer) -> Answer:
+        return {"cleared": self._gateway.faults.clear()}
+
+    def _arm(self, faults: list[Fault]) -> Answer:
+        return {"numbers": self._gateway.faults.arm(faults)}
+
+    def faults_over_http(self, method: str, content_type: str, body: bytes) -> Answer:
+        """GET lists, POST arms (JSON: one fault, or a list; or a plan in TOML), DELETE clears. Raises ValueError."""
+        if method == "GET":
+            return self._list_faults({})
+        if method == "DELETE":
+            return self._clear_faults({})
+        text = body.decode("utf-8")
+        if "toml" in content_type:
+            return self._arm(parse_plan(text, "the plan"))
+        given = json.loads(text)
+        return self._arm(make_faults(given if isinstance(given, list) else [given], "the request"))
 
     def _shutdown(self, request: Answer) -> Answer:
         del request

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from .clock import ClockMode, MarketClock
 from .exchange.book import Exchange
 from .exchange.types import AccountSpec
+from .faults.plan import Fault, load_plan, make_fault
+from .faults.room import FaultRoom
 from .instruments import InstrumentBook
 from .market import MarketSource, parse_market
 from .truth import TruthLog
@@ -43,9 +45,10 @@ class PaperGateway:
 
     `accounts` are its account codes, `market` a source of prices (`synthetic`, `csv:DIR`, `lean:DIR`, or a
     `MarketSource`), `clock` `session` or `real`, `start` the market time it begins with (aware), `speed` market seconds
-    per second, `truth` a file for the truth log. `initial_cash` is in US dollars, for each account. Ports: 0 = any free
-    one; after `start` they are in `tws_port` and `control_port` (None = no control port). Raises ValueError for values
-    that make no sense and OSError where a port or a file cannot be had. Can be started once.
+    per second, `truth` a file for the truth log, `faults` what shall go wrong: a plan file, or `Fault`s. `initial_cash`
+    is in US dollars, for each account. Ports: 0 = any free one; after `start` they are in `tws_port` and `control_port`
+    (None = no control port). Raises ValueError for values that make no sense (PlanError for a plan) and OSError where a
+    port or a file cannot be had. Can be started once.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per option of the command line
@@ -62,6 +65,7 @@ class PaperGateway:
         truth: str | os.PathLike[str] | TruthLog | None = None,
         control_port: int | None = None,
         initial_cash: Decimal = Decimal(1_000_000),
+        faults: str | os.PathLike[str] | Sequence[Fault] = (),
         options: TwsOptions | None = None,
         behavior: ExchangeBehavior | None = None,
     ) -> None:
@@ -79,6 +83,8 @@ class PaperGateway:
         self._speed = speed
         self._seed = seed
         self._behavior = behavior
+        self._plan = load_plan(faults) if isinstance(faults, str | os.PathLike) else list(faults)
+        self._faults: FaultRoom | None = None
         self._owns_truth = not isinstance(truth, TruthLog)
         self.truth = truth if isinstance(truth, TruthLog) else TruthLog(truth)
         self._clock: MarketClock | None = None
@@ -130,6 +136,9 @@ class PaperGateway:
         )
         hub = Hub(clock, exchange, market, book, self.truth, self.options, loop, self._wake)
         self._server = TwsServer(hub)
+        self._faults = FaultRoom(hub, self._server, self._seed, self.jump)
+        for fault in self._plan:
+            self._faults.check(fault)
         await self._server.start(self.host, self.tws_port)
         self.tws_port = self._server.port
         if self.control_port is not None:
@@ -137,6 +146,7 @@ class PaperGateway:
 
             self._control = ControlServer(self)
             self.control_port = await self._control.start(self.control_port)
+        self._faults.arm(self._plan)
         self._pump()
 
     async def aclose(self) -> None:
@@ -144,6 +154,8 @@ class PaperGateway:
         if self._control is not None:
             await self._control.close()
             self._control = None
+        if self._faults is not None:
+            self._faults.close()
         if self._server is not None:
             await self._server.close()
         if self._timer is not None:
@@ -188,6 +200,11 @@ class PaperGateway:
         return _started(self._server)
 
     @property
+    def faults(self) -> FaultRoom:
+        """Armed and running faults: `faults()` lists them, `clear()` ends them. RuntimeError before `start`."""
+        return _started(self._faults)
+
+    @property
     def clients(self) -> list[int]:
         """The ids of the clients that are connected and have started."""
         return self.server.clients
@@ -199,6 +216,22 @@ class PaperGateway:
         self.clock.jump(to)
         self._pump()
         self.server.on_jump()
+        self.faults.on_jump()
+
+    def inject(self, fault: Fault | str, **keys: object) -> int:
+        """Arm a fault, or one of this kind with the keys of a plan file (`for` is written `for_`); its number.
+
+            gateway.inject("drop_connection", on="place_order", nth=2)
+
+        Raises PlanError (a ValueError) for a fault that makes no sense. See docs/IMPLEMENTATION/faults.md.
+        """
+        if isinstance(fault, Fault):
+            if keys:
+                raise TypeError("a Fault is complete: give its keys when making it")
+            chosen = fault
+        else:
+            chosen = make_fault({"kind": fault, **keys})
+        return self.faults.arm([chosen])[0]
 
     def drop(self, client_id: int | None = None) -> int:
         """Cut the connection of one client, or of all, without a word; how many there were."""

@@ -43,6 +43,7 @@ class PaperOptions:
     truth: Path | None = None
     control_port: int | None = None
     initial_cash: Decimal = Decimal(1_000_000)
+    faults: Path | None = None
 
 
 async def serve(options: PaperOptions, out: TextIO) -> None:
@@ -65,6 +66,7 @@ async def serve(options: PaperOptions, out: TextIO) -> None:
         truth=options.truth,
         control_port=options.control_port,
         initial_cash=options.initial_cash,
+        faults=options.faults if options.faults is not None else (),
     )
     with _stopping(gateway.request_shutdown):
         async with gateway:
@@ -116,6 +118,7 @@ def parse(argv: Sequence[str] | None = None) -> PaperOptions:
         truth=values.truth,
         control_port=values.control_port,
         initial_cash=values.initial_cash,
+        faults=values.faults,
     )
 
 
@@ -140,6 +143,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, metavar="N", help="same seed, same market (default 0)")
     add("--truth", type=Path, metavar="FILE", help="write what really happened as JSON lines")
     add("--control-port", type=_port, metavar="N", help="listen for control commands on this loopback port, 0 = any")
+    add("--faults", type=Path, metavar="FILE", help="let go wrong what this plan (TOML) says")
     add("--initial-cash", type=_cash, default=Decimal(1_000_000), metavar="USD", help="per account (default 1000000)")
     return parser
 

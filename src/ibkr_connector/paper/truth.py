@@ -2,7 +2,8 @@
 
 In memory and, with a path, as JSON lines: one object per entry, written through at once, file mode 0600. Kinds used
 by the gateway: connect, disconnect, recv_place, recv_modify, recv_cancel, recv_global_cancel, held, accepted,
-modified, rejected, status, fill, commission, cancelled, expired.
+modified, rejected, status, fill, commission, cancelled, expired; and of faults: fault, fault_hit, fault_end, withheld,
+forwarded, forgotten, forked, correction (see docs/IMPLEMENTATION/faults.md).
 """
 
 from __future__ import annotations

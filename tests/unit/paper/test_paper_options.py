@@ -45,6 +45,8 @@ def test_every_option_arrives() -> None:
             "0",
             "--initial-cash",
             "5000.50",
+            "--faults",
+            "plan.toml",
         ]
     )
     assert options == PaperOptions(
@@ -59,6 +61,7 @@ def test_every_option_arrives() -> None:
         truth=Path("t.jsonl"),
         control_port=0,
         initial_cash=Decimal("5000.50"),
+        faults=Path("plan.toml"),
     )
 
 

@@ -128,6 +128,23 @@ class Account:
             self._move(instrument.symbol, quantity)
         return realized
 
+    def correct(self, instrument: Instrument, quantity: Decimal, change: Decimal, *, opened: bool) -> Decimal:
+        """A fill of a signed quantity was at a price higher by `change`; returns what it costs more.
+
+        It becomes part of what the position cost if the fill `opened` it and it is still held, else it is realised.
+        """
+        position = self.position(instrument)
+        value = quantity * change * instrument.multiplier
+        if opened and position.quantity and (position.quantity > 0) == (quantity > 0):
+            position.cost += value
+            position.value_at_cost += value
+            if instrument.sec_type == "FUT":
+                return value
+        else:
+            position.realized -= value
+        self._move(instrument.currency, -value)
+        return value
+
     def position(self, instrument: Instrument) -> Position:
         """The position in an instrument, flat if it was never traded."""
         position = self.positions.get(instrument.con_id)

@@ -18,6 +18,7 @@ from .core import Core
 from .desk import Desk
 from .lifecycle import Lifecycle
 from .margin import MarginRules
+from .mishaps import Mishaps
 from .orders import Order, Stage
 from .ports import Clock, Contracts, Fees, MarketFeed, Truth
 from .preview import preview
@@ -84,6 +85,8 @@ class Exchange:
         )
         self._life = Lifecycle(self._core)
         self._desk = Desk(self._core, self._life)
+        self.mishaps = Mishaps(self._core)
+        """Accidents to ask for; none happens by itself."""
         self._advancing = False
         self._schedule_day_end()
 
@@ -200,11 +203,20 @@ class Exchange:
         self._core.tape(instrument).halted = True
         self._core.report.record("halt", con_id=instrument.con_id, symbol=instrument.symbol)
 
+    def is_halted(self, instrument: Instrument) -> bool:
+        """Whether trading in an instrument is halted."""
+        return self._core.tape(instrument).halted
+
     def resume(self, instrument: Instrument) -> None:
         """End a halt: orders match from the next quote on."""
         self._catch_up()
         self._core.tape(instrument).halted = False
         self._core.report.record("resume", con_id=instrument.con_id, symbol=instrument.symbol)
+
+    def cut_link(self) -> None:
+        """The broker can no longer be reached: requests wait, and the gateway shows what it knew. See `mishaps`."""
+        self._catch_up()
+        self.mishaps.cut(self.open_orders(None), self.positions(None))
 
     # --- orders ---
 
@@ -242,22 +254,23 @@ class Exchange:
 
     def open_orders(self, client_id: int | None = None) -> list[OrderView]:
         """The unfinished orders of a client (None = of all), oldest first; those not transmitted are not shown."""
-        hidden = {Stage.HELD, Stage.SENT}
-        return [
-            order.view()
-            for order in self._core.registry.live()
-            if order.stage not in hidden and (client_id is None or order.ticket.client_id == client_id)
-        ]
+        known = self._core.link.known
+        if known is not None:
+            views = known.open_orders
+        else:
+            hidden = {Stage.HELD, Stage.SENT}
+            views = [order.view() for order in self._core.registry.live() if order.stage not in hidden]
+        return [view for view in views if client_id is None or view.ticket.client_id == client_id]
 
     def completed_orders(self, api_only: bool = False) -> list[OrderView]:
         """The orders that ended today, oldest first. All orders here came through the API: `api_only` has no effect.
 
         Rejected orders are shown as Cancelled, as a real gateway does although it called them Inactive before.
         """
-        since = self._window()
+        since, known = self._window(), self._core.link.known
         return [
             _completed(order)
-            for order in self._core.registry.completed
+            for order in (self._core.registry.completed if known is None else known.completed)
             if order.completed_at is not None
             and order.completed_at >= since
             and order.status is not OrderStatus.API_CANCELLED
@@ -276,12 +289,12 @@ class Exchange:
 
         `side` is BUY/SELL or BOT/SLD; `client_id` 0 means every client's.
         """
-        start = self._window()
+        start, known = self._window(), self._core.link.known
         earliest = start if since is None else max(start, since)
         wanted = _SIDES.get(side.upper(), side.upper())
         return [
             (record.execution, record.commission)
-            for record in self._core.registry.executions
+            for record in (self._core.registry.executions if known is None else known.executions)
             if record.execution.at >= earliest
             and (not account or record.execution.account == account)
             and (not symbol or record.execution.instrument.symbol == symbol)
@@ -309,6 +322,9 @@ class Exchange:
 
     def positions(self, account: str | None = None) -> list[PositionView]:
         """The open positions of an account, or of all."""
+        known = self._core.link.known
+        if known is not None:
+            return [view for view in known.positions if account in {None, view.account}]
         chosen = self._core.accounts.values() if account is None else [self._core.accounts[account]]
         return [books.view(p) for books in chosen for p in books.positions.values() if p.quantity]
 

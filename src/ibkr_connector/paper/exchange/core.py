@@ -12,8 +12,9 @@ from .accounts import Account
 from .behavior import ExchangeBehavior, Latency
 from .charges import DOLLAR, HouseFees
 from .ids import ExecIds, OrderIds, PermIds
+from .link import BrokerLink
 from .margin import Margin, MarginRules
-from .ports import Clock, Contracts, Fees, MarketFeed, Truth
+from .ports import Clock, Contracts, Disturbance, Fees, MarketFeed, Truth
 from .prices import Marks
 from .registry import Registry
 from .reports import Reporter
@@ -44,6 +45,8 @@ class Core:
         self.behavior = behavior
         self.now: datetime = clock.now()
         self.timeline = Timeline()
+        self.link = BrokerLink()
+        self.disturbance: Disturbance | None = None
         self.feed = Feed(market, contracts)
         self.marks = Marks(self.feed, contracts, lambda: self.now)
         self.fees: Fees = fees if fees is not None else HouseFees(lambda currency: self.marks.rate(currency, DOLLAR))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from . import rules
 from .core import Core
 from .groups import REDUCE_NON_BLOCK
 from .lifecycle import Lifecycle
+from .link import OrderKey
 from .orders import IMMEDIATE, TRAILING, Order, Stage
 from .reports import identity, request
 from .rules import Refusal
@@ -60,20 +62,35 @@ class Desk:
 
     def place(self, ticket: OrderTicket) -> None:
         """A new order, or a change of the order with the same client and order id."""
-        ticket = self.normalized(ticket)
-        known = self._core.registry.get(ticket.client_id, ticket.order_id)
-        kind = "recv_place" if known is None else "recv_modify"
-        self._core.report.record(kind, **request(ticket))
-        if known is None:
+        core, ticket = self._core, self.normalized(ticket)
+        key = (ticket.client_id, ticket.order_id)
+        is_new = core.registry.get(*key) is None and not core.link.holds(key)
+        core.report.record("recv_place" if is_new else "recv_modify", **request(ticket))
+        # The gateway itself counts ids: an order that waits for the broker has used its own.
+        if is_new and not core.order_ids.take(*key):
+            self._refuse(ticket, rules.DUPLICATE_ID)
+            return
+        self._pass_on(key, partial(self._take, ticket, is_new=is_new))
+
+    def _pass_on(self, key: OrderKey, action: Callable[[], None]) -> None:
+        """Carry out a request about an order, or keep it while the broker cannot be reached."""
+        if not self._core.link.pass_on(key, action):
+            self._core.report.record("withheld", client_id=key[0], order_id=key[1])
+
+    def _take(self, ticket: OrderTicket, *, is_new: bool) -> None:
+        core = self._core
+        known = core.registry.get(ticket.client_id, ticket.order_id)
+        if is_new:
             self._place_new(ticket)
+        elif known is None:
+            self._refuse(ticket, rules.DUPLICATE_ID)  # what it was to change waited too, and was refused
+        elif core.disturbance is not None and core.disturbance.forks(*known.key) and self._can_fork(known):
+            self._fork(known, ticket)
         else:
             self._change(known, ticket)
 
     def _place_new(self, ticket: OrderTicket) -> None:
         core = self._core
-        if not core.order_ids.take(ticket.client_id, ticket.order_id):
-            self._refuse(ticket, rules.DUPLICATE_ID)
-            return
         refusal = rules.check(ticket, core.tape(ticket.instrument), core.accounts, core.now)
         parent = None
         if refusal is None and ticket.parent_id:
@@ -110,6 +127,26 @@ class Desk:
         order.group.members.append(order)
 
     # --- changing ---
+
+    @staticmethod
+    def _can_fork(order: Order) -> bool:
+        return order.stage not in {Stage.HELD, Stage.DONE}
+
+    def _fork(self, order: Order, ticket: OrderTicket) -> None:
+        """The change becomes an order of its own for what is left; the first one works on as it was."""
+        core = self._core
+        ticket = self._with_inherited(order, ticket)
+        ticket.quantity -= order.filled
+        refusal = rules.check(ticket, core.tape(ticket.instrument), core.accounts, core.now)
+        if refusal is not None:
+            self._refuse(ticket, refusal)
+            return
+        self._sequence += 1
+        fork = Order(ticket, core.perm_ids.take(), self._sequence)
+        fork.route = order.route
+        core.registry.add(fork)
+        core.report.record("forked", **identity(fork), first_perm_id=order.perm_id)
+        self._life.release(fork)
 
     def _change(self, order: Order, ticket: OrderTicket) -> None:
         core = self._core
@@ -252,8 +289,11 @@ class Desk:
 
     def cancel(self, client_id: int, order_id: int, *, any_client: bool) -> None:
         """Cancel a client's order, or with `any_client` the live order of that id whoever placed it."""
+        self._core.report.record("recv_cancel", client_id=client_id, order_id=order_id)
+        self._pass_on((client_id, order_id), partial(self._cancel, client_id, order_id, any_client=any_client))
+
+    def _cancel(self, client_id: int, order_id: int, *, any_client: bool) -> None:
         core = self._core
-        core.report.record("recv_cancel", client_id=client_id, order_id=order_id)
         order = core.registry.get(client_id, order_id)
         if order is None and any_client:
             order = core.registry.find_live(order_id)
@@ -270,8 +310,11 @@ class Desk:
 
     def cancel_all(self, client_id: int) -> None:
         """Cancel every live order of every client. Children go with their parents, OCA groups with one member."""
+        self._core.report.record("recv_global_cancel", client_id=client_id)
+        self._core.link.pass_on(None, partial(self._cancel_all, client_id))
+
+    def _cancel_all(self, client_id: int) -> None:
         core = self._core
-        core.report.record("recv_global_cancel", client_id=client_id)
         groups: set[int] = set()
         live = core.registry.live()
         for order in live:

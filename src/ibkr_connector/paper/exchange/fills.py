@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Protocol
@@ -118,7 +119,10 @@ class Fills:
         core.report.execution(execution)
         if show is not None:
             core.report.order(show)
-        core.timeline.at(core.after(core.behavior.commission_latency), partial(self._report_commission, charge))
+        due = core.after(core.behavior.commission_latency)
+        if core.disturbance is not None:
+            due += timedelta(seconds=core.disturbance.commission_delay(execution) * core.clock.speed)
+        core.timeline.at(due, partial(self._report_commission, charge))
 
     def _report_commission(self, charge: Charged) -> None:
         self._core.registry.note_commission(charge.commission)

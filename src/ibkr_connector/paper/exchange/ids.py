@@ -18,6 +18,10 @@ class OrderIds:
         """The next valid id of this client: one above its mark, from 1."""
         return self._marks.get(client_id, 0) + 1
 
+    def roll_back(self, by: int) -> None:
+        """Lower every mark: what a restarted gateway can do to its clients."""
+        self._marks = {client_id: max(mark - by, 0) for client_id, mark in self._marks.items()}
+
     def take(self, client_id: int, order_id: int) -> bool:
         """Raise the mark to a new order's id. False: the id is not above the mark (error 103), nothing changes."""
         if order_id < self.next(client_id):

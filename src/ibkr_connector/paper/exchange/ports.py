@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..instruments import ContractQuery, Instrument
 from ..market.base import Bar, BarSize, MarketEvent, Quote, Trade, What
+from .types import Execution
 
 
 class Clock(Protocol):
@@ -63,6 +64,16 @@ class Fees(Protocol):
 
     def currency(self, instrument: Instrument) -> str:
         """The currency the commission is charged in."""
+
+
+class Disturbance(Protocol):
+    """Accidents somebody has asked for (see `paper.faults`)."""
+
+    def commission_delay(self, execution: Execution) -> float:
+        """An execution has been reported: wire seconds by which its commission report comes later."""
+
+    def forks(self, client_id: int, order_id: int) -> bool:
+        """Whether this change of an order becomes a second order instead."""
 
 
 class Truth(Protocol):

@@ -19,11 +19,15 @@ class ExecutionRecord:
 
 
 class Registry:
-    """Orders by (client id, order id), which stays theirs for ever; OCA groups; executions in order of reporting."""
+    """Orders by (client id, order id), which stays theirs for ever; OCA groups; executions in order of reporting.
+
+    Two orders can only share an id where the broker made two of one (`paper.exchange.mishaps`).
+    """
 
     def __init__(self) -> None:
-        self._orders: dict[tuple[int, int], Order] = {}
-        self._live: dict[tuple[int, int], Order] = {}
+        self._orders: dict[tuple[int, int], list[Order]] = {}
+        self._by_perm_id: dict[int, Order] = {}
+        self._live: dict[int, Order] = {}
         self._live_by_instrument: dict[int, int] = {}
         self._groups: dict[tuple[str, str], OcaGroup] = {}
         self.completed: list[Order] = []
@@ -31,8 +35,15 @@ class Registry:
         self._by_exec_id: dict[str, ExecutionRecord] = {}
 
     def get(self, client_id: int, order_id: int) -> Order | None:
+        """An order, live or finished; of several with this id the first that is live, else the last."""
+        orders = self._orders.get((client_id, order_id))
+        if orders is None:
+            return None
+        return next((order for order in orders if order.stage is not Stage.DONE), orders[-1])
+
+    def by_perm_id(self, perm_id: int) -> Order | None:
         """An order, live or finished."""
-        return self._orders.get((client_id, order_id))
+        return self._by_perm_id.get(perm_id)
 
     def live(self) -> list[Order]:
         """Every unfinished order, oldest first, those not transmitted included."""
@@ -40,7 +51,7 @@ class Registry:
 
     def find_live(self, order_id: int) -> Order | None:
         """The newest unfinished order with this id, whoever's it is."""
-        found = [order for (_, number), order in self._live.items() if number == order_id]
+        found = [order for order in self._live.values() if order.ticket.order_id == order_id]
         return found[-1] if found else None
 
     def has_live(self, con_id: int) -> bool:
@@ -49,8 +60,9 @@ class Registry:
 
     def add(self, order: Order) -> None:
         """A new order."""
-        self._orders[order.key] = order
-        self._live[order.key] = order
+        self._orders.setdefault(order.key, []).append(order)
+        self._by_perm_id[order.perm_id] = order
+        self._live[order.perm_id] = order
         con_id = order.ticket.instrument.con_id
         self._live_by_instrument[con_id] = self._live_by_instrument.get(con_id, 0) + 1
 
@@ -60,7 +72,7 @@ class Registry:
             return
         order.stage = Stage.DONE
         order.completed_at = at
-        del self._live[order.key]
+        del self._live[order.perm_id]
         self._live_by_instrument[order.ticket.instrument.con_id] -= 1
         self.completed.append(order)
 
@@ -76,6 +88,10 @@ class Registry:
         record = ExecutionRecord(execution)
         self.executions.append(record)
         self._by_exec_id[execution.exec_id] = record
+
+    def commission_of(self, exec_id: str) -> Commission | None:
+        """What an execution cost, once that was reported."""
+        return self._by_exec_id[exec_id].commission
 
     def note_commission(self, commission: Commission) -> None:
         """Its commission was reported."""

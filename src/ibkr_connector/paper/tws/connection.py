@@ -7,6 +7,8 @@ it does not read is bounded (the write limit), what it wants is bounded (the mes
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +18,7 @@ from .framing import MAX_INBOUND, FrameError, FrameReader, encode_frame, split_f
 from .handshake import Handshake, HandshakeError, Hello
 from .pacing import BREACHES_TO_DISCONNECT, MessageRate
 from .session import Session
+from .taps import Pipe
 from .wire import HOME_ZONE, HOME_ZONE_NAME
 
 if TYPE_CHECKING:
@@ -26,6 +29,10 @@ BEFORE_START: Final = 64 * 1024
 """Bytes of the longest frame anybody may send before startApi."""
 MESSAGES_PER_TURN: Final = 100
 """Requests of one connection answered before the others get their turn."""
+
+
+NO_LINGER: Final = struct.pack("ii", 1, 0)
+"""Closing discards what was not sent and resets the connection."""
 
 
 class Connection(asyncio.Protocol):
@@ -47,6 +54,9 @@ class Connection(asyncio.Protocol):
         self._resume: asyncio.Handle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._ending = False
+        self._frozen = False
+        self.pipe: Pipe | None = None
+        """What happens to bytes on their way to the client; None while nothing does."""
         self.session: Session | None = None
         self.peer = ""
         self.reason = "closed by the client"
@@ -71,7 +81,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived, in whatever pieces."""
-        if self._ending:
+        if self._ending or self._frozen:
             return
         try:
             if self._handshake is not None:
@@ -102,6 +112,8 @@ class Connection(asyncio.Protocol):
             if handle is not None:
                 handle.cancel()
         self._resume = self._deadline = None
+        if self.pipe is not None:
+            self.pipe.close()
         if self.session is not None:
             self.session.close()
         self._gone(self)
@@ -112,6 +124,15 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes. A peer that leaves more than the write limit unread is dropped."""
+        if self.pipe is None or self.pipe.is_clear:
+            self.pipe = None
+            self._transmit(data)
+            return
+        self.pipe.send(data)
+        if self.pipe.pending > self._hub.options.write_limit:
+            self.drop("does not read what it is sent")
+
+    def _transmit(self, data: bytes) -> None:
         transport = self._transport
         if transport is None or self._ending:
             return
@@ -119,14 +140,33 @@ class Connection(asyncio.Protocol):
         if transport.get_write_buffer_size() > self._hub.options.write_limit:
             self.drop("does not read what it is sent")
 
-    def drop(self, reason: str) -> None:
-        """End the connection at once."""
+    def drop(self, reason: str, *, reset: bool = False) -> None:
+        """End the connection at once; `reset` makes the peer's system say so instead of ending it in good order."""
         if self._ending:
             return
         self.reason = reason
         self._ending = True
         if self._transport is not None:
+            sock = self._transport.get_extra_info("socket") if reset else None
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             self._transport.abort()
+
+    def make_pipe(self) -> Pipe:
+        """The pipe on the way to the client; made if there is none."""
+        if self.pipe is None:
+            self.pipe = Pipe(self._hub.loop, self._transmit)
+        return self.pipe
+
+    def freeze(self) -> None:
+        """Neither read nor write any more: what a peer sees whose connection is half open."""
+        self._frozen = True
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+        self.make_pipe().close()
 
     def close(self, reason: str) -> None:
         """End the connection after what was written has been sent."""
@@ -192,7 +232,11 @@ class Connection(asyncio.Protocol):
         self.session = Session(self._hub, self, client_id, self._version)
         self._hub.sessions[client_id] = self.session
         self._hub.truth.record("connect", client_id=client_id, server_version=self._version, peer=self.peer)
-        self.session.greet()
+        taps = self._hub.taps
+        if taps is not None:
+            taps.request(self.session, fields, self.session.greet)
+        else:
+            self.session.greet()
 
     def _error(self, error: texts.Error) -> None:
         code, text = error
@@ -204,7 +248,7 @@ class Connection(asyncio.Protocol):
         """Answer what has arrived, within the message rate and this turn's share."""
         self._resume = None
         for _ in range(MESSAGES_PER_TURN):
-            if self._ending:
+            if self._ending or self._frozen:
                 return
             try:
                 payload = self._next_payload()
@@ -214,7 +258,7 @@ class Connection(asyncio.Protocol):
             if payload is None:
                 return
             self._one(payload)
-        if self._reader.pending and not self._ending:
+        if self._reader.pending and not (self._ending or self._frozen):
             self._pause(0.0)
 
     def _next_payload(self) -> bytes | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..market.base import MarketSource
     from ..truth import TruthLog
     from .session import Session
+    from .taps import Taps
     from .ticks import TickFeed
 
 
@@ -42,6 +43,8 @@ class Hub:
     feeds: dict[int, set[TickFeed]] = field(default_factory=dict)
     """Streaming market data requests by conId."""
     history: HistoryPacing = field(default_factory=HistoryPacing)
+    taps: Taps | None = None
+    """Where faults take hold; None while there are none."""
 
     @property
     def lines(self) -> int:

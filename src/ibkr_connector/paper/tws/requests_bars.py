@@ -56,6 +56,13 @@ class BarDesk:
             stream.close()
         self._streams.clear()
 
+    def end_updates(self) -> list[int]:
+        """End all history that is kept up to date, without a word; the request ids."""
+        ended = [request_id for request_id, stream in self._streams.items() if isinstance(stream, UpdatedHistory)]
+        for request_id in ended:
+            self._end_stream(request_id)
+        return ended
+
     def on_jump(self) -> None:
         """The market clock has jumped forward."""
         for stream in self._streams.values():

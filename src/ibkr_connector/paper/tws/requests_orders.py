@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
+from ..exchange.mishaps import NEW
 from ..exchange.types import (
     Commission,
     Execution,
@@ -83,6 +84,12 @@ class OrderDesk:
             hub.exchange.place(ticket)
             hub.wake()
 
+    def refuse(self, cursor: Cursor, error: texts.Error) -> None:
+        """Answer a placeOrder with this error instead of placing the order."""
+        order = decode_place_order(cursor, self._session.version)
+        self._record_refused(order, error)
+        self._session.error(order.order_id, error)
+
     def _admitted(self, order: PlaceOrder) -> OrderTicket:
         """The exchange's ticket for an order; a Refusal where the gateway itself does not take it."""
         hub = self._session.hub
@@ -118,7 +125,8 @@ class OrderDesk:
         }
         hub = self._session.hub
         now = hub.clock.now()
-        hub.truth.record("recv_place", at=now, **fields)
+        known = hub.exchange.mishaps.phase(self._session.client_id, order.order_id).phase != NEW
+        hub.truth.record("recv_modify" if known else "recv_place", at=now, **fields)
         hub.truth.record("rejected", at=now, **fields, code=error[0], text=error[1])
 
     def _account(self, order: PlaceOrder) -> str:

@@ -49,6 +49,19 @@ class TickDesk:
             timer.cancel()
         self._snapshots.clear()
 
+    @property
+    def lines(self) -> list[int]:
+        """The request ids of the streams, oldest first."""
+        return list(self._feeds)
+
+    def end_streams(self) -> list[int]:
+        """End every stream without a word (the gateway lost them); their request ids."""
+        ended = self.lines
+        for feed in self._feeds.values():
+            feed.close()
+        self._feeds.clear()
+        return ended
+
     def _market_data_type(self, cursor: Cursor) -> None:
         cursor.skip("version")
         kind = cursor.integer("marketDataType")

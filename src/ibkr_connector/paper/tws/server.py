@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +22,8 @@ from .connection import Connection
 from .hub import Hub
 from .session import Session
 
+AGAIN: Final = 0.5
+"""Wire seconds between two attempts to get the port back."""
 FAREWELL: Final = 1.0
 """Wire seconds clients have to read what was sent when the gateway closes."""
 STRANGERS: Final = 32
@@ -36,6 +39,9 @@ class TwsServer:
         self._connections: set[Connection] = set()
         self._claimed: dict[int, Connection] = {}
         self._unlisten: Callable[[], None] | None = None
+        self._host = ""
+        self._placeholder: socket.socket | None = None
+        self._opening: asyncio.Task[None] | None = None
         self.port = 0
 
     @property
@@ -45,6 +51,7 @@ class TwsServer:
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError where the port cannot be had."""
+        self._host = host
         self._server = await self._hub.loop.create_server(self._connect, host, port)
         self.port = self._server.sockets[0].getsockname()[1]
         self._unlisten = self._hub.exchange.listen(self._on_event)
@@ -54,6 +61,9 @@ class TwsServer:
         if self._unlisten is not None:
             self._unlisten()
             self._unlisten = None
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        self._let_go()
         if self._server is not None:
             self._server.close()
         leaving = list(self._connections)
@@ -69,6 +79,57 @@ class TwsServer:
             await self._server.wait_closed()
             self._server = None
 
+    # --- closed for a while (faults) ---------------------------------------------------------------------------------
+
+    def stop_listening(self) -> None:
+        """Refuse new connections as a port refuses them on which nobody listens. The port stays ours."""
+        if self._server is None:
+            return
+        address = self._server.sockets[0]
+        family, name = address.family, address.getsockname()
+        self._server.close()
+        self._server = None
+        # A bound socket that does not listen keeps others from taking the port meanwhile.
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            holder.bind(name)
+        except OSError:
+            holder.close()  # an event loop without real sockets: there is nothing to hold
+        else:
+            self._placeholder = holder
+
+    def listen_again(self) -> None:
+        """Accept connections on the same port as before, very soon."""
+        if self._server is None and self._opening is None and self._unlisten is not None:
+            self._opening = self._hub.loop.create_task(self._open_again())
+
+    async def _open_again(self) -> None:
+        self._let_go()
+        try:
+            self._server = await self._hub.loop.create_server(self._connect, self._host, self.port)
+        except OSError:
+            # Somebody was quicker: the port is asked for until it is ours again.
+            self._hub.loop.call_later(AGAIN, self.listen_again)
+        finally:
+            self._opening = None
+
+    def _let_go(self) -> None:
+        if self._placeholder is not None:
+            self._placeholder.close()
+            self._placeholder = None
+
+    def end_all(self, reason: str) -> int:
+        """End every connection in good order, those that have not started too; how many there were."""
+        leaving = list(self._connections)
+        for connection in leaving:
+            connection.close(reason)
+        return len(leaving)
+
+    def connection(self, client_id: int) -> Connection | None:
+        """The connection of a client that has started."""
+        return self._claimed.get(client_id)
+
     # --- connections -------------------------------------------------------------------------------------------------
 
     def _connect(self) -> Connection:
@@ -80,6 +141,9 @@ class TwsServer:
         return connection
 
     def _claim(self, connection: Connection, client_id: int) -> texts.Error | None:
+        refusal = None if self._hub.taps is None else self._hub.taps.refusal(client_id)
+        if refusal is not None:
+            return refusal
         if client_id in self._claimed:
             return texts.ID_IN_USE
         if len(self._claimed) >= self._hub.options.max_clients:
@@ -128,6 +192,8 @@ class TwsServer:
     # --- events of the exchange --------------------------------------------------------------------------------------
 
     def _on_event(self, event: ExchangeEvent) -> None:
+        if self._hub.taps is not None and self._hub.taps.hides(event):
+            return
         if isinstance(event, QuoteChanged):
             for feed in tuple(self._hub.feeds.get(event.instrument.con_id, ())):
                 feed.on_quote(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Final, Protocol
 
@@ -64,8 +65,16 @@ class Session:
         for notice in texts.FARM_NOTICES:
             self.error(layouts_system.SYSTEM, notice)
 
-    def send(self, fields: Iterable[str]) -> None:
-        """Send one message."""
+    def send(self, fields: list[str]) -> None:
+        """Send one message, unless a fault is in its way."""
+        taps = self.hub.taps
+        if taps is not None:
+            taps.reply(self, fields)
+        else:
+            self.transmit(fields)
+
+    def transmit(self, fields: Iterable[str]) -> None:
+        """Send one message, whatever faults there are."""
         self.link.write(encode_frame(fields))
 
     def error(self, request_id: int, error: Error, advanced_json: str = "") -> None:
@@ -74,8 +83,16 @@ class Session:
         self.send(layouts_system.error(self.version, request_id, code, text, advanced_json))
 
     def handle(self, fields: Sequence[str]) -> None:
-        """Answer one request. Every request is answered as IBKR documents it, at least with an error."""
+        """Take one request."""
         self.messages += 1
+        taps = self.hub.taps
+        if taps is not None:
+            taps.request(self, fields, partial(self.answer, fields))
+        else:
+            self.answer(fields)
+
+    def answer(self, fields: Sequence[str]) -> None:
+        """Answer one request. Every request is answered as IBKR documents it, at least with an error."""
         kind = fields[0]
         route = self._routes.get(int(kind)) if _ID.fullmatch(kind) else None
         if route is None:
@@ -92,6 +109,22 @@ class Session:
             self.error(refusal.request_id, refusal.error)
         else:
             self._unreadable = 0
+
+    def id_of(self, fields: Sequence[str]) -> int | None:
+        """The request or order id a request carries; None if it has none or cannot be read."""
+        route = self._routes.get(int(fields[0])) if _ID.fullmatch(fields[0]) else None
+        if route is None or route.id_at is None:
+            return None
+        found = _id_at(fields, route.id_at)
+        return None if found == layouts_system.SYSTEM else found
+
+    def refuse(self, fields: Sequence[str], error: Error) -> None:
+        """Answer a request with an error and nothing else, as if the gateway itself had found the reason."""
+        if fields[0] == "3":
+            self.orders.refuse(Cursor(fields, 1), error)
+            return
+        request_id = self.id_of(fields)
+        self.error(layouts_system.SYSTEM if request_id is None else request_id, error)
 
     def close(self) -> None:
         """End every subscription. Orders live on."""

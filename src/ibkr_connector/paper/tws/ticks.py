@@ -81,8 +81,7 @@ class TickFeed:
         self._hub.feeds.setdefault(item.con_id, set()).add(self)
         if self._wants_rt_volume:
             self._start_vwap()
-        if not self.is_delayed:
-            self._send(layout.tick_generic(self._target.request_id, layout.HALTED, _ZERO))
+        self.on_halt()
         self._flush()
         self._send_generic_ticks()
         if self.is_delayed:
@@ -100,6 +99,22 @@ class TickFeed:
             if not feeds:
                 del self._hub.feeds[self.instrument.con_id]
             self._hub.exchange.unwatch(self.instrument)
+
+    def on_halt(self) -> None:
+        """Trading was halted or goes on."""
+        if not self.is_delayed:
+            halted = Decimal(self._hub.exchange.is_halted(self.instrument))
+            self._send(layout.tick_generic(self._target.request_id, layout.HALTED, halted))
+
+    def refresh(self) -> None:
+        """Look at the market although it has said nothing."""
+        self._soon()
+
+    def settle(self) -> None:
+        """Show at once what was to be shown soon: from here on the market may be hidden."""
+        if self._timer is not None and not self.is_delayed:
+            self._timer.cancel()
+            self._flush()
 
     def on_quote(self, event: QuoteChanged) -> None:
         """The book changed."""

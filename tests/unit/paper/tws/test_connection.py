@@ -111,6 +111,7 @@ class FakeHub:
     clock: Clock = field(default_factory=Clock)
     truth: Truth = field(default_factory=Truth)
     sessions: dict[int, Any] = field(default_factory=dict)
+    taps: None = None
 
 
 class FakeSession:
