@@ -19,7 +19,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final, TextIO
 
-from .clock import ClockMode
+from .clock import NEW_YORK, ClockMode
 
 DEFAULT_ACCOUNT: Final = "DU1234567"
 DEFAULT_PORT: Final = 7497
@@ -138,7 +138,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--account", action="append", type=_account, metavar="CODE", help="account code; repeat for several")
     add("--market", default="synthetic", metavar="SPEC", help="synthetic, csv:DIR or lean:DIR (default synthetic)")
     add("--clock", choices=("session", "real"), default="session", help="session: starts at 10:00 New York (default)")
-    add("--start", type=_moment, metavar="ISO", help="market time to start at, with a zone: 2013-10-07T10:00:00-04:00")
+    add("--start", type=_moment, metavar="ISO", help="market time to start at; without a zone New York's")
     add("--speed", type=_speed, default=1.0, metavar="N", help="market seconds per second (default 1)")
     add("--seed", type=int, default=0, metavar="N", help="same seed, same market (default 0)")
     add("--truth", type=Path, metavar="FILE", help="write what really happened as JSON lines")
@@ -165,9 +165,7 @@ def _moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no ISO time, such as 2013-10-07T10:00:00-04:00") from None
-    if moment.utcoffset() is None:
-        raise argparse.ArgumentTypeError(f"{text!r} has no time zone: append one, for instance -04:00 or Z")
-    return moment
+    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=NEW_YORK)
 
 
 def _speed(text: str) -> float:

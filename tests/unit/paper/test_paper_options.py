@@ -74,7 +74,6 @@ def test_every_option_arrives() -> None:
         (["--account", "DU 1"], "no account code"),
         (["--clock", "fast"], "session"),
         (["--start", "noon"], "no ISO time"),
-        (["--start", "2013-10-07T10:00:00"], "no time zone"),
         (["--speed", "0"], "positive number"),
         (["--speed", "nan"], "positive number"),
         (["--speed", "quick"], "positive number"),
@@ -126,6 +125,10 @@ def test_values_that_do_not_go_together_exit_with_2(
 def test_a_gateway_explains_arguments_that_make_no_sense(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         PaperGateway(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_start_without_a_zone_is_new_york_s() -> None:
+    assert parse(["--start", "2013-10-07T10:00:00"]).start == datetime(2013, 10, 7, 14, tzinfo=UTC)
 
 
 def test_parts_of_a_gateway_that_was_not_started_say_so() -> None:
