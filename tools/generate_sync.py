@@ -55,6 +55,8 @@ class Twin:
     doc: str
     resources: tuple[tuple[str, str], ...] = ()
     """Attributes of the instance that become attributes of the twin: (name, its twin class)."""
+    base: tuple[str, str] | None = None
+    """(file, class) whose methods it inherits."""
     passed: tuple[tuple[str, str], ...] = ()
     """Attributes of the instance that are passed on: (name, type)."""
     left_out: tuple[str, ...] = ()
@@ -65,7 +67,12 @@ class Twin:
     @property
     def module(self) -> str:
         """The dotted name of the source."""
-        return "ibkr_connector." + self.source.removesuffix(".py").replace("/", ".")
+        return module_of(self.source)
+
+
+def module_of(file: str) -> str:
+    """The dotted name of a file of the package."""
+    return "ibkr_connector." + file.removesuffix(".py").replace("/", ".")
 
 
 @dataclass
@@ -116,6 +123,7 @@ CONNECTOR = Twin(
         ("history", "SyncHistoryApi"),
     ),
     passed=(("profile", "str"), ("settings", "Settings"), ("risk", "RiskApi")),
+    base=("facade.py", "Facade"),
     left_out=("sync",),
     context_manager=True,
 )
@@ -153,9 +161,9 @@ class Problem(Exception):
 class Source:
     """One module: its imports, constants and classes."""
 
-    def __init__(self, twin: Twin) -> None:
-        self.tree = ast.parse((PACKAGE / twin.source).read_text("utf-8"))
-        self.module = twin.module
+    def __init__(self, file: str) -> None:
+        self.tree = ast.parse((PACKAGE / file).read_text("utf-8"))
+        self.module = module_of(file)
         self.homes: dict[str, str] = {}
         self.constants: dict[str, str] = {}
         for node in ast.walk(self.tree):
@@ -354,10 +362,14 @@ class Writer:
 
     def twin(self, twin: Twin) -> list[str]:
         """One class."""
-        source = Source(twin)
-        node = source.class_of(twin.name)
+        own = Source(twin.source)
+        node = own.class_of(twin.name)
+        classes = [(own, node)]
+        if twin.base is not None:
+            inherited = Source(twin.base[0])
+            classes.append((inherited, inherited.class_of(twin.base[1])))
         known = {name for name, _ in (*twin.resources, *twin.passed)}
-        here = public_attributes(node) | (known & properties(node))
+        here = public_attributes(node) | (known & set().union(*(properties(each) for _, each in classes)))
         if here != known:
             raise Problem(f"{twin.name}: it has {sorted(here)}, known are {sorted(known)}.")
         self.need(twin.name, twin.module)
@@ -377,10 +389,11 @@ class Writer:
             self.need("Self", "typing")
             self.need("TracebackType", "types")
             lines += CONTEXT_MANAGER.splitlines()
-        for item in node.body:
-            if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
-                if item.name[0] != "_" and item.name not in {*twin.left_out, *known}:
-                    lines += ["", *self.method(item, twin, source)]
+        for source, each in classes:
+            for item in each.body:
+                if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
+                    if item.name[0] != "_" and item.name not in {*twin.left_out, *known}:
+                        lines += ["", *self.method(item, twin, source)]
         return lines
 
     def text(self) -> str:

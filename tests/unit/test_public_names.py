@@ -11,6 +11,7 @@ from pathlib import Path
 import ibkr_connector
 from ibkr_connector import errors, models
 from ibkr_connector.connector import IBKRConnector
+from ibkr_connector.facade import Facade
 
 SNAPSHOT = Path(__file__).with_name("public_names.txt")
 
@@ -24,7 +25,7 @@ def public_names() -> str:
         for name, value in sorted(vars(errors).items())
         if inspect.isclass(value) and value.__module__ == errors.__name__
     ]
-    for name, member in sorted(vars(IBKRConnector).items()):
+    for name, member in sorted({**vars(Facade), **vars(IBKRConnector)}.items()):
         if not name.startswith("_"):
             shown = inspect.signature(member) if inspect.isfunction(member) else ": property"
             lines.append(f"IBKRConnector.{name}{shown}")

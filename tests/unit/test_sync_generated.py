@@ -117,7 +117,7 @@ def test_the_documentation_speaks_of_no_coroutines(kind: type[Any], twin: type[A
 def test_a_handle_in_a_return_type_nobody_thought_of_is_refused_by_the_generator(generator: ModuleType) -> None:
     import ast
 
-    source = generator.Source(generator.ORDERS_API)
+    source = generator.Source(generator.ORDERS_API.source)
     node = ast.parse('async def f(self) -> list[Order]:\n    """Text."""').body[0]
     with pytest.raises(generator.Problem, match=r"returns list\[Order\]"):
         generator.Writer(generator.OUTPUTS[1]).method(node, generator.ORDERS_API, source)
