@@ -21,7 +21,6 @@ import json
 import logging
 import os
 import sqlite3
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -29,7 +28,7 @@ from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.clock import Clock
-from ibkr_connector.errors import JournalError, JournalUnwritable, TradingError
+from ibkr_connector.errors import JournalError
 from ibkr_connector.models.account import Execution
 from ibkr_connector.orders.changes import Change, NotSent
 from ibkr_connector.orders.entries import AuditReport, ChangeEntry, JournalOrder, SendingEntry
@@ -44,8 +43,6 @@ __all__ = ["FILE_NAME", "THREAD_NAME", "Journal", "JournalReader", "JournalWrite
 _log = logging.getLogger("ibkr_connector.orders.journal")
 
 LOCK_NAME = "journal.lock"
-_CONFIRM_S = 2.0
-"""How long a caller that may not be held up (a kill) waits for the disk to confirm."""
 _KEEP = timedelta(days=8)
 """Ended orders this young are loaded too: the broker can repeat their executions (TWS keeps up to 7 days)."""
 
@@ -174,33 +171,6 @@ class JournalWriter:
         text = json.dumps(value)
         self._meta[key] = json.loads(text)
         self._put(Item(lambda file: file.put_meta(key, text)))
-
-    def keep_meta(self, key: str, value: Any, *, insist: bool = False, timeout: float = _CONFIRM_S) -> None:
-        """Keep a small JSON value and wait until the disk has it. Any thread but the writer's own.
-
-        With `insist` it counts from now on and is tried again until the disk is back, whether or not this call still
-        waits; without, a value that could not be kept is not kept later.
-        Raises: JournalUnwritable, JournalCorrupt; also when the disk has not answered after `timeout` seconds.
-        """
-        text, settled, left = json.dumps(value), threading.Event(), threading.Event()
-        outcome: list[TradingError | None] = []
-
-        def done(error: TradingError | None) -> None:
-            outcome.append(error)
-            settled.set()
-
-        if insist:
-            self.put_meta(key, value)
-        item = Item(JournalFile.touch if insist else lambda file: file.put_meta(key, text), done=done)
-        item.dropped = left.is_set
-        if not self._queue.hand_over(item):
-            raise JournalUnwritable("The journal is closed.", remedy="Make a new connector.")
-        if not settled.wait(timeout):
-            left.set()
-            raise JournalUnwritable(f"{self._file.path}: the disk did not answer in {timeout:g} s.")
-        if outcome[0] is not None:
-            raise outcome[0]
-        self._meta[key] = json.loads(text)
 
     def raise_high_water(self, endpoint: str, client_id: int, order_id: int) -> None:
         """Never hand out an order id up to `order_id` again there (seen in use at the broker). Returns at once."""
