@@ -1,9 +1,12 @@
 """The same without an event loop: every method waits, Ctrl-C ends a wait."""
 
-from ibkr_connector import get_ibkr_connector
+from ibkr_connector import OrderError, get_ibkr_connector
 
 with get_ibkr_connector().sync as connector:
-    for bar in connector.get_historical_data("SPY", "1 D", "5 mins", use_rth=False)[-3:]:
-        print(bar.start, bar.close)
-    order = connector.place_limit_order("SPY", 10, "BUY", limit_price=1.00)
-    print(order.state, "→", connector.cancel_order(order).state)
+    try:
+        price = connector.place_market_order("AAPL", 100, "BUY").filled(timeout=30).fills[-1].price
+        print(f"bought 100 at {price}")
+        stop = connector.place_stop_order("AAPL", 100, "SELL", price - 2)
+        print(f"protected by {stop!r}")
+    except OrderError as error:
+        raise SystemExit(str(error)) from error

@@ -108,16 +108,20 @@ def _same_fills(evidence: Evidence) -> Verified:
 
 
 def _far_side(evidence: Evidence) -> Verified:
-    problems = list(_flattered(evidence))
+    fills = evidence.of("fill")
+    inside = list(_inside_the_quote(evidence))
+    problems = [text for text, passive in inside if not passive]
+    counted = f"{len(fills) - len(inside)} of {len(fills)} fills, by the market's own data"
+    passive = f"; {len(inside)} came to a resting limit, at its own price" if inside else ""
     return Verified(
         claim="every fill is at or beyond the far side of the quote in force",
-        holds=bool(evidence.of("fill")) and not problems,
-        detail="; ".join(problems) or "checked against the market's own data, fill by fill",
+        holds=bool(fills) and not problems,
+        detail="; ".join(problems) or counted + passive,
     )
 
 
-def _flattered(evidence: Evidence) -> Iterator[str]:
-    """Fills better than the market gave. A resting limit may fill at its own price: the market came to it."""
+def _inside_the_quote(evidence: Evidence) -> Iterator[tuple[str, bool]]:
+    """Fills better than the far side gave, and whether they are passive: at the own price of a limit that rested."""
     limits = {
         entry["order_ref"]: decimal(entry, "limit_price")
         for entry in evidence.truth
@@ -130,9 +134,8 @@ def _flattered(evidence: Evidence) -> Iterator[str]:
         side = None if quote is None else quote.ask if buys else quote.bid
         if side is not None and (price >= side if buys else price <= side):
             continue
-        if fill.get("liquidity") == 1 and price == limits.get(fill["order_ref"]):
-            continue
-        yield f"{fill['side']} at {price}, {'ask' if buys else 'bid'} {side} at {at:%H:%M:%S.%f}"
+        passive = fill.get("liquidity") == 1 and price == limits.get(fill["order_ref"])
+        yield f"{fill['side']} at {price}, {'ask' if buys else 'bid'} {side} at {at:%H:%M:%S.%f}", passive
 
 
 def _nothing_works(evidence: Evidence) -> Verified:
