@@ -16,7 +16,7 @@ from ibkr_connector.errors import CancelInDoubt, NotConnected, OrderNotCancellab
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.order import OrderSnapshot
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import CancelRejected, Change, Echoed, Settled, SettledHow
+from ibkr_connector.orders.changes import CancelRejected, Change, Echoed, EndTold, Settled, SettledHow
 from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.resilience import Deadline
@@ -174,6 +174,11 @@ class OrderCanceller:
             if isinstance(change, CancelRejected):
                 live.refused(change)
         record = live.record
+        if record.cancel_wanted and record.is_forked and any(isinstance(change, EndTold) for change in changes):
+            # Several orders under one number: a cancel ends one of them, and which is the gateway's choice.
+            if not record.is_done:
+                self._pursue(live, again=True)
+            return
         if not record.cancel_wanted or Operation.CANCEL in record.outstanding:
             return
         absent = any(isinstance(change, Settled) and change.how is SettledHow.ABSENT for change in changes)

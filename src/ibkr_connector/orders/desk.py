@@ -39,7 +39,7 @@ from ibkr_connector.orders.changes import (
 )
 from ibkr_connector.orders.journal import JournalWriter
 from ibkr_connector.orders.live import LiveOrder
-from ibkr_connector.orders.record import Context
+from ibkr_connector.orders.record import Context, OrderRecord
 from ibkr_connector.orders.table import OrderTable
 from ibkr_connector.orders.whose import foreign
 from ibkr_connector.risk.engine import RiskEngine
@@ -222,6 +222,11 @@ class OrderDesk:
                 self._risk.on_revived(record.ref, record.open_quantity)
             elif isinstance(change, Forked | Settled):
                 self._risk.on_open(record.ref, record.open_quantity)
+        self._mark_fork(record)
+
+    def _mark_fork(self, record: OrderRecord) -> None:
+        if record.is_forked and not record.is_done:
+            self._risk.on_forked(record.ref, record.terms.contract.con_id)
 
     def count(self, live: LiveOrder) -> None:
         """Hold an order against the limits that did not pass the gates: another program's, or one of an earlier run."""
@@ -239,6 +244,7 @@ class OrderDesk:
                 group=record.group,
                 agent=record.agent.lower(),
             )
+            self._mark_fork(record)
 
     def _publish(self, live: LiveOrder, change: Change) -> None:
         if not self._bus.has_listeners:

@@ -45,6 +45,10 @@ from ibkr_connector.session.session import Session
 _log = get_logger(__name__)
 _ON_HOLD = "Inactive"
 _CANCELLED = "it was cancelled before it was written"
+_HELD_UP = (
+    "Wait until it is settled (orders_in_doubt() lists it; the connector asks the broker), or settle it by hand with "
+    "resolve(order, as_=…, evidence=…); then send this one again."
+)
 _USED_REF = "Nothing is at the broker; a new try needs a new order_ref, because this one was written once."
 
 
@@ -123,7 +127,7 @@ class OrderSender:
             self._desk.adopt(live)  # from here on a cancel finds it
         try:
             self._session.require_orders()
-            prepared = await self._prepare([leg.request for leg in plan], deadline)
+            prepared = await self._prepare_undoubted(lives, [leg.request for leg in plan], deadline)
             legs = [self._leg(*known, plan[0]) for known in zip(lives, plan, prepared, strict=True)]
             decision = self._check(legs, prepared)
             with await self._session.hold_order_slot(units=len(legs), timeout=deadline.remaining()) as slot:
@@ -150,6 +154,21 @@ class OrderSender:
             self._desk.table.forget(live)
 
     # --- the steps -------------------------------------------------------------------------------------------------
+
+    async def _prepare_undoubted(
+        self, lives: Sequence[LiveOrder], requests: Sequence[OrderRequest], deadline: Deadline
+    ) -> list[Prepared]:
+        """What the gates need, once no other order in these contracts may or may not be at the broker."""
+        while True:
+            prepared = await self._prepare(requests, deadline)
+            con_ids = {found.details.contract.con_id for found in prepared}
+            doubtful = self._desk.table.doubtful(con_ids, lives[0].record.account)
+            if doubtful is None:
+                return prepared
+            settled = await doubtful.until(_is_settled, self._clock, deadline.remaining())
+            if not settled:
+                why = _held_up_by(doubtful)
+                raise OrderNotSent(f"not sent: {why}.", remedy=_HELD_UP, order_ref=requests[0].order_ref)
 
     async def _prepare(self, requests: Sequence[OrderRequest], deadline: Deadline) -> list[Prepared]:
         try:
@@ -310,7 +329,10 @@ class OrderSender:
             return "the order's deadline has passed"
         if any(leg.live.record.cancel_wanted for leg in legs):
             return _CANCELLED
-        return ""
+        con_ids = {leg.details.contract.con_id for leg in legs}
+        own = {leg.live.ref for leg in legs}
+        doubtful = self._desk.table.doubtful(con_ids, legs[0].live.record.account, without=own)
+        return "" if doubtful is None else _held_up_by(doubtful)
 
     # --- the answer ------------------------------------------------------------------------------------------------
 
@@ -341,6 +363,14 @@ class OrderSender:
                 changes = steps.enter_doubt(leg.live.record, Operation.NEW, why, self._desk.context())
                 self._desk.tell(leg.live, changes)
         self._on_doubt()
+
+
+def _held_up_by(doubtful: LiveOrder) -> str:
+    return f"order {doubtful.ref} in the same contract and account is in doubt, and new orders there wait for it"
+
+
+def _is_settled(record: OrderRecord) -> bool:
+    return Operation.NEW not in record.doubts
 
 
 def _is_answered(record: OrderRecord) -> bool:

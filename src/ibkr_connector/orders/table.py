@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from ibkr_connector.backends.base import OrderCompleted
+from ibkr_connector.backends.base import Operation, OrderCompleted
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.whose import Named, is_about
 
@@ -18,6 +18,7 @@ class OrderTable:
         self._by_number: dict[tuple[int, int], LiveOrder] = {}
         self._by_perm: dict[int, LiveOrder] = {}
         self._strangers: dict[str, LiveOrder] = {}
+        self._doubtful: dict[str, LiveOrder] = {}
 
     def add(self, live: LiveOrder) -> None:
         """Take in an order, or index it again after its numbers changed."""
@@ -32,6 +33,10 @@ class OrderTable:
                 self._by_perm[perm_id] = live
         if not record.ours and record.broker_ref:
             self._strangers[record.broker_ref] = live
+        if Operation.NEW in record.doubts:
+            self._doubtful[record.ref] = live
+        else:
+            self._doubtful.pop(record.ref, None)
 
     def by_ref(self, ref: str) -> LiveOrder | None:
         """By our name for it."""
@@ -78,6 +83,14 @@ class OrderTable:
         """Orders on their way that were not committed yet."""
         return [live for live in self if not live.record.committed and not live.record.is_done]
 
+    def doubtful(self, con_ids: Collection[int], account: str, *, without: Collection[str] = ()) -> LiveOrder | None:
+        """An order in one of these contracts that may or may not be at the broker; None if there is none."""
+        for live in self._doubtful.values():
+            record = live.record
+            if record.ref not in without and record.account == account and record.terms.contract.con_id in con_ids:
+                return live
+        return None
+
     def _forget_oldest_done(self) -> None:
         """A program that runs for months must not keep every order it ever had; the journal does."""
         done = [live for live in self if live.record.is_done]
@@ -88,6 +101,7 @@ class OrderTable:
 
     def forget(self, live: LiveOrder) -> None:
         """Drop an order that never existed at the broker (not sent, so its name may be used again)."""
+        self._doubtful.pop(live.ref, None)
         if self._by_ref.get(live.ref) is live:
             del self._by_ref[live.ref]
         if self._strangers.get(live.record.broker_ref) is live:

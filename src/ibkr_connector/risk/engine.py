@@ -53,6 +53,8 @@ class RiskEngine:
         self._again = tuple(gate for gate in self._gates if gate.again)
         self._book = ReservationBook()
         self._agents = AgentLedger()
+        self._forked: dict[str, int] = {}
+        """Live orders of which the broker made several, and their contracts."""
         self._recent: deque[RecentOrder] = deque()
         counts = limits.max_orders is not None or any(one.max_orders is not None for one in limits.agents.values())
         self._keep_recent = max(limits.duplicate_window or 0.0, limits.max_orders_window if counts else 0.0)
@@ -165,7 +167,13 @@ class RiskEngine:
     def on_done(self, ref: str) -> None:
         """The order has ended for certain: filled, cancelled, rejected, expired, or settled as never arrived."""
         with self._lock:
+            self._forked.pop(ref, None)
             self._book.remove(ref)
+
+    def on_forked(self, ref: str, con_id: int) -> None:
+        """The broker made several orders of this one: until all have ended, nothing adds risk in its contract."""
+        with self._lock:
+            self._forked[ref] = con_id
 
     def on_revived(self, ref: str, open_quantity: Decimal) -> None:
         """An order that had ended turns out to live: it is counted again, limits or not. Unknown refs are ignored."""
@@ -361,6 +369,7 @@ class RiskEngine:
             others=Others(
                 self._book.loss_open(without=without),
                 len(self._book) - len(without),
+                forked=tuple(ref for ref, con_id in self._forked.items() if con_id == leg.request.contract.con_id),
                 agent=lambda: self._share_of(leg.request, without),
                 open_contracts=lambda: self._book.open_contracts(without=without),
             ),

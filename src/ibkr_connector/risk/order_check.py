@@ -69,6 +69,7 @@ class Others:
 
     in_flight_loss: Decimal
     open_orders: int
+    forked: tuple[str, ...] = ()
     agent: Callable[[], AgentShare] = AgentShare
     open_contracts: Callable[[], Mapping[int, OpenContract]] = dict
 
@@ -96,6 +97,7 @@ class OrderCheck:
         "day",
         "exposure",
         "filled",
+        "forked",
         "in_flight_loss",
         "limits",
         "open_orders",
@@ -133,6 +135,8 @@ class OrderCheck:
         """Of all other orders of the account, base currency."""
         self.open_orders = others.open_orders
         """Other orders that can still fill."""
+        self.forked = others.forked
+        """Refs of live orders in this contract of which the broker made several."""
         self.recent = recent
         self.role = role
         self.stop_price = stop_price

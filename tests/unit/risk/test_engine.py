@@ -330,6 +330,24 @@ def test_a_change_of_an_exit_stays_an_exit() -> None:
     assert engine.reserved_exposure(AAPL) == Exposure(D(0), D(100))
 
 
+# --- orders that the broker multiplied --------------------------------------------------------------------------------
+
+
+def test_a_forked_order_blocks_new_risk_in_its_contract_until_it_has_ended() -> None:
+    engine = RiskEngine(OFF)
+    assert engine.check_and_reserve(order("BUY", 10, order_ref="twice"), view(100)).allowed
+    other = order("BUY", 1, order_ref="other")
+    assert engine.check_and_reserve(other, view(100)).allowed
+    engine.on_forked("twice", AAPL)
+    assert gates(engine.check(order("BUY", 1), view(100))) == ["forked_order"]
+    assert gates(engine.recheck(other, view(100))) == ["forked_order"]
+    assert engine.check(order("SELL", 100), view(100)).allowed
+    assert gates(engine.check(order("SELL", 101), view(100))) == ["forked_order"]
+    assert engine.check(order("BUY", 1, con_id=MSFT), view(100)).allowed
+    engine.on_done("twice")
+    assert engine.check(order("BUY", 1), view(100)).allowed
+
+
 # --- right before the write ------------------------------------------------------------------------------------------
 
 
@@ -642,6 +660,7 @@ def test_the_status_is_plain_and_says_how_things_stand() -> None:
     assert status["since"] == NOW.isoformat()
     assert status["gates"] == [
         "trading_state",
+        "forked_order",
         "tick",
         "market_hours",
         "halted",

@@ -560,6 +560,7 @@ def test_all_reasons_are_collected_and_the_cheap_gates_come_first() -> None:
     ]
     assert [result.gate for result in decision.results if result.passed] == [
         "trading_state",
+        "forked_order",
         "duplicate_order",
         "quote_age",
         "order_rate",
@@ -579,7 +580,7 @@ def test_what_may_change_while_an_order_waits_is_asked_again_before_the_write() 
     )
     engine = RiskEngine(limits)
     again = [result.gate for result in engine.recheck(order(), view()).results]
-    assert again == ["trading_state", "market_hours", "halted", "quote_age", "daily_loss"]
+    assert again == ["trading_state", "forked_order", "market_hours", "halted", "quote_age", "daily_loss"]
 
 
 def test_an_instrument_view_comes_from_contract_details() -> None:

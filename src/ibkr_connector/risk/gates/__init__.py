@@ -8,6 +8,7 @@ from typing import TypeVar
 from ibkr_connector.risk.gates.base import Gate
 from ibkr_connector.risk.gates.daily_loss import DailyLossGate, DrawdownGate
 from ibkr_connector.risk.gates.exposure import GrossExposureGate, NetExposureGate
+from ibkr_connector.risk.gates.forked import ForkedOrderGate
 from ibkr_connector.risk.gates.margin import BuyingPowerGate, IntradayMarginGate
 from ibkr_connector.risk.gates.market_hours import MarketHoursGate
 from ibkr_connector.risk.gates.order_size import OrderSizeGate, OrderValueGate
@@ -28,6 +29,7 @@ def default_gates(limits: RiskLimits) -> tuple[Gate, ...]:
     """The gates that `limits` arms, in the order they are asked."""
     candidates: list[tuple[bool, Callable[[], Gate]]] = [
         (True, TradingStateGate),
+        (True, ForkedOrderGate),
         (bool(limits.restricted_symbols), lambda: RestrictedGate(limits.restricted_symbols)),
         (limits.check_ticks, TickGate),
         (limits.duplicate_window is not None, lambda: DuplicateOrderGate(limits.duplicate_window or 0.0)),
