@@ -20,7 +20,7 @@ from ibkr_connector.models.arguments import wrong
 from ibkr_connector.models.contract import ContractDetails
 from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.orders.changes import OrderTerms
-from ibkr_connector.orders.sender import Prepared
+from ibkr_connector.orders.road import Prepared
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.portfolio.service import Portfolio
 from ibkr_connector.resilience import Deadline

@@ -33,7 +33,8 @@ from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.modifier import OrderModifier
 from ibkr_connector.orders.recover import recover
-from ibkr_connector.orders.sender import OrderSender, Prefetch, check_same, group_of, raise_if_refused
+from ibkr_connector.orders.road import OrderRoad, Prefetch
+from ibkr_connector.orders.sender import OrderSender, check_same, group_of, raise_if_refused
 from ibkr_connector.orders.settler import Settler
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
@@ -81,24 +82,23 @@ class OrderManager:
         self._flights: dict[str, _OrderFlight] = {}
         """Orders on their way, under the ref of every leg."""
         self._background: set[asyncio.Task[Any]] = set()
-        lane = OrderLane(clock)
         endpoint = f"{session.settings.host}:{session.settings.port}"
         self.settler = Settler(
             session=session, desk=self.desk, settings=settings, clock=clock, bus=bus, endpoint=endpoint
         )
-        self._sender = OrderSender(
+        road = OrderRoad(
             session=session,
             desk=self.desk,
-            lane=lane,
+            lane=OrderLane(clock),
             risk=risk,
             prefetch=prefetch,
             settings=settings,
-            bus=bus,
             clock=clock,
-            account=account,
             endpoint=endpoint,
             on_doubt=self.settler.kick,
         )
+        self._sender = OrderSender(road, bus=bus, account=account)
+        self._modifier = OrderModifier(road)
         self._canceller = OrderCanceller(
             session=session,
             desk=self.desk,
@@ -107,17 +107,6 @@ class OrderManager:
             give_up=self._give_up,
             ask_state=self.settler.kick,
             ask_ends=self.settler.ask_completed,
-        )
-        self._modifier = OrderModifier(
-            session=session,
-            desk=self.desk,
-            lane=lane,
-            risk=risk,
-            prefetch=prefetch,
-            settings=settings,
-            clock=clock,
-            endpoint=endpoint,
-            on_doubt=self.settler.kick,
         )
         session.on_fact(self._on_fact)
         session.on_link_news(self._on_link_news)

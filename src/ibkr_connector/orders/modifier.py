@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ibkr_connector.backends.base import Operation
-from ibkr_connector.clock import Clock
-from ibkr_connector.config.settings import OrderSettings
+from ibkr_connector.backends.base import Operation, WireOrder
 from ibkr_connector.errors import (
     ModifyInDoubt,
     ModifyNotPossible,
@@ -20,45 +17,38 @@ from ibkr_connector.errors import (
 from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderType, TimeInForce
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.changes import OrderTerms
-from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.entries import ChangeEntry
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.modify import changed, check_modify
 from ibkr_connector.orders.record import OrderRecord
-from ibkr_connector.orders.sender import Prefetch
+from ibkr_connector.orders.road import OrderRoad, nothing_sent
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
-from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.view import RiskView
-from ibkr_connector.session.lane import OrderLane, Written
-from ibkr_connector.session.session import Session
+from ibkr_connector.session.lane import Written
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A change on its way to the write."""
+
+    live: LiveOrder
+    terms: OrderTerms
+    request: OrderRequest
+    view: Callable[[], RiskView]
+    decision: dict[str, Any]
+    deadline: Deadline
+    committed: bool = False
 
 
 class OrderModifier:
     """One change at a time per order. Used on the session loop."""
 
-    def __init__(
-        self,
-        *,
-        session: Session,
-        desk: OrderDesk,
-        lane: OrderLane,
-        risk: RiskEngine,
-        prefetch: Prefetch,
-        settings: OrderSettings,
-        clock: Clock,
-        endpoint: str,
-        on_doubt: Callable[[], None],
-    ) -> None:
-        self._session = session
-        self._desk = desk
-        self._lane = lane
-        self._risk = risk
-        self._prefetch = prefetch
-        self._settings = settings
-        self._clock = clock
-        self._endpoint = endpoint
-        self._on_doubt = on_doubt
+    def __init__(self, road: OrderRoad) -> None:
+        self._road = road
+        self._session = road.session
+        self._desk = road.desk
+        self._risk = road.risk
 
     async def modify(
         self,
@@ -75,111 +65,106 @@ class OrderModifier:
             ModifyRejected: the order works on as it was. ModifyInDoubt: both versions count until it is known.
         """
         record = live.record
-        self._session.require_orders()
-        terms = changed(
-            record,
-            self._session.link.epoch,
-            link_up=self._session.link.broker_link,
-            quantity=quantity,
-            limit_price=limit_price,
-            stop_price=stop_price,
-        )
-        request = _request(terms, record)
-        deadline = Deadline(self._clock, self._settings.order_deadline)
-        prepared = await self._prefetch(request, deadline)
+        with nothing_sent(live.ref):
+            self._session.require_orders()
+            terms = changed(
+                record,
+                self._session.link.epoch,
+                link_up=self._session.link.broker_link,
+                quantity=quantity,
+                limit_price=limit_price,
+                stop_price=stop_price,
+            )
+            await self._send(live, terms)
+        return await self._await_answer(live, terms)
+
+    async def _send(self, live: LiveOrder, terms: OrderTerms) -> None:
+        """Up to the write; whatever is raised means that the change was not sent."""
+        record, request = live.record, _request(terms, live.record)
+        deadline = Deadline(self._road.clock, self._road.settings.order_deadline)
+        prepared = await self._road.prefetch(request, deadline)
         check_modify(record, self._session.link.epoch, link_up=self._session.link.broker_link)
         decision = self._risk.check_and_reserve_change(request, prepared.view())
         decision.require()
+        change = _Pending(live, terms, request, prepared.view, decision.to_dict(), deadline)
         try:
             with await self._session.hold_order_slot(units=1, timeout=deadline.remaining()) as slot:
-                await self._write(live, terms, request, prepared.view, decision.to_dict(), deadline, slot.sent)
-        except BaseException:
+                await self._write(change, slot.sent)
+        except BaseException as error:
+            if change.committed:
+                self._desk.tell(live, steps.modify_not_sent(record, str(error), self._desk.context()))
             if Operation.MODIFY not in record.outstanding:
                 self._risk.on_open(live.ref, record.open_quantity)
             raise
-        return await self._await_answer(live, terms)
 
-    async def _write(
-        self,
-        live: LiveOrder,
-        terms: OrderTerms,
-        request: OrderRequest,
-        view: Callable[[], RiskView],
-        decision: dict[str, Any],
-        deadline: Deadline,
-        on_written: Callable[[], None],
-    ) -> None:
-        record = live.record
+    async def _write(self, change: _Pending, on_written: Callable[[], None]) -> None:
+        live, record = change.live, change.live.record
         epoch = self._session.link.epoch
-        journal = self._desk.journal
-        if journal is None:
-            raise OrderNotSent("the order journal is not open.", order_ref=live.ref)
-
         written: list[Callable[[], None]] = []
 
         def prepare() -> None:
             check_modify(record, self._session.link.epoch, link_up=self._session.link.broker_link)
-            written[:] = [self._session.backend.order_frame(wire)]
+            written[:] = [self._road.frame(self._wire(change))]
 
         async def commit() -> None:
             entry = ChangeEntry(
                 ref=record.ref,
                 old=record.echo or record.terms,
-                new=terms,
-                decision=decision,
+                new=change.terms,
+                decision=change.decision,
                 order_id=record.order_id,
                 client_id=record.client_id,
-                endpoint=self._endpoint,
+                endpoint=self._road.endpoint,
                 epoch=epoch,
                 sent_at=self._session.broker_now(),
             )
-            await asyncio.shield(journal.commit_change(entry))
-            self._desk.tell(live, steps.modify_sent(record, terms, self._desk.context()), journal=False)
+            await self._road.durably(self._road.journal.commit_change(entry), told)
+
+        def told() -> None:
+            self._desk.tell(live, steps.modify_sent(record, change.terms, self._desk.context()), journal=False)
+            change.committed = True
 
         def recheck() -> str:
-            if deadline.expired:
-                return "the deadline has passed"
             if record.cancel_wanted or record.is_done:
                 return "the order is being cancelled or has ended"
-            if self._session.link.epoch != epoch:
-                return "the connection was made again meanwhile"
-            why = self._session.link.why_no_orders
-            if why:
-                return why
-            decision = self._risk.recheck(request, view())
-            return "; ".join(f"{reason.gate}: {reason.message}" for reason in decision.reasons)
+            return self._road.obstacle(epoch, change.deadline) or self._road.refusal(change.request, change.view())
 
-        wire = wire_order(
-            terms, contract=terms.contract, order_id=record.order_id, account=record.account, order_ref=record.ref
-        )
-        parent = self._desk.table.by_ref(record.parent_ref)
-        if parent is not None:
-            wire = replace(wire, parent_id=parent.record.order_id)
-        outcome = await self._lane.write(
+        outcome = await self._road.lane.write(
             prepare=prepare,
             commit=commit,
             recheck=recheck,
             frames=lambda: written,
-            timeout=deadline.remaining(),
+            timeout=change.deadline.remaining(),
             written=on_written,
         )
         if outcome.written is Written.NO:
-            self._desk.tell(live, steps.modify_not_sent(record, outcome.reason, self._desk.context()))
             raise OrderNotSent(f"change not sent: {outcome.reason}.", order_ref=live.ref)
         if outcome.written is Written.MAYBE:
             self._desk.tell(live, steps.enter_doubt(record, Operation.MODIFY, outcome.reason, self._desk.context()))
+
+    def _wire(self, change: _Pending) -> WireOrder:
+        record = change.live.record
+        parent = self._desk.table.by_ref(record.parent_ref)
+        return wire_order(
+            change.terms,
+            contract=change.terms.contract,
+            order_id=record.order_id,
+            account=record.account,
+            order_ref=record.ref,
+            parent_id=0 if parent is None else parent.record.order_id,
+        )
 
     async def _await_answer(self, live: LiveOrder, terms: OrderTerms) -> OrderSnapshot:
         record = live.record
         await live.until(
             lambda known: Operation.MODIFY not in known.outstanding or Operation.MODIFY in known.doubts,
-            self._clock,
-            self._settings.ack_timeout,
+            self._road.clock,
+            self._road.settings.ack_timeout,
         )
         if Operation.MODIFY in record.outstanding:
-            why = f"no answer to the change in {self._settings.ack_timeout:g} s"
+            why = f"no answer to the change in {self._road.settings.ack_timeout:g} s"
             self._desk.tell(live, steps.enter_doubt(record, Operation.MODIFY, why, self._desk.context()))
-            self._on_doubt()
+            self._road.on_doubt()
             raise ModifyInDoubt(f"order {live.ref}: {why}.", order_ref=live.ref)
         self._risk.on_open(live.ref, record.open_quantity)
         if record.terms == terms:

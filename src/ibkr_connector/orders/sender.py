@@ -7,19 +7,14 @@ or an exception that says it may have been (`OrderInDoubt`). There is no fourth.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ibkr_connector.backends.base import Backend, Operation, WireOrder
-from ibkr_connector.clock import Clock
-from ibkr_connector.config.settings import OrderSettings
 from ibkr_connector.errors import (
-    NotConnected,
-    OrderError,
     OrderInDoubt,
     OrderNotSent,
     OrderValidationError,
-    TradingError,
 )
 from ibkr_connector.events import EventBus, RiskDecided, Severity
 from ibkr_connector.logs import get_logger
@@ -27,20 +22,17 @@ from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderState
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.changes import OrderTerms
-from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.groups import GroupLeg
-from ibkr_connector.orders.journal import JournalWriter
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.record import OrderRecord
+from ibkr_connector.orders.road import OrderRoad, Prepared, nothing_sent
 from ibkr_connector.orders.ttl import as_asked, with_ttl
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.decision import RiskDecision
-from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.view import RiskView
-from ibkr_connector.session.lane import LaneOutcome, OrderLane, Written
-from ibkr_connector.session.session import Session
+from ibkr_connector.session.lane import LaneOutcome, Written
 
 _log = get_logger(__name__)
 _ON_HOLD = "Inactive"
@@ -50,17 +42,6 @@ _HELD_UP = (
     "resolve(order, as_=…, evidence=…); then send this one again."
 )
 _USED_REF = "Nothing is at the broker; a new try needs a new order_ref, because this one was written once."
-
-
-@dataclass(slots=True)
-class Prepared:
-    """What was fetched for the gates; `view` is built when they decide, from what is known at that moment."""
-
-    details: ContractDetails
-    view: Callable[[], RiskView]
-
-
-Prefetch = Callable[[OrderRequest, Deadline], Awaitable[Prepared]]
 
 
 @dataclass(slots=True)
@@ -78,44 +59,16 @@ class _Leg:
 class OrderSender:
     """Places new orders, one or a group. Used on the session loop."""
 
-    def __init__(
-        self,
-        *,
-        session: Session,
-        desk: OrderDesk,
-        lane: OrderLane,
-        risk: RiskEngine,
-        prefetch: Prefetch,
-        settings: OrderSettings,
-        bus: EventBus,
-        clock: Clock,
-        account: Callable[[], str],
-        endpoint: str,
-        on_doubt: Callable[[], None],
-    ) -> None:
-        self._session = session
-        self._desk = desk
-        self._lane = lane
-        self._risk = risk
-        self._prefetch = prefetch
-        self._settings = settings
+    def __init__(self, road: OrderRoad, *, bus: EventBus, account: Callable[[], str]) -> None:
+        self._road = road
+        self._session = road.session
+        self._desk = road.desk
+        self._risk = road.risk
+        self._clock = road.clock
         self._bus = bus
-        self._clock = clock
         self._account = account
-        self._endpoint = endpoint
-        self._on_doubt = on_doubt
         self.committing: set[str] = set()
         """Refs whose commit has begun: from there on a caller's cancellation no longer stops them."""
-
-    @property
-    def _backend(self) -> Backend:
-        return self._session.backend
-
-    @property
-    def _journal(self) -> JournalWriter:
-        if self._desk.journal is None:
-            raise OrderNotSent("the order journal is not open: there is no synchronised connection.")
-        return self._desk.journal
 
     async def send(self, plan: Sequence[GroupLeg], deadline: Deadline) -> list[LiveOrder]:
         """Send one order, or a group in the order of its plan, and wait for the broker's answer.
@@ -126,12 +79,13 @@ class OrderSender:
         for live in lives:
             self._desk.adopt(live)  # from here on a cancel finds it
         try:
-            self._session.require_orders()
-            prepared = await self._prepare_undoubted(lives, [leg.request for leg in plan], deadline)
-            legs = [self._leg(*known, plan[0]) for known in zip(lives, plan, prepared, strict=True)]
-            decision = self._check(legs, prepared)
-            with await self._session.hold_order_slot(units=len(legs), timeout=deadline.remaining()) as slot:
-                outcome = await self._write(legs, decision, deadline, slot.sent)
+            with nothing_sent(lives[0].ref):
+                self._session.require_orders()
+                prepared = await self._prepare_undoubted(lives, [leg.request for leg in plan], deadline)
+                legs = [self._leg(*known, plan[0]) for known in zip(lives, plan, prepared, strict=True)]
+                decision = self._check(legs, prepared)
+                with await self._session.hold_order_slot(units=len(legs), timeout=deadline.remaining()) as slot:
+                    outcome = await self._write(legs, decision, deadline, slot.sent)
         except BaseException as error:
             cancelled = any(live.record.cancel_wanted for live in lives)
             for live in lives:
@@ -160,7 +114,7 @@ class OrderSender:
     ) -> list[Prepared]:
         """What the gates need, once no other order in these contracts may or may not be at the broker."""
         while True:
-            prepared = await self._prepare(requests, deadline)
+            prepared = [await self._road.prefetch(request, deadline) for request in requests]
             con_ids = {found.details.contract.con_id for found in prepared}
             doubtful = self._desk.table.doubtful(con_ids, lives[0].record.account)
             if doubtful is None:
@@ -170,21 +124,11 @@ class OrderSender:
                 why = _held_up_by(doubtful)
                 raise OrderNotSent(f"not sent: {why}.", remedy=_HELD_UP, order_ref=requests[0].order_ref)
 
-    async def _prepare(self, requests: Sequence[OrderRequest], deadline: Deadline) -> list[Prepared]:
-        try:
-            return [await self._prefetch(request, deadline) for request in requests]
-        except OrderError:
-            raise
-        except TradingError as error:
-            if isinstance(error, OSError):  # an order's road raises no OSError: a retry decorator would send again
-                raise OrderNotSent(f"not sent: {error.message}", remedy=error.remedy) from error
-            raise
-
     def _leg(self, live: LiveOrder, planned: GroupLeg, found: Prepared, first: GroupLeg) -> _Leg:
         request = planned.request.model_copy(update={"contract": found.details.contract})
         request = with_ttl(
             request,
-            default=self._settings.order_ttl,
+            default=self._road.settings.order_ttl,
             is_exit=bool(planned.parent_ref),
             position=found.view().position(request.contract.con_id, request.action.sign),
             now=self._session.broker_now(),
@@ -234,7 +178,7 @@ class OrderSender:
                 raise OrderNotSent(f"not sent: {why}.", order_ref=legs[0].request.order_ref)
             numbers: dict[str, int] = {}
             for leg in legs:
-                order_id = numbers[leg.request.order_ref] = self._backend.take_id()
+                order_id = numbers[leg.request.order_ref] = self._session.backend.take_id()
                 leg.wire = wire_order(
                     OrderTerms.of_request(leg.request),
                     contract=leg.details.contract,
@@ -244,22 +188,13 @@ class OrderSender:
                     parent_id=numbers.get(leg.planned.parent_ref, 0),
                     transmit=leg.planned.transmit,
                 )
-                leg.write = self._frame(leg.wire)
+                leg.write = self._road.frame(leg.wire)
             self.committing.update(numbers)
 
         async def commit() -> None:
             client_id = self._session.settings.client_id
             entries = [self._entry(leg, decision, client_id, epoch) for leg in legs]
-            committing = asyncio.ensure_future(self._journal.commit_sending(entries))
-            try:
-                await asyncio.shield(committing)
-            except asyncio.CancelledError:
-                # The disk may have it a moment later: only what the journal says tells whether it was given up.
-                await asyncio.wait([committing])
-                if committing.exception() is None:
-                    told()
-                raise
-            told()
+            await self._road.durably(self._road.journal.commit_sending(entries), told)
 
         def told() -> None:
             client_id = self._session.settings.client_id
@@ -271,7 +206,7 @@ class OrderSender:
                 self._risk.commit(leg.request.order_ref)
                 self._desk.tell(leg.live, changes, journal=False)
 
-        outcome = await self._lane.write(
+        outcome = await self._road.lane.write(
             prepare=prepare,
             commit=commit,
             recheck=lambda: self._why_not(legs, epoch, deadline),
@@ -283,13 +218,6 @@ class OrderSender:
             raise OrderNotSent(f"not sent: {outcome.reason}.", order_ref=legs[0].request.order_ref)
         return outcome
 
-    def _frame(self, wire: WireOrder) -> Callable[[], None]:
-        """Encoded before anything is committed: what cannot be written must not become a doubt."""
-        try:
-            return self._backend.order_frame(wire)
-        except NotConnected as error:  # an OSError: a retry decorator around an order would send it again
-            raise OrderNotSent(f"not sent: {error.message}", order_ref=wire.order_ref) from None
-
     def _entry(self, leg: _Leg, decision: RiskDecision, client_id: int, epoch: int) -> SendingEntry:
         assert leg.wire is not None  # noqa: S101 - prepare() set it
         record = leg.live.record
@@ -298,7 +226,7 @@ class OrderSender:
             account=record.account,
             order_id=leg.wire.order_id,
             client_id=client_id,
-            endpoint=self._endpoint,
+            endpoint=self._road.endpoint,
             epoch=epoch,
             sent_at=self._session.broker_now(),
             decision=decision.to_dict(),
@@ -312,21 +240,13 @@ class OrderSender:
         obstacle = self._obstacle(legs, epoch, deadline)
         if obstacle:
             return obstacle
-        for leg in legs:
-            decision = self._risk.recheck(leg.request, leg.view())
-            if not decision.allowed:
-                return "; ".join(f"{reason.gate}: {reason.message}" for reason in decision.reasons)
-        return ""
+        return next(filter(None, (self._road.refusal(leg.request, leg.view()) for leg in legs)), "")
 
     def _obstacle(self, legs: Sequence[_Leg], epoch: int, deadline: Deadline) -> str:
         """What has come in between, the gates apart."""
-        why = self._session.link.why_no_orders
+        why = self._road.obstacle(epoch, deadline)
         if why:
             return why
-        if self._session.link.epoch != epoch:
-            return "the connection was made again meanwhile"
-        if deadline.expired:
-            return "the order's deadline has passed"
         if any(leg.live.record.cancel_wanted for leg in legs):
             return _CANCELLED
         con_ids = {leg.details.contract.con_id for leg in legs}
@@ -339,17 +259,17 @@ class OrderSender:
     async def _await_answer(self, legs: Sequence[_Leg], outcome: LaneOutcome) -> list[LiveOrder]:
         if outcome.written is Written.MAYBE:
             self._doubt(legs, f"the write failed in the middle: {outcome.reason}")
-        until = self._clock.monotonic() + self._settings.ack_timeout
+        until = self._clock.monotonic() + self._road.settings.ack_timeout
         for leg in legs:
             left = max(until - self._clock.monotonic(), 0.0)
             await leg.live.until(_is_clear, self._clock, left)
         silent = [leg for leg in legs if not _is_answered(leg.live.record)]
         if silent:
-            self._doubt(silent, f"no answer in {self._settings.ack_timeout:g} s")
+            self._doubt(silent, f"no answer in {self._road.settings.ack_timeout:g} s")
         doubtful = [leg for leg in legs if leg.live.record.state is OrderState.IN_DOUBT]
         self._session.order_answered(in_doubt=bool(doubtful))
         for leg in legs:
-            raise_if_refused(leg.live, self._backend)
+            raise_if_refused(leg.live, self._session.backend)
         if doubtful:
             first = doubtful[0].live
             raise OrderInDoubt(
@@ -362,7 +282,7 @@ class OrderSender:
             if not _is_answered(leg.live.record):
                 changes = steps.enter_doubt(leg.live.record, Operation.NEW, why, self._desk.context())
                 self._desk.tell(leg.live, changes)
-        self._on_doubt()
+        self._road.on_doubt()
 
 
 def _held_up_by(doubtful: LiveOrder) -> str:
