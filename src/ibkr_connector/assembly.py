@@ -60,12 +60,14 @@ from ibkr_connector.session.session import Session
 from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.streams.hub import QuoteHub
 from ibkr_connector.trading import shared_control
+from ibkr_connector.watch.audit import AuditExport
 from ibkr_connector.watch.lookout import Lookout
 from ibkr_connector.watch.room import Watch
 
 _log = get_logger(__name__)
 _TRADING_KEY = "trading_state"
 _DAY_KEY = "daily_loss"
+_EXPORTED_KEY = "audit_exported"
 _CLOSE_S = 30.0
 """How long the rooms may take to close before the session's thread is ended without them."""
 _REMEMBER = timedelta(days=8)
@@ -87,6 +89,7 @@ class House:
         self._disconnecting: asyncio.Task[None] | None = None
         self._opening: asyncio.Future[Journal] | None = None
         self._journal_of = ""
+        self._export: AuditExport | None = None
         self._warming: asyncio.Task[None] | None = None
         self._allow_live = allow_live
         self._password = Secret(settings.connection.password.get_secret_value())
@@ -287,6 +290,7 @@ class House:
             ("streams", self._close_streams),
             ("trading state", self.watchman.close),
             ("orders", self.manager.close),
+            ("audit export", self._close_export),
             ("order updates", self._close_updates),
             ("connection", self.session.close),
             ("journal", self._close_unused_journal),
@@ -394,7 +398,28 @@ class House:
             self.manager.desk.journal = None  # known in part only: the next connect must not go on with that
             raise
         self._opening = None
+        self._export = self._start_export(journal, account)
         self.watchman.start()
+
+    def _start_export(self, journal: Journal, account: str) -> AuditExport | None:
+        path = self.settings.paths.audit_file
+        if path is None:
+            return None
+        export = AuditExport(
+            path,
+            account=account,
+            lines=lambda after: [line.to_dict() for line in journal.audit_lines(after)],
+            position=int(journal.meta(_EXPORTED_KEY, 0)),
+            on_copied=lambda seq: journal.put_meta(_EXPORTED_KEY, seq) if journal.writable else None,
+            on_trouble=lambda why: self.session.incident("audit_export", why, Severity.WARNING),
+        )
+        journal.on_durable(export.notify)
+        export.start()
+        return export
+
+    async def _close_export(self) -> None:
+        if self._export is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._export.close)
 
     def _control(self, journal: Journal, account: str) -> TradingControl:
         """The trading state of the account, as every process sees it. Blocks; on a worker thread."""
@@ -499,6 +524,7 @@ class House:
             "epoch": link.epoch,
             "server_version": self.session.info.server_version if self.session.info else None,
             "orders_in_doubt": len(self.manager.in_doubt()),
+            "audit_head": None if journal is None else journal.head[1],
             "journal_writable": None if journal is None else journal.writable,
             "trading_state": self.engine.trading.state.value,
             **self.session.guard.status(),

@@ -267,23 +267,26 @@ def _permission_notes(path: Path, key: str) -> list[str]:
 
 
 def _expand_paths(layer: _Layer, base: Path, environ: Mapping[str, str], findings: Findings) -> None:
-    candidate = layer.get("paths.state_dir")
-    if candidate is None:
-        return
+    for key in ("paths.state_dir", "paths.audit_file"):
+        candidate = layer.get(key)
+        if candidate is not None and str(candidate.value).strip().lower() not in ("", "none"):
+            layer[key] = _Candidate(_expanded(key, candidate, base, environ, findings), candidate.origin)
 
+
+def _expanded(key: str, candidate: _Candidate, base: Path, environ: Mapping[str, str], findings: Findings) -> Path:
     def variable(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         if name not in environ:
             findings.refuse(
-                f"paths.state_dir ({candidate.origin}) names the variable {name}, which is not set.",
+                f"{key} ({candidate.origin}) names the variable {name}, which is not set.",
                 "Set it, or write the path out.",
-                "paths.state_dir",
+                key,
                 candidate.origin,
             )
         return environ.get(name, "")
 
     text = re.sub(r"\$(?:\{(\w+)\}|(\w+))", variable, str(candidate.value))
-    layer["paths.state_dir"] = _Candidate(base / Path(text).expanduser(), candidate.origin)
+    return base / Path(text).expanduser()
 
 
 def _validate(name: str, merged: Mapping[str, _Candidate], findings: Findings) -> Section | None:

@@ -136,6 +136,10 @@ class PathSettings(Section):
         Field(ge=0, le=36_500),
         Setting("how long the journal keeps ended orders; 0 = for ever; the audit trail stays", unit="days"),
     ] = 400
+    audit_file: Annotated[
+        Path | None,
+        Setting("file to which the audit trail is appended as JSON lines, mode 0600; none = not exported"),
+    ] = None
 
 
 class OrderSettings(Section):

@@ -22,19 +22,31 @@ def link(seq: int, at: str, kind: str, ref: str, data: str, prev: str) -> str:
     return hashlib.sha256(msgspec.json.encode([seq, at, kind, ref, data, prev])).hexdigest()
 
 
-def verify_chain(entries: Iterable[AuditEntry], *, expected_head: str | None) -> AuditReport:
+def verify_chain(
+    entries: Iterable[AuditEntry], *, expected_head: str | None, known_head: str | None = None
+) -> AuditReport:
     """Walk the chain from its first line. `expected_head` is the head noted beside it (None = none was noted).
+
+    `known_head` is one that was noted elsewhere, at any time: the chain must have gone through it. It alone finds a
+    trail that was cut or written anew with everything that belongs to it.
 
     Stops at the first break: what follows a break proves nothing.
     """
     prev, good = GENESIS, 0
+    met = known_head in (None, GENESIS)
     for entry in entries:
         problem = _problem(entry, good + 1, prev)
         if problem:
             return AuditReport(ok=False, entries=good, head=prev, problems=(problem,))
         prev, good = entry.hash, good + 1
+        met = met or prev == known_head
     if expected_head is not None and expected_head != prev:
         problem = f"the trail ends after line {good}, but a later head was noted: lines at the end are missing"
+        return AuditReport(ok=False, entries=good, head=prev, problems=(problem,))
+    if not met:
+        problem = (
+            f"none of the {good} lines has the known head {known_head}: the trail was cut before it, or written anew"
+        )
         return AuditReport(ok=False, entries=good, head=prev, problems=(problem,))
     return AuditReport(ok=True, entries=good, head=prev)
 

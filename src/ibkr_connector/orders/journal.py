@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -31,7 +32,7 @@ from ibkr_connector.clock import Clock
 from ibkr_connector.errors import JournalError
 from ibkr_connector.models.account import Execution
 from ibkr_connector.orders.changes import Change, NotSent
-from ibkr_connector.orders.entries import AuditReport, ChangeEntry, JournalOrder, SendingEntry
+from ibkr_connector.orders.entries import AuditEntry, AuditReport, ChangeEntry, JournalOrder, SendingEntry
 from ibkr_connector.orders.fork_gate import sqlite_gate
 from ibkr_connector.orders.journal_file import JournalFile, plain
 from ibkr_connector.orders.journal_queue import THREAD_NAME, Item, WriteQueue
@@ -87,6 +88,7 @@ class JournalWriter:
                 _forget(file, forget_before, clock.now())
             journal = cls(file, lock, clock, threaded=threaded)
             undo.pop_all()
+        _log.info("the audit trail begins at line %d, head %s", *journal.head)
         return journal
 
     # --- state --------------------------------------------------------------------------------------------------------
@@ -108,6 +110,10 @@ class JournalWriter:
     def on_written(self, listener: Callable[[float], None]) -> None:
         """Call `listener` on the writer's thread with the seconds that each transaction took. It must not raise."""
         self._queue.on_written = listener
+
+    def on_durable(self, listener: Callable[[], None]) -> None:
+        """Call `listener` on the writer's thread whenever everything so far is on the disk. It must not raise."""
+        self._queue.on_durable = listener
 
     # --- durable ------------------------------------------------------------------------------------------------------
 
@@ -207,6 +213,10 @@ class JournalWriter:
         """What each agent's orders have filled, by (agent in lower case, con_id). Reads the disk."""
         return self._reader.agent_positions()
 
+    def audit_lines(self, after: int, limit: int = 1000) -> list[AuditEntry]:
+        """The next lines of the audit trail after line `after`. Reads the disk."""
+        return list(itertools.islice(self._reader.audit(after), limit))
+
     def verify(self) -> AuditReport:
         """Check the audit trail. Reads the disk."""
         return self._reader.verify()
@@ -219,7 +229,8 @@ class JournalWriter:
         After `timeout` seconds (a disk that hangs) the thread, a daemon, is left behind with the lock.
         """
         atexit.unregister(self._at_exit)
-        self._queue.close(timeout)
+        if self._queue.close(timeout):
+            _log.info("the audit trail ends at line %d, head %s", *self.head)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

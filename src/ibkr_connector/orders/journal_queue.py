@@ -80,6 +80,8 @@ class WriteQueue:
         """Told on the writer's thread when writing starts to fail, once per spell."""
         self.on_written: Callable[[float], None] = lambda _: None
         """Told on the writer's thread how many seconds a transaction took."""
+        self.on_durable: Callable[[], None] = lambda: None
+        """Told on the writer's thread when everything so far is on the disk. Must not raise."""
         self.thread: threading.Thread | None = None
         """None: everything is written on the calling thread."""
         if threaded:
@@ -128,14 +130,16 @@ class WriteQueue:
             raise JournalUnwritable(msg, remedy="Make a new connector.")
         await future
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout: float) -> bool:
         """Write what is queued, make it durable, end the thread, give the lock back. Idempotent; any thread.
+
+        True when this call ended it.
 
         After `timeout` seconds (a disk that hangs) the thread, a daemon, is left behind with the lock.
         """
         with self._closing:
             if self._closed:
-                return
+                return False
             self._closed = True
             self._queue.put(None)
         if self.thread is None:
@@ -144,6 +148,8 @@ class WriteQueue:
             self.thread.join(timeout)
             if self.thread.is_alive():
                 _log.error("the journal did not finish writing in %.1f s; the disk hangs", timeout)
+                return False
+        return True
 
     def leave_to_parent(self) -> None:
         """In a forked child: file, thread and lock are the parent's. Nothing here may touch or wait for them."""
@@ -192,6 +198,8 @@ class WriteQueue:
         for item in items:
             if item.done is not None:
                 item.done(item.error)
+        if durable:
+            self.on_durable()
         self._checkpoint(idle=not items)
 
     def _transaction(self, batch: list[Item], *, durable: bool) -> None:

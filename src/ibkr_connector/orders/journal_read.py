@@ -109,17 +109,27 @@ class JournalReader:
         with self._connection() as connection:
             yield from _audit_lines(connection, after)
 
+    def audit_of(self, ref: str) -> list[AuditEntry]:
+        """The lines of the audit trail about one order, oldest first."""
+        with self._connection() as connection:
+            return list(_audit_lines(connection, 0, ref))
+
     def head(self) -> tuple[int, str]:
         """Number and hash of the last audit line, as noted."""
         with self._connection() as connection:
             return read_head(connection, self.path)
 
-    def verify(self) -> AuditReport:
-        """Check the audit trail: its chain from the first line to the noted head, and a line for every order sent."""
+    def verify(self, known_head: str | None = None) -> AuditReport:
+        """Check the audit trail: its chain from the first line to the noted head, and a line for every order sent.
+
+        `known_head`: a head that was noted elsewhere, which the chain must have gone through.
+        """
         with self._connection() as connection:
             # One read transaction: lines added meanwhile must not look like a difference.
             connection.execute("BEGIN")
-            report = verify_chain(_audit_lines(connection, 0), expected_head=read_head(connection, self.path)[1])
+            report = verify_chain(
+                _audit_lines(connection, 0), expected_head=read_head(connection, self.path)[1], known_head=known_head
+            )
             missing = [
                 str(row[0])
                 for row in connection.execute(
@@ -193,9 +203,11 @@ class JournalReader:
             raise JournalCorrupt(msg, path=str(self.path)) from None
 
 
-def _audit_lines(connection: sqlite3.Connection, after: int) -> Iterator[AuditEntry]:
-    cursor = connection.execute(
-        "SELECT seq, at, kind, ref, data, prev, hash FROM audit WHERE seq > ? ORDER BY seq", (after,)
-    )
+def _audit_lines(connection: sqlite3.Connection, after: int, about: str | None = None) -> Iterator[AuditEntry]:
+    query = "SELECT seq, at, kind, ref, data, prev, hash FROM audit WHERE seq > ?"
+    values: tuple[object, ...] = (after,)
+    if about is not None:
+        query, values = f"{query} AND ref = ?", (after, about)
+    cursor = connection.execute(f"{query} ORDER BY seq", values)
     for seq, at, kind, ref, data, prev, digest in cursor:
         yield AuditEntry(seq=seq, at=at, kind=kind, ref=ref, data=data, prev=prev, hash=digest)

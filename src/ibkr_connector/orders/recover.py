@@ -17,8 +17,14 @@ def recover(order: JournalOrder, ctx: Context) -> tuple[OrderRecord, list[Change
     The connections it was written to and echoed on ended with the process: their numbers mean nothing any more, and
     nothing can be changed before the broker has shown it again.
     """
+    record = replayed(order)
+    record.forget_connections()
+    return record, link_lost(record, _WHY, ctx)
+
+
+def replayed(order: JournalOrder) -> OrderRecord:
+    """The record as it was when the journal was last written, connections included."""
     record = new_record(order.request, account=order.account, group=order.group, parent_ref=order.parent_ref)
     for change in order.changes:
         evolve(record, change)
-    record.forget_connections()
-    return record, link_lost(record, _WHY, ctx)
+    return record

@@ -1,7 +1,8 @@
-"""`orders doubt` and `audit verify` read what the journal holds: also beside the program that writes it."""
+"""`journal`, `orders doubt` and `audit` read what the journals hold: also beside the program that writes them."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -14,7 +15,7 @@ from ibkr_connector.backends.base import Operation as ChangeOperation
 from ibkr_connector.clock import SystemClock
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import OrderRequest
-from ibkr_connector.orders.changes import EnteredDoubt
+from ibkr_connector.orders.changes import EnteredDoubt, Identified
 from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.journal import Journal
 
@@ -70,3 +71,124 @@ async def test_an_audit_trail_that_was_changed_is_code_1(run: Run, journal: Any,
     bad = run("audit", "verify")
     assert bad.code == 1
     assert "BROKEN" in bad.out
+
+
+# --- one order's story ------------------------------------------------------------------------------------------------
+
+
+async def test_the_latest_orders_come_first_and_one_order_is_told_whole_by_any_of_its_names(
+    run: Run, journal: Any
+) -> None:
+    await send(journal, "first.1", 11)
+    await send(journal, "second.1", 12)
+    now = SystemClock().now()
+    journal.record("second.1", Identified(at=now, perm_id=98765, order_id=12, client_id=2))
+    journal.record("second.1", EnteredDoubt(at=now, operation=ChangeOperation.CANCEL, why="no answer"))
+    listed = run("journal", "--json").document
+    assert [order["order_ref"] for order in listed] == ["second.1", "first.1"]
+    assert [order["order_ref"] for order in run("journal", "-n", "1", "--json").document] == ["second.1"]
+    for name in ("second.1", "12", "98765"):
+        (told,) = run("journal", name, "--json").document
+        assert told["order"]["order_ref"] == "second.1"
+        assert [step["what"] for step in told["history"]] == ["committed", "identified", "entered_doubt"]
+        assert [line["kind"] for line in told["audit"]] == ["decision", "sending", "entered_doubt"]
+        assert (told["perm_ids"], told["in_doubt"]) == ([98765], ["cancel"])
+    shown = run("journal", "second.1", "first.1")
+    assert shown.code == 0
+    for word in ("98765", "entered_doubt", "no answer", "cancel", "x:1, client 2, order id 11"):
+        assert word in shown.words
+
+
+@pytest.mark.parametrize("name", ["nobody", "77", "", "\u0663"])
+async def test_an_order_that_no_journal_knows_is_bad_input(run: Run, journal: Any, name: str) -> None:
+    await send(journal, "known.1", 11)
+    ran = run("journal", name, "--json")
+    assert ran.code == 2
+    assert ran.document["context"]["value"] == name
+    assert ACCOUNT in ran.document["message"]
+
+
+def test_without_a_journal_there_is_nothing_to_show_and_nothing_is_made(run: Run, tmp_path: Path) -> None:
+    for words in (("journal",), ("audit", "tail"), ("audit", "export"), ("orders", "doubt"), ("audit", "verify")):
+        assert run(*words).code == 0
+    assert run("journal", "x").code == 2
+    assert run("journal", "--account", "DU999").code == 1
+    assert not (tmp_path / "state").exists()
+
+
+# --- resolving: what is wrong is said before anything connects --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (("resolve",), "order"),
+        (("resolve", "r.1"), "as"),
+        (("resolve", "r.1", "--as", "dead"), "as"),
+        (("resolve", "r.1", "--as", "working", "--evidence", "seen"), "as"),
+        (("resolve", "r.1", "--as", "cancelled"), "evidence"),
+        (("resolve", "r.1", "--as", "cancelled", "--evidence", " "), "evidence"),
+        (("doubt", "r.1"), "order"),
+        (("open", "--as", "filled"), "as"),
+        (("completed", "--evidence", "none"), "evidence"),
+    ],
+)
+def test_a_resolution_that_says_too_little_is_bad_input(run: Run, words: tuple[str, ...], field: str) -> None:
+    ran = run("orders", *words, "--json")
+    assert (ran.code, ran.document["context"]["field"]) == (2, field)
+
+
+# --- the audit trail --------------------------------------------------------------------------------------------------
+
+
+async def test_the_trail_is_shown_and_written_as_json_lines(run: Run, journal: Any) -> None:
+    await send(journal, "first.1", 11)
+    await send(journal, "second.1", 12)
+    exported = [json.loads(line) for line in run("audit", "export").out.splitlines()]
+    assert [(line["seq"], line["account"], line["kind"], line["order_ref"]) for line in exported] == [
+        (1, ACCOUNT, "decision", "first.1"),
+        (2, ACCOUNT, "sending", "first.1"),
+        (3, ACCOUNT, "decision", "second.1"),
+        (4, ACCOUNT, "sending", "second.1"),
+    ]
+    assert [json.loads(line) for line in run("audit", "export", "--after", "3").out.splitlines()] == exported[3:]
+    assert run("audit", "tail", "-n", "2", "--json").document == exported[2:]
+    assert "second.1" in run("audit", "tail").out
+
+
+async def test_a_trail_cut_at_its_end_and_made_to_fit_shows_against_a_head_noted_before(
+    run: Run, journal: Any, tmp_path: Path
+) -> None:
+    await send(journal, "first.1", 11)
+    await send(journal, "second.1", 12)
+    noted = run("audit", "verify", "--json").document[0]["head"]
+    await send(journal, "third.1", 13)
+    export = tmp_path / "trail.jsonl"
+    export.write_text(run("audit", "export").out)
+    assert run("audit", "verify", "--head", noted.upper()).code == 0  # the trail went on from there
+    assert run("audit", "verify", "--export", str(export)).code == 0
+    with sqlite3.connect(tmp_path / "state" / ACCOUNT / "journal.sqlite3") as database:
+        seq, digest = database.execute("SELECT seq, hash FROM audit WHERE seq = 2").fetchone()
+        database.execute("DELETE FROM audit WHERE seq > 2")
+        database.execute("DELETE FROM orders WHERE ref <> 'first.1'")
+        database.execute("UPDATE meta SET value = ? WHERE key = 'audit.head'", (json.dumps([seq, digest]),))
+    database.close()
+    assert run("audit", "verify").code == 0  # by itself it is whole
+    for words in (("--head", noted), ("--export", str(export))):
+        ran = run("audit", "verify", *words)
+        assert ran.code == 1
+        assert "known head" in ran.words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--head", "abc"),
+        ("--head", "x" * 64),
+        ("--head", "0" * 64, "--export", "trail.jsonl"),
+        ("--export", "nowhere.jsonl"),
+        ("--head", "1" * 64),  # and no journal
+    ],
+)
+def test_a_head_that_is_none_is_bad_input(run: Run, words: tuple[str, ...]) -> None:
+    assert run("audit", "verify", *words).code == 2

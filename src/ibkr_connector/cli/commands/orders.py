@@ -1,29 +1,23 @@
-"""`orders`, `audit`: what works, what ended, what is in doubt, and the proof of what was sent."""
+"""`orders`: what works, what ended, what is in doubt, and the operator's word on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ibkr_connector.cli.common import Cx, command
-from ibkr_connector.cli.output import facts, shown, table
-from ibkr_connector.errors import JournalError
-from ibkr_connector.models.order import OrderSnapshot
-from ibkr_connector.orders.entries import JournalOrder
-from ibkr_connector.orders.evolve import evolve
-from ibkr_connector.orders.journal_read import FILE_NAME, JournalReader
-from ibkr_connector.orders.live import LiveOrder
-from ibkr_connector.orders.steps import new_record
+from ibkr_connector.cli.output import shown, table
+from ibkr_connector.errors import InvalidRequest, JournalError, OrderNotFound, Outcome
+from ibkr_connector.models.order import OrderSnapshot, OrderState
+from ibkr_connector.orders.journal_view import JournalView, journals_in
 
-_RECENT = 500
-"""Orders of a journal that are looked up by their permId."""
+_ENDS = ", ".join(state.value for state in OrderState if state.is_done)
 
 
 class Which(StrEnum):
@@ -32,28 +26,46 @@ class Which(StrEnum):
     OPEN = "open"
     COMPLETED = "completed"
     DOUBT = "doubt"
+    RESOLVE = "resolve"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     command(app, "orders")(orders)
-    audit = typer.Typer(help="The audit trail of the order journal.", no_args_is_help=True)
-    command(audit, "verify")(audit_verify)
-    app.add_typer(audit, name="audit")
 
 
 def orders(
     cx: Cx,
-    which: Annotated[Which, typer.Argument(help="Orders that work, that ended today, or that are in doubt.")] = (
-        Which.OPEN
+    which: Annotated[
+        Which, typer.Argument(help="Orders that work, that ended today, or that are in doubt; resolve: settle one.")
+    ] = Which.OPEN,
+    order: Annotated[str | None, typer.Argument(help="With resolve: the order's ref, as `orders doubt` shows it.")] = (
+        None
     ),
+    as_: Annotated[str | None, typer.Option("--as", help=f"With resolve: how it ended: {_ENDS}.")] = None,
+    evidence: Annotated[
+        str | None, typer.Option(help="With resolve: what you looked at; kept in the audit trail for ever.")
+    ] = None,
 ) -> None:
     """Show the account's orders: of all programs (open, completed), or of the journals on this machine (doubt).
 
     `doubt` reads the journals and connects to nothing: it works beside a running program, and without a gateway.
+    `resolve` connects, asks the broker once more, and if the order is in doubt still, ends it on your word.
     """
+    if which is Which.RESOLVE:
+        _resolve(cx, order, as_, evidence)
+        return
+    for field, value in (("order", order), ("as", as_), ("evidence", evidence)):
+        if value is not None:
+            raise InvalidRequest(
+                f"orders {which.value} takes no {field} ({value!r}).",
+                field=field,
+                value=value,
+                legal="only with `orders resolve`",
+                remedy="One order's whole story: `ibkr-connector journal REF`.",
+            )
     if which is Which.DOUBT:
-        found = list(_in_doubt(cx))
+        found = [doubtful for journal in journals(cx) for doubtful in journal.in_doubt()]
         cx.out.result([o.to_dict() for o in found], lambda: _drawn(found, "No order is in doubt."))
         return
 
@@ -68,11 +80,40 @@ def orders(
     cx.out.result([o.to_dict() for o in found], lambda: _drawn(found, empty))
 
 
+def _resolve(cx: Cx, order: str | None, as_: str | None, evidence: str | None) -> None:
+    usage = f'`ibkr-connector orders resolve REF --as {_ENDS.split(",")[0]} --evidence "what you looked at"`'
+    if not order:
+        legal = "a ref of `ibkr-connector orders doubt`"
+        raise InvalidRequest("which order is resolved?", field="order", legal=legal, remedy=f"Say {usage}.")
+    if as_ is None or as_.strip().lower() not in _ENDS.split(", "):
+        text = "say with --as how the order ended." if as_ is None else f"--as {as_!r} is no end of an order."
+        raise InvalidRequest(text, field="as", value=as_, legal=_ENDS, remedy=f"Say {usage}.")
+    if evidence is None or not evidence.strip():
+        raise InvalidRequest(
+            "say with --evidence what you looked at: a statement, TWS itself, IBKR's support.",
+            field="evidence",
+            value=evidence,
+            legal="a sentence",
+            remedy=f"Say {usage}.",
+        )
+    state, words = as_.strip().lower(), evidence
+
+    async def work() -> OrderSnapshot:
+        async with cx.trading() as connector:
+            try:
+                return await connector.resolve(order, state, words)
+            except OrderNotFound as error:  # by its class the broker's answer to a cancel; here nothing was sent
+                raise typer.Exit(cx.out.failed(error, Outcome.NOT_SENT)) from None
+
+    found = cx.run(work)
+    cx.out.result(found.to_dict(), lambda: orders_table([found]))
+
+
 def named(cx: Cx, found: Sequence[OrderSnapshot]) -> list[OrderSnapshot]:
     """The broker's orders under the refs that the journals on this machine know them by."""
     refs: dict[int, str] = {}
-    for reader in journals(cx, missing_ok=True):
-        refs |= {known.perm_id: known.order_ref for known in map(known_by_journal, reader.recent(_RECENT))}
+    for journal in journals(cx, missing_ok=True):
+        refs |= journal.refs_by_perm_id()
     return [replace(o, order_ref=refs[o.perm_id], ours=True) if o.perm_id in refs and not o.ours else o for o in found]
 
 
@@ -118,57 +159,15 @@ _STYLES = {"filled": "green", "rejected": "red", "in_doubt": "bold yellow", "can
 # --- journals -------------------------------------------------------------------------------------------------------
 
 
-def _in_doubt(cx: Cx) -> Iterator[OrderSnapshot]:
-    for reader in journals(cx):
-        for order in reader.load():
-            live = _replayed(order)
-            if live.record.in_doubt:
-                yield live.snapshot
-
-
-def journals(cx: Cx, *, missing_ok: bool = False) -> list[JournalReader]:
+def journals(cx: Cx, *, missing_ok: bool = False) -> list[JournalView]:
     """The journals of the state directory: of `--account` alone, or of every account. Nothing is created."""
     settings = cx.settings()
     state_dir, account = settings.paths.state_dir.expanduser(), settings.connection.account_id
-    found = sorted(state_dir.glob(f"*/{FILE_NAME}")) if state_dir.is_dir() else []
-    chosen = [path for path in found if not account or path.parent.name == account]
-    if account and not chosen and not missing_ok:
+    found = journals_in(state_dir, account)
+    if account and not found and not missing_ok:
         raise JournalError(
             f"there is no journal of account {account} in {state_dir}.",
             remedy="Check --account and state_dir (`ibkr-connector config show`); it begins with the first connect.",
             path=str(state_dir),
         )
-    return [JournalReader(path) for path in chosen]
-
-
-def known_by_journal(order: JournalOrder) -> OrderSnapshot:
-    """The order as its journal last saw it."""
-    return _replayed(order).snapshot
-
-
-def _replayed(order: JournalOrder) -> LiveOrder:
-    record = new_record(order.request, account=order.account, group=order.group, parent_ref=order.parent_ref)
-    for change in order.changes:
-        evolve(record, change)
-    return LiveOrder(record)
-
-
-def audit_verify(cx: Cx) -> None:
-    """Check that no line of the audit trail was changed, dropped, inserted or moved; exit code 1 if one was."""
-    readers = journals(cx)
-    reports = [(reader.path.parent.name, reader.path, reader.verify()) for reader in readers]
-    data = [{"account": name, "path": str(path), **report.to_dict()} for name, path, report in reports]
-    cx.out.result(data, lambda: _audit_drawn(data))
-    if not all(report.ok for _, _, report in reports):
-        raise typer.Exit(1)
-
-
-def _audit_drawn(data: Sequence[dict[str, Any]]) -> RenderableType:
-    if not data:
-        return Text("There is no journal yet.")
-    parts: list[RenderableType] = []
-    for row in data:
-        verdict = Text("intact", style="green") if row["ok"] else Text("BROKEN: " + "; ".join(row["problems"]), "red")
-        pairs = (("account", row["account"]), ("lines", row["entries"]), ("head", row["head"]), ("trail", verdict))
-        parts.append(facts(pairs, title=str(Path(row["path"]))))
-    return Group(*parts)
+    return found
