@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
@@ -27,7 +26,6 @@ from ibkr_connector.backends.base import (
     SocketClosed,
 )
 from ibkr_connector.backends.tws.client import TwsBackend
-from ibkr_connector.clock import system_clock
 from ibkr_connector.config import Settings
 from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import (
@@ -36,7 +34,8 @@ from ibkr_connector.errors import (
     RequestTimeout,
     TradingError,
 )
-from ibkr_connector.events import EventBus, Incident, Severity
+from ibkr_connector.events import Incident, Severity
+from ibkr_connector.ground import Ground
 from ibkr_connector.history.fetch import HistoryFetcher
 from ibkr_connector.identity import choose_account
 from ibkr_connector.logs import get_logger, install_redaction
@@ -57,7 +56,6 @@ from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.lines import LineLeases
 from ibkr_connector.session.link import LinkNews, LinkState
 from ibkr_connector.session.session import Session
-from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.streams.hub import QuoteHub
 from ibkr_connector.trading import shared_control
 from ibkr_connector.watch.audit import AuditExport
@@ -77,11 +75,13 @@ _REMEMBER = timedelta(days=8)
 class House:
     """All rooms of one connector. Made cheaply; threads and sockets come with `connect`."""
 
-    def __init__(self, settings: Settings, *, allow_live: bool, profile: str) -> None:
+    def __init__(self, settings: Settings, *, allow_live: bool, profile: str, ground: Ground | None = None) -> None:
+        ground = ground or Ground()
         self.settings = settings
-        self.clock = system_clock
-        self.bus = EventBus()
-        self.thread = SessionThread(f"ibkr-{profile}")
+        self.clock = ground.clock
+        self.bus = ground.bus()
+        self.thread = ground.thread(f"ibkr-{profile}")
+        self._open_file = ground.journal
         self.closed = False
         self._lock = threading.Lock()
         self._starting = threading.Lock()
@@ -94,7 +94,7 @@ class House:
         self._allow_live = allow_live
         self._password = Secret(settings.connection.password.get_secret_value())
         connection = settings.connection
-        rng = random.Random()  # noqa: S311 - jitter, not secrecy
+        rng = ground.rng
         backend = TwsBackend(tws_library=connection.tws_library, clock=self.clock)
         meters = Meters()
         guard = Guard(
@@ -440,7 +440,7 @@ class House:
         kept = max(timedelta(days=paths.keep_orders), _REMEMBER)
         # Broker time: orders are stamped with it, and a gateway may replay another year.
         before = self.session.broker_now() - kept if paths.keep_orders else None
-        journal = Journal.open(paths.state_dir, account, self.clock, forget_before=before)
+        journal = self._open_file(paths.state_dir, account, self.clock, forget_before=before)
         journal.on_written(lambda seconds: self.session.meters.observe("audit_write", seconds))
         return journal
 

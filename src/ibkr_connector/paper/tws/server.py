@@ -89,13 +89,15 @@ class TwsServer:
         family, name = address.family, address.getsockname()
         self._server.close()
         self._server = None
+        if family == socket.AF_UNSPEC:
+            return  # an event loop with connections of its own: there is nothing to hold
         # A bound socket that does not listen keeps others from taking the port meanwhile.
         holder = socket.socket(family, socket.SOCK_STREAM)
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             holder.bind(name)
         except OSError:
-            holder.close()  # an event loop without real sockets: there is nothing to hold
+            holder.close()  # somebody was quicker
         else:
             self._placeholder = holder
 
