@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -83,7 +84,8 @@ class StepLoop(asyncio.BaseEventLoop):
         self.net = MemoryNet(self, random.Random(f"{seed}:net"))
         self.problems: list[str] = []
         """What nobody caught."""
-        self.set_exception_handler(self._note_problem)
+        self._tasks: weakref.WeakKeyDictionary[asyncio.Task[Any], Process] = weakref.WeakKeyDictionary()
+        self.set_task_factory(self._make_task)  # type: ignore[arg-type]
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -108,11 +110,14 @@ class StepLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """There is no selector to wake."""
 
-    def _note_problem(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        del loop
-        if (process := PROCESS.get()) is not None and not process.alive:
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """What nobody caught is noted, whatever else the program does about it; what a kill left behind is not."""
+        error = context.get("exception")
+        owner = context.get("task") or context.get("future")
+        process = self._tasks.get(owner) if isinstance(owner, asyncio.Task) else PROCESS.get()
+        if isinstance(error, Killed) or (process is not None and not process.alive):
             return
-        self.problems.append(f"{context.get('message')}: {context.get('exception')!r}")
+        self.problems.append(f"{context.get('message')}: {error!r}")
 
     # --- dead processes ----------------------------------------------------------------------------------------------
 
@@ -145,10 +150,24 @@ class StepLoop(asyncio.BaseEventLoop):
             if handle._context.get(PROCESS) is process:
                 handle.cancel()
         self.net.kill(process)
-        tasks = [task for task in asyncio.all_tasks(self) if task.get_context().get(PROCESS) is process]
+        tasks = self.tasks_of(process)
         for task in tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         return tasks
+
+    def tasks_of(self, process: Process) -> list[asyncio.Task[Any]]:
+        """Its unfinished tasks, the oldest first."""
+        return [task for task, owner in self._tasks.items() if owner is process and not task.done()]
+
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, coro: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Task[Any]:
+        """A task that is known by its process."""
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, context=context)
+        process = PROCESS.get() if context is None else context.get(PROCESS)
+        if process is not None:
+            self._tasks[task] = process
+        return task
 
     # --- the world outside -------------------------------------------------------------------------------------------
 
