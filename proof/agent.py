@@ -147,6 +147,8 @@ class Caller:
             prices["limit_price"] = price
         elif kind is OrderType.STOP:
             prices["stop_price"] = price
+        if "." in ref:
+            prices["tif"] = "GTC"  # an exit that ended with the day would leave its position unprotected
         return OrderRequest.make(
             contract=Contract.stock(step.symbol),
             quantity=step.quantity,

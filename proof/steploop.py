@@ -125,6 +125,8 @@ class StepLoop(asyncio.BaseEventLoop):
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """As usual, unless the process it would run in is dead."""
+        if self.is_closed():  # the finalisers of what was killed
+            return _nothing(self)
         handle = super().call_soon(callback, *args, context=context)
         _silence(handle, context)
         return handle
@@ -133,6 +135,8 @@ class StepLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """As usual, unless the process it would run in is dead."""
+        if self.is_closed():
+            return asyncio.TimerHandle(when, callback, args, self)
         handle = super().call_at(when, callback, *args, context=context)
         _silence(handle, context)
         return handle
@@ -213,6 +217,12 @@ def _silence(handle: asyncio.Handle, context: contextvars.Context | None) -> Non
     process = PROCESS.get() if context is None else context.get(PROCESS)
     if process is not None and not process.alive:
         handle.cancel()
+
+
+def _nothing(loop: asyncio.AbstractEventLoop) -> asyncio.Handle:
+    handle = asyncio.Handle(int, (), loop)
+    handle.cancel()
+    return handle
 
 
 def _where(task: asyncio.Task[Any]) -> str:

@@ -1,0 +1,243 @@
+"""The judge's rules about what happens in time: limits, kills, ids, pace, deadlines, disk, secrets, audit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
+
+from ibkr_connector import errors
+from proof.evidence import Evidence
+from proof.history import Note
+from proof.truthview import ZERO, TruthOrder, TruthView
+from proof.verdict import Verdict
+
+MESSAGES_PER_SECOND = 50
+_ELSEWHERE_S = 0.1
+"""How old the kill of another process may be before it must be known."""
+_COMMIT_S = 0.7
+"""How long after the disk filled up a commit that came before may still be followed by its write."""
+_LONGEST: dict[str, float] = {"place": 22.0, "bracket": 22.0, "resend": 22.0, "modify": 22.0, "read": 31.0}
+"""Seconds a call may take: order_deadline 10, ack_timeout 5, a quote 4; a read 30. Others: their own patience."""
+_OURS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+Rule = Callable[[Evidence, Verdict], None]
+
+
+def limits(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-05: at no step of the truth could everything in flight carry a position beyond its limit."""
+    limit = evidence.schedule.limits.get("max_position_size")
+    if limit is None or evidence.truth is None:
+        return
+    view, told = TruthView(), set()
+    for entry in view.steps(evidence.truth.entries):
+        if entry.kind not in {"recv_place", "recv_modify", "fill"}:
+            continue
+        con_id = int(str(entry.fields["con_id"]))
+        if any(order.ref in view.forked for order in view.orders if order.con_id == con_id):
+            continue  # the broker's own doing: INV-02
+        long, short = exposure(view, con_id)
+        broken = None
+        if max(long, -short) > Decimal(str(limit)) and con_id not in told:
+            told.add(con_id)
+            broken = (
+                f"after entry {entry.seq} ({entry.kind} {entry.fields.get('order_ref')}) contract {con_id} can get to "
+                f"{long} or {short}, the limit is {limit}"
+            )
+        verdict.check("INV-05", broken)
+
+
+def exposure(view: TruthView, con_id: int) -> tuple[Decimal, Decimal]:
+    """The highest and the lowest position that can come of what is held and in flight."""
+    position = view.positions.get(con_id, ZERO)
+    long = short = ZERO
+    exits: dict[int, list[TruthOrder]] = {}
+    for order in view.orders:
+        if order.con_id != con_id:
+            continue
+        if order.parent_id:
+            exits.setdefault(order.parent_id, []).append(order)
+        elif order.sign > 0:
+            long += order.open_quantity
+        else:
+            short += order.open_quantity
+    for parent_id, group in exits.items():
+        # Exits close what their entry has filled, one of them does.
+        parents = view.numbered(group[0].client_id, parent_id)
+        entered = sum((parent.filled for parent in parents), ZERO)
+        left = max(ZERO, entered - sum((order.filled for order in group), ZERO))
+        most = min(left, max(order.open_quantity for order in group))
+        if group[0].sign > 0:
+            long += most
+        else:
+            short += most
+    return position + long, position - short
+
+
+def stopped(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-06: no order message after a kill was told or the link was known to be down."""
+    killed: tuple[float, str] | None = None
+    ready = link = False
+    evaluated = {"kill": False, "link": False}
+    for note in evidence.history.notes:
+        if note.kind == "killed":
+            killed, evaluated["kill"] = (note.at, note.data["where"]), True
+        elif note.kind == "resumed":
+            killed = None
+        elif note.kind in {"started", "crashed"}:
+            ready, link = False, True
+        elif note.kind == "link":
+            ready = note.data["state"] == "ready"
+            evaluated["link"] = evaluated["link"] or note.data["state"] == "reconnecting"
+        elif note.kind == "broker_link":
+            link = note.data["up"]
+            evaluated["link"] = evaluated["link"] or not link
+        elif note.kind == "wire" and note.data["message"] == "place":
+            verdict_of_write(note, killed, ready=ready, link=link, verdict=verdict)
+    for happened in evaluated.values():
+        if happened:
+            verdict.check("INV-06", None)
+
+
+def verdict_of_write(
+    note: Note, killed: tuple[float, str] | None, *, ready: bool, link: bool, verdict: Verdict
+) -> None:
+    """One order message, and what was known when it was written."""
+    number = note.data["order_id"]
+    if killed is not None and note.at > killed[0] + (_ELSEWHERE_S if killed[1] == "elsewhere" else 0.0):
+        verdict.check("INV-06", f"order id {number} was written {note.at - killed[0]:.3f} s after a kill {killed[1]}")
+    elif not ready or not link:
+        verdict.check("INV-06", f"order id {number} was written while the {'broker link' if ready else 'link'} was down")
+
+
+def live_account(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-07."""
+    if not evidence.schedule.account.startswith("U"):
+        return
+    sent = [note for note in evidence.history.of("wire") if note.data["message"] in {"place", "cancel", "global_cancel"}]
+    refused = any(note.data["outcome"] == "LiveTradingRefused" for note in evidence.history.of("connect_failed"))
+    broken = f"{len(sent)} order messages were sent to a live account" if sent else None
+    verdict.check("INV-07", broken or (None if refused or not _connected(evidence) else "a live account was accepted"))
+
+
+def _connected(evidence: Evidence) -> bool:
+    return bool(evidence.history.of("ready"))
+
+
+def ids(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-08: ids of new orders rise, over restarts too."""
+    seen: set[int] = set()
+    highest = 0
+    for note in evidence.history.of("wire"):
+        if note.data["message"] != "place" or note.data["order_id"] in seen:
+            continue
+        number = note.data["order_id"]
+        if seen:
+            verdict.check("INV-08", None if number > highest else f"new order id {number} after {highest}")
+        seen.add(number)
+        highest = max(highest, number)
+
+
+def pace(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-09: never more than 50 messages in a second."""
+    window: deque[float] = deque()
+    most = 0
+    for note in evidence.history.of("wire"):
+        window.append(note.at)
+        while window[0] <= note.at - 1.0:
+            window.popleft()
+        most = max(most, len(window))
+    if most >= MESSAGES_PER_SECOND // 2:
+        broken = f"{most} messages in one second" if most > MESSAGES_PER_SECOND else None
+        verdict.check("INV-09", broken)
+
+
+def in_time(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-11: every call ends in time with an answer of ours; nothing hangs, nothing is left, nothing is uncaught."""
+    open_calls: dict[str, Note] = {}
+    patience = {
+        (agent.name, index): step.seconds for agent in evidence.schedule.agents for index, step in enumerate(agent.steps)
+    }
+    for note in evidence.history.of("call", "answer", "crashed"):
+        if note.kind == "crashed":
+            open_calls.clear()
+        elif note.kind == "call":
+            open_calls[note.data["agent"]] = note
+        else:
+            verdict.check("INV-11", _late(open_calls.pop(note.data["agent"]), note, patience))
+    for note in open_calls.values():
+        verdict.check("INV-11", f"{note.data['do']} {note.data['ref']} was never answered")
+    for note in evidence.history.of("incident"):
+        if note.data["name"] == "unexpected_exception":
+            verdict.check("INV-11", f"incident: {note.data['text']}")
+    for text, what in ((evidence.hang, "hang"), ("it never was ready again" if evidence.unready else "", "end")):
+        verdict.check("INV-11", f"{what}: {text}; {evidence.notes}" if text else None)
+    verdict.check("INV-11", f"left behind: {evidence.leftovers}" if evidence.leftovers else None)
+    verdict.check("INV-11", f"uncaught: {evidence.problems[:3]}" if evidence.problems else None)
+
+
+def _late(call: Note, answer: Note, patience: dict[tuple[str, int], float]) -> str | None:
+    do, took = call.data["do"], answer.at - call.at
+    most = _LONGEST.get(do, patience.get((call.data["agent"], call.data["index"]), 0.0) + 1.0)
+    if answer.data["stuck"] or took > most:
+        return f"{do} {call.data['ref']} took {took:.1f} s, at most {most:g} are allowed ({answer.data['outcome']})"
+    if answer.data["outcome"] not in {"ok", "TimeoutError", *_OURS}:
+        return f"{do} {call.data['ref']} raised {answer.data['outcome']}: {answer.data['text']}"
+    return None
+
+
+def disk(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-12: a full disk refuses new orders, and cancels go on."""
+    full_since: float | None = None
+    seen: set[int] = set()
+    for note in evidence.history.notes:
+        if note.kind == "disk":
+            full_since = note.at if note.data["full"] else None
+            verdict.check("INV-12", None)
+        elif note.kind == "wire" and note.data["message"] == "place":
+            if full_since is not None and note.at > full_since + _COMMIT_S and note.data["order_id"] not in seen:
+                verdict.check("INV-12", f"order id {note.data['order_id']} was written while the disk was full")
+            seen.add(note.data["order_id"])
+        elif note.kind == "answer" and note.data["do"] in {"cancel", "cancel_all"} and "Journal" in note.data["outcome"]:
+            verdict.check("INV-12", f"{note.data['do']} {note.data['ref']} failed with {note.data['outcome']}")
+
+
+def secrets(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-13."""
+    told = evidence.history.of("secret")
+    if evidence.history.notes:
+        verdict.check("INV-13", f"a secret was in {told[0].data['where']}" if told else None)
+
+
+def audit(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-15: the trail verifies and has a line for every order message that was written."""
+    import json
+
+    if not evidence.has_journal:
+        return
+    verdict.check("INV-15", f"audit verify: {'; '.join(evidence.audit_problems)}" if evidence.audit_problems else None)
+    sent: dict[int, int] = {}
+    changes: dict[str, int] = {}
+    refs: dict[int, str] = {}
+    for line in evidence.audit:
+        if line.kind == "sending":
+            number = int(json.loads(line.data)["order_id"])
+            sent[number] = sent.get(number, 0) + 1
+            refs[number] = line.ref
+        elif line.kind == "modify_sending":
+            changes[line.ref] = changes.get(line.ref, 0) + 1
+    written: dict[int, int] = {}
+    for note in evidence.history.of("wire"):
+        if note.data["message"] == "place":
+            written[note.data["order_id"]] = written.get(note.data["order_id"], 0) + 1
+    for number, times in written.items():
+        broken = None
+        if number not in sent:
+            broken = f"order id {number} was written without a line for its sending"
+        elif times - 1 > changes.get(refs[number], 0):
+            broken = f"{refs[number]} was changed {times - 1} times, the trail has {changes.get(refs[number], 0)}"
+        verdict.check("INV-15", broken)
+
+
+def flow_rules() -> tuple[Rule, ...]:
+    """All of them."""
+    return (limits, stopped, live_account, ids, pace, in_time, disk, secrets, audit)
