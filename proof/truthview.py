@@ -33,13 +33,15 @@ class TruthOrder:
     received_at: float = 0.0
     cancel_asked: float | None = None
     """When the first cancel of it arrived, wire seconds."""
+    held: bool = False
+    """In the gateway, and not transmitted: the broker does not know of it."""
     raced: bool = False
     """It was filled after a cancel had arrived."""
 
     @property
     def is_live(self) -> bool:
         """Whether it can still fill."""
-        return self.status not in _ENDED
+        return self.status not in _ENDED and not self.held
 
     @property
     def open_quantity(self) -> Decimal:
@@ -126,7 +128,12 @@ class TruthView:
         return found
 
     def _accepted(self, entry: TruthEntry, at: dict[str, Any]) -> None:
-        self._meant(at)
+        for order in self._meant(at):
+            order.held = False
+
+    def _held(self, entry: TruthEntry, at: dict[str, Any]) -> None:
+        for order in self._meant(at):
+            order.held = not order.status
 
     def _rejected(self, entry: TruthEntry, at: dict[str, Any]) -> None:
         if at.get("perm_id"):
@@ -139,6 +146,7 @@ class TruthView:
 
     def _status(self, entry: TruthEntry, at: dict[str, Any]) -> None:
         for order in self._meant(at):
+            order.held = False
             if not order.status or order.is_live:
                 order.status = at["status"]
             if order.is_live:
@@ -203,7 +211,7 @@ _TAKE: dict[str, Any] = {
     "recv_modify": TruthView._change_received,
     "modified": TruthView._changed,
     "accepted": TruthView._accepted,
-    "held": TruthView._accepted,
+    "held": TruthView._held,
     "rejected": TruthView._rejected,
     "status": TruthView._status,
     "fill": TruthView._filled,

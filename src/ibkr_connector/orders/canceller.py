@@ -85,7 +85,7 @@ class OrderCanceller:
             deadline.remaining(),
         )
         if not live.record.is_done and live.refusals > refusals:
-            await self._after_refusal(live)
+            await self._after_refusal(live, deadline)
         if not live.record.is_done:
             raise self._doubt(live)
         return live.snapshot
@@ -187,10 +187,11 @@ class OrderCanceller:
 
     # --- answers --------------------------------------------------------------------------------------------------
 
-    async def _after_refusal(self, live: LiveOrder) -> None:
+    async def _after_refusal(self, live: LiveOrder, deadline: Deadline) -> None:
         """The broker will not cancel: usually because it ended meanwhile, and the end is on its way."""
         self._ask_state()
-        if await live.until(lambda known: known.is_done, self._clock, _END_MAY_LAG_S):
+        patience = min(_END_MAY_LAG_S, deadline.remaining())
+        if await live.until(lambda known: known.is_done, self._clock, patience):
             return
         if Operation.NEW in live.record.doubts:
             raise self._doubt(live)  # it may still be on its way: the cancel stays owed

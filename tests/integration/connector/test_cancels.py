@@ -77,6 +77,19 @@ async def test_cancel_is_still_owed_after_the_program_was_started_again(
     assert (await (await again.get_order("owed-1")).done(SECONDS)).state is OrderState.CANCELLED
 
 
+async def test_a_refused_cancel_takes_no_longer_than_its_caller_waits(
+    make: MakeConnector, gateway: PaperGateway
+) -> None:
+    connector = make(gateway.tws_port)
+    await connector.connect()
+    order = await connector.place_limit_order("AAPL", 10, "BUY", 150)
+    gateway.inject("reject", on="cancel_order", code=161, text="refused")
+    async with asyncio.timeout(4.0):  # the end that may lag behind a refusal is waited for up to 5 s
+        with pytest.raises(OrderNotCancellable):
+            await order.cancel(0.2)
+    assert (await order.cancel(SECONDS)).state is OrderState.CANCELLED
+
+
 async def test_refusal_reaches_everyone_who_waits_for_the_cancel(through: IBKRConnector, proxy: Proxy) -> None:
     order = await through.place_limit_order("AAPL", 10, "BUY", 150)
     proxy.swallow_requests = is_kind(CANCEL_ORDER)
