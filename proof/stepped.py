@@ -29,6 +29,7 @@ from proof.memorynet import MemoryTransport
 from proof.schedule import At, Schedule, Trouble
 from proof.steploop import PROCESS, Hang, Killed, Process, StepLoop
 from proof.tap import Tap
+from proof.truthview import TruthView
 
 SECRET = "s3cret-Pa55word"
 LONGEST_S = 3_600.0
@@ -271,6 +272,7 @@ class StepRun:
         self._crashes.clear()
         self._gateway.faults.clear()
         await self._idle.wait()
+        await self._all_forwarded()
         await self._ready_again(evidence)
         await self._settle()
         evidence.checkpoints["settled"] = len(self._gateway.truth.entries)
@@ -306,6 +308,12 @@ class StepRun:
         context = contextvars.Context()
         context.run(PROCESS.set, process)
         return await self.loop.create_task(what(house), name="operator", context=context)
+
+    async def _all_forwarded(self) -> None:
+        """Wait until the gateway holds nothing back any more: a cut link's orders can reach the broker minutes later."""
+        until = self.loop.time() + SETTLE_S
+        while self.loop.time() < until and TruthView.of(self._gateway.truth.entries).waiting:
+            await asyncio.sleep(2.0)
 
     async def _settle(self) -> None:
         """Wait until nothing is in doubt and nothing waits for a word of the broker, at most SETTLE_S."""

@@ -1,0 +1,90 @@
+"""The report of many runs, and the minimums that make it a proof: a fault that hit nothing proves nothing."""
+
+from __future__ import annotations
+
+from ibkr_connector.paper.faults.catalogue import KINDS
+from proof.tally import Tally
+from proof.verdict import INVARIANTS
+
+LEAST_ACCEPTED = 0.60
+"""Refusing everything would break no invariant, and be a failure."""
+LEAST_SETTLED = 0.95
+_FULL = 2_000
+"""From so many schedules on every kind of fault and every invariant must have been met."""
+_LEAST_TESTED = 0.003
+"""Of the schedules: in how many an invariant must have been put to the test, if it can happen at all."""
+_ORDER_PHASES = (
+    "new", "withheld", "held", "sent", "acknowledged", "waiting", "working", "partly_filled", "modifying", "cancelling",
+    "filled", "cancelled", "inactive",
+)  # fmt: skip
+_NEEDED_PHASES = frozenset({"new", "sent", "acknowledged", "working", "modifying", "cancelling", "filled"})
+"""Phases in which some fault must have hit some order."""
+
+
+def shortfalls(tally: Tally) -> list[str]:
+    """Which minimums were missed. Few schedules are asked for less."""
+    found: list[str] = []
+    if tally.schedules < 50:
+        return found
+    accepted = tally.accepted / max(1, tally.asked)
+    if accepted < LEAST_ACCEPTED:
+        found.append(f"only {accepted:.0%} of the orders were accepted (at least {LEAST_ACCEPTED:.0%})")
+    if tally.doubts and tally.settled / tally.doubts < LEAST_SETTLED:
+        found.append(f"only {tally.settled / tally.doubts:.0%} of the doubts were settled without an operator")
+    for name, count in (("orders in doubt", tally.doubts), ("crashes", tally.crashes - tally.schedules)):
+        if count < tally.schedules / 20:
+            found.append(f"only {count} {name} in {tally.schedules} schedules")
+    if tally.races < tally.schedules / 500:
+        found.append(f"only {tally.races} cancels raced a fill")
+    rare = 1 if tally.schedules >= _FULL else 0
+    for name in INVARIANTS:
+        least = max(rare, int(tally.schedules * _LEAST_TESTED) if tally.schedules >= _FULL else 0)
+        if tally.told.get(name, 0) < least:
+            found.append(f"{name} was put to the test in {tally.told.get(name, 0)} schedules (at least {least})")
+    if rare:
+        found += [f"fault {kind} never hit" for kind in KINDS if not tally.hits.get(kind)]
+        met = {phase for phases in tally.hits.values() for phase in phases}
+        found += [f"no fault hit an order that was {phase}" for phase in sorted(_NEEDED_PHASES - met)]
+    return found
+
+
+def text(tally: Tally, seconds: float) -> str:
+    """For people."""
+    lines = [
+        f"{tally.schedules} schedules, {tally.agents} agents, {_days(tally.market_seconds)} of market time and "
+        f"{_days(tally.wire_seconds)} of wire time, in {seconds:.0f} s ({seconds / max(1, tally.schedules):.3f} s each)",
+        "",
+        "fault x order phase (how often it really hit)",
+    ]
+    width = max((len(kind) for kind in tally.hits), default=5)
+    for kind in sorted(tally.hits):
+        phases = tally.hits[kind]
+        order = [*_ORDER_PHASES, *sorted(set(phases) - set(_ORDER_PHASES))]
+        lines.append(f"  {kind:<{width}}  " + ", ".join(f"{name} {phases[name]}" for name in order if phases.get(name)))
+    lines += ["", "invariants (schedules that put it to the test; checks that could have failed)"]
+    for name, what in INVARIANTS.items():
+        broken = sum(1 for _, invariant, _ in tally.violations if invariant == name)
+        lines.append(
+            f"  {name}  {tally.told.get(name, 0):>7} {tally.tested.get(name, 0):>9}  {what}"
+            + (f"   BROKEN {broken} times" if broken else "")
+        )
+    most = sorted(tally.outcomes.items(), key=lambda item: (-item[1], item[0]))
+    lines += [
+        "",
+        f"orders asked for {tally.asked}, accepted {tally.accepted} ({tally.accepted / max(1, tally.asked):.1%})",
+        f"orders in doubt {tally.doubts}, settled without an operator {tally.settled} "
+        f"({tally.settled / max(1, tally.doubts):.1%})",
+        f"cancels that raced a fill {tally.races}, forks {tally.forks}, processes killed {tally.crashes}",
+        "answers: " + ", ".join(f"{name} {count}" for name, count in most),
+    ]
+    for seed, invariant, what in tally.violations[:40]:
+        lines.append(f"VIOLATION  seed {seed}  {invariant}  {what}")
+    if len(tally.violations) > 40:
+        lines.append(f"… and {len(tally.violations) - 40} more")
+    for shortfall in shortfalls(tally):
+        lines.append(f"MINIMUM MISSED  {shortfall}")
+    return "\n".join(lines)
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / 86_400:.1f} days" if seconds >= 86_400 else f"{seconds / 3_600:.1f} hours"
