@@ -71,8 +71,9 @@ class Caller:
         self._history.add("call", **about)
         told: Any = None
         error: BaseException | None = None
+        limit = asyncio.timeout(CALL_LIMIT_S)
         try:
-            async with asyncio.timeout(CALL_LIMIT_S) as limit:
+            async with limit:
                 told = await self._do(step)
         except _STRAY as raised:
             error = RuntimeError("STUCK") if limit.expired() else raised

@@ -115,7 +115,14 @@ def _order(dice: random.Random, ref: str, symbols: tuple[str, ...]) -> Step:
     if dice.random() < 0.2:
         kind = dice.choice(("MKT", "LMT"))
         return Step(
-            "bracket", ref, symbol, action, quantity, type=kind, ticks=dice.choice((4, 15, 60)), seconds=_marketable(dice)
+            "bracket",
+            ref,
+            symbol,
+            action,
+            quantity,
+            type=kind,
+            ticks=dice.choice((4, 15, 60)),
+            seconds=_marketable(dice),
         )
     kind = dice.choices(("MKT", "LMT", "STP"), (40, 50, 10))[0]
     ticks = {"MKT": 0, "LMT": _distance(dice), "STP": dice.choice((3, 10, 40))}[kind]
@@ -175,14 +182,14 @@ def _request(dice: random.Random, orders: int) -> Values:
     return {"on": dice.choice(_SYNC_REQUESTS[:5]), "nth": dice.choice((1, 1, 2))}
 
 
-def _lasting(kind: str, low: float, high: float, **more: str | int | float) -> Callable[..., Values]:
+def _lasting(kind: str, low: float, high: float, **more: str | float) -> Callable[..., Values]:
     def make(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
         return {"kind": kind, **_moment(dice, orders), "for": round(dice.uniform(low, high), 3), **more}
 
     return make
 
 
-def _plain(kind: str, **more: str | int | float) -> Callable[..., Values]:
+def _plain(kind: str, **more: str | float) -> Callable[..., Values]:
     def make(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
         return {"kind": kind, **_moment(dice, orders), **more}
 
@@ -217,14 +224,12 @@ def _disorder(kind: str) -> Callable[..., Values]:
 
 
 def _refusal(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
-    where: Values = dice.choice(
-        (
-            {"on": "place_order", "nth": _nth(dice, orders)},
-            {"on": "modify_order", "nth": 1},
-            {"on": "cancel_order", "nth": 1, "code": 202 if dice.random() < 0.2 else 161, "text": "refused"},
-        )
+    moments: tuple[Values, ...] = (
+        {"on": "place_order", "nth": _nth(dice, orders)},
+        {"on": "modify_order", "nth": 1},
+        {"on": "cancel_order", "nth": 1, "code": 202 if dice.random() < 0.2 else 161, "text": "refused"},
     )
-    return {"kind": "reject", **where}
+    return {"kind": "reject", **dice.choice(moments)}
 
 
 def _missing_end(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
@@ -240,9 +245,8 @@ def _false_200(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Va
 
 def _link(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
     code, restore = dice.choice((1100, 1100, 2110)), dice.choice((1101, 1102))
-    return {
-        "kind": "error", "code": code, "restore": restore, **_moment(dice, orders), "for": round(dice.uniform(0.5, 25), 3),
-    }  # fmt: skip
+    down = round(dice.uniform(0.5, 25), 3)
+    return {"kind": "error", "code": code, "restore": restore, **_moment(dice, orders), "for": down}
 
 
 def _notice(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:

@@ -1,4 +1,4 @@
-"""What a run leaves behind for the judge: the truth, the history, the journal, and pictures of the connector's state."""
+"""What a run leaves behind for the judge: truth, history, journal, and pictures of the connector's state."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class Picture:
         orders = {}
         for live in house.manager.desk.table:
             record = live.record
-            if record.ours and record.committed:
+            free = record.ended is not None and record.ended.reusable  # given up unsent: as if it had never been
+            if record.ours and record.committed and not free:
                 snapshot = live.snapshot
                 orders[live.ref] = OrderPicture(
                     state=snapshot.state.value,

@@ -23,6 +23,7 @@ from ibkr_connector.orders.entries import ChangeEntry, SendingEntry
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.journal_file import JournalFile
 from ibkr_connector.session.thread import SessionThread
+from proof.schedule import At
 from proof.steploop import PROCESS, StepLoop
 
 _T = TypeVar("_T")
@@ -120,7 +121,7 @@ class Disk:
         self._loop = loop
         self._rng = rng
         self.full = False
-        self.on_step: Callable[[str], None] = lambda _: None
+        self.on_step: Callable[[At], None] = lambda _: None
         """Told `before_commit` and `after_commit` of every new order; may kill the process."""
 
     async def delay(self) -> None:

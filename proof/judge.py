@@ -1,8 +1,8 @@
 """The judge: INV-01 … INV-15, as far as one run can show them. It believes the truth log, and nothing else.
 
 Of the connector it takes what was written, told and answered (the history), what lies on the disk (the journal), and
-what it believes itself (the pictures). Every check that could have failed is counted; a run in which nothing of the kind
-happened says nothing about an invariant.
+what it believes itself (the pictures). Every check that could have failed is counted; a run in which nothing of the
+kind happened says nothing about an invariant.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _filled(orders: list[TruthOrder]) -> Decimal:
 
 
 def fills(evidence: Evidence, verdict: Verdict) -> None:
-    """Executions in the journal are the broker's: id, quantity, price, corrections in the place of what they correct."""
+    """Executions in the journal are the broker's: id, quantity, price, corrections replacing."""
     if not evidence.has_journal or evidence.unready:
         return
     client = evidence.schedule.client_id
@@ -149,7 +149,7 @@ def fills(evidence: Evidence, verdict: Verdict) -> None:
         mine = ours.get(key)
         broken = None
         if mine is None:
-            broken = f"execution {at['exec_id']} of {at['order_ref']} ({at['quantity']} at {at['price']}) is not in the journal"
+            broken = f"execution {at['exec_id']} of {at['order_ref']} ({at['quantity']}) is not in the journal"
         elif (mine.exec_id, mine.quantity, mine.price) != (at["exec_id"], at["quantity"], at["price"]):
             broken = (
                 f"execution {at['exec_id']} of {at['order_ref']}: {at['quantity']} at {at['price']} at the broker, "
@@ -179,9 +179,9 @@ def protected(evidence: Evidence, verdict: Verdict) -> None:
     if evidence.settled is None:
         return
     view = _own(evidence, "settled")
-    cancelled = {
-        note.data["ref"] for note in evidence.history.of("call") if note.data["do"] == "cancel"
-    } | {order.ref for order in view.orders if order.cancel_asked is not None}
+    cancelled = {note.data["ref"] for note in evidence.history.of("call") if note.data["do"] == "cancel"} | {
+        order.ref for order in view.orders if order.cancel_asked is not None
+    }
     told = " ".join(note.data["text"] for note in evidence.history.of("incident"))
     for entry in view.orders:
         stops = view.by_ref(f"{entry.ref}.sl")
@@ -192,7 +192,9 @@ def protected(evidence: Evidence, verdict: Verdict) -> None:
         closed = sum((order.filled for order in exits), Decimal(0))
         working = sum((order.open_quantity for order in stops), Decimal(0))
         taken = any(order.ref in cancelled for order in (entry, *exits))
-        expired = any(order.order_type and order.status == "Cancelled" and order.cancel_asked is None for order in exits)
+        expired = any(
+            order.order_type and order.status == "Cancelled" and order.cancel_asked is None for order in exits
+        )
         broken = None
         doubtful = asked is not None and asked.in_doubt
         if closed + working < entry.filled and not taken and not doubtful and f"{entry.ref}.sl" not in told:

@@ -106,14 +106,18 @@ def verdict_of_write(
     if killed is not None and note.at > killed[0] + (_ELSEWHERE_S if killed[1] == "elsewhere" else 0.0):
         verdict.check("INV-06", f"order id {number} was written {note.at - killed[0]:.3f} s after a kill {killed[1]}")
     elif not ready or not link:
-        verdict.check("INV-06", f"order id {number} was written while the {'broker link' if ready else 'link'} was down")
+        verdict.check(
+            "INV-06", f"order id {number} was written while the {'broker link' if ready else 'link'} was down"
+        )
 
 
 def live_account(evidence: Evidence, verdict: Verdict) -> None:
     """INV-07."""
     if not evidence.schedule.account.startswith("U"):
         return
-    sent = [note for note in evidence.history.of("wire") if note.data["message"] in {"place", "cancel", "global_cancel"}]
+    sent = [
+        note for note in evidence.history.of("wire") if note.data["message"] in {"place", "cancel", "global_cancel"}
+    ]
     refused = any(note.data["outcome"] == "LiveTradingRefused" for note in evidence.history.of("connect_failed"))
     broken = f"{len(sent)} order messages were sent to a live account" if sent else None
     verdict.check("INV-07", broken or (None if refused or not _connected(evidence) else "a live account was accepted"))
@@ -155,7 +159,9 @@ def in_time(evidence: Evidence, verdict: Verdict) -> None:
     """INV-11: every call ends in time with an answer of ours; nothing hangs, nothing is left, nothing is uncaught."""
     open_calls: dict[str, Note] = {}
     patience = {
-        (agent.name, index): step.seconds for agent in evidence.schedule.agents for index, step in enumerate(agent.steps)
+        (agent.name, index): step.seconds
+        for agent in evidence.schedule.agents
+        for index, step in enumerate(agent.steps)
     }
     for note in evidence.history.of("call", "answer", "crashed"):
         if note.kind == "crashed":
@@ -197,7 +203,9 @@ def disk(evidence: Evidence, verdict: Verdict) -> None:
             if full_since is not None and note.at > full_since + _COMMIT_S and note.data["order_id"] not in seen:
                 verdict.check("INV-12", f"order id {note.data['order_id']} was written while the disk was full")
             seen.add(note.data["order_id"])
-        elif note.kind == "answer" and note.data["do"] in {"cancel", "cancel_all"} and "Journal" in note.data["outcome"]:
+        elif (
+            note.kind == "answer" and note.data["do"] in {"cancel", "cancel_all"} and "Journal" in note.data["outcome"]
+        ):
             verdict.check("INV-12", f"{note.data['do']} {note.data['ref']} failed with {note.data['outcome']}")
 
 

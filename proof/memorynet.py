@@ -1,7 +1,7 @@
 """Connections in memory that behave as asyncio's do over TCP: latency, pieces, back-pressure, half-closes and resets.
 
-Each direction is a pipe. Bytes leave the writer at once and arrive after a seeded latency, sometimes in two pieces; what
-the reader does not take stays in the pipe, and beyond `KERNEL_BYTES` it counts as the writer's own unsent bytes.
+Each direction is a pipe. Bytes leave the writer at once and arrive after a seeded latency, sometimes in two pieces;
+what the reader does not take stays in the pipe, and beyond `KERNEL_BYTES` it counts as the writer's own unsent bytes.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class MemoryTransport(asyncio.Transport):
         """Low, high."""
         return self._low, self._high
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:  # type: ignore[override]
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """See asyncio: after the end it is ignored."""
         if self._lost or self._closing:
             return
@@ -344,6 +344,13 @@ class MemoryServer(asyncio.AbstractServer):
 
     async def wait_closed(self) -> None:
         """At once."""
+
+    async def start_serving(self) -> None:
+        """It does from the beginning."""
+
+    async def serve_forever(self) -> None:
+        """Nobody asks for it."""
+        raise RuntimeError("a server in memory serves for as long as it is open")
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Its loop."""

@@ -29,8 +29,8 @@ def shortfalls(tally: Tally) -> list[str]:
     accepted = tally.accepted / max(1, tally.asked)
     if accepted < LEAST_ACCEPTED:
         found.append(f"only {accepted:.0%} of the orders were accepted (at least {LEAST_ACCEPTED:.0%})")
-    if tally.doubts and tally.settled / tally.doubts < LEAST_SETTLED:
-        found.append(f"only {tally.settled / tally.doubts:.0%} of the doubts were settled without an operator")
+    if _share(tally) < LEAST_SETTLED:
+        found.append(f"only {_share(tally):.0%} of the doubts were settled without an operator")
     for name, count in (("orders in doubt", tally.doubts), ("crashes", tally.crashes - tally.schedules)):
         if count < tally.schedules / 20:
             found.append(f"only {count} {name} in {tally.schedules} schedules")
@@ -51,8 +51,8 @@ def shortfalls(tally: Tally) -> list[str]:
 def text(tally: Tally, seconds: float) -> str:
     """For people."""
     lines = [
-        f"{tally.schedules} schedules, {tally.agents} agents, {_days(tally.market_seconds)} of market time and "
-        f"{_days(tally.wire_seconds)} of wire time, in {seconds:.0f} s ({seconds / max(1, tally.schedules):.3f} s each)",
+        f"{tally.schedules} schedules, {tally.agents} agents, in {seconds:.0f} s ({_each(tally, seconds)} s each)",
+        f"{_days(tally.market_seconds)} of market time, {_days(tally.wire_seconds)} of wire time",
         "",
         "fault x order phase (how often it really hit)",
     ]
@@ -72,8 +72,7 @@ def text(tally: Tally, seconds: float) -> str:
     lines += [
         "",
         f"orders asked for {tally.asked}, accepted {tally.accepted} ({tally.accepted / max(1, tally.asked):.1%})",
-        f"orders in doubt {tally.doubts}, settled without an operator {tally.settled} "
-        f"({tally.settled / max(1, tally.doubts):.1%})",
+        f"orders in doubt {tally.doubts}, settled by themselves {tally.settled} ({_share(tally):.1%})",
         f"cancels that raced a fill {tally.races}, forks {tally.forks}, processes killed {tally.crashes}",
         "answers: " + ", ".join(f"{name} {count}" for name, count in most),
     ]
@@ -84,6 +83,15 @@ def text(tally: Tally, seconds: float) -> str:
     for shortfall in shortfalls(tally):
         lines.append(f"MINIMUM MISSED  {shortfall}")
     return "\n".join(lines)
+
+
+def _each(tally: Tally, seconds: float) -> str:
+    return f"{seconds / max(1, tally.schedules):.3f}"
+
+
+def _share(tally: Tally) -> float:
+    """Of the doubts, those that needed no operator."""
+    return tally.settled / tally.doubts if tally.doubts else 1.0
 
 
 def _days(seconds: float) -> str:

@@ -61,7 +61,9 @@ def run_many(first: int, count: int, *, library: str, jobs: int, tell: bool = Fa
     for done in _results(work, jobs):
         total.add(msgspec.msgpack.decode(done, type=Tally))
         if tell:
-            print(f"\r{total.schedules}/{count}, {len(total.violations)} violations", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{total.schedules}/{count}, {len(total.violations)} violations", end="", file=sys.stderr, flush=True
+            )
     if tell:
         print(file=sys.stderr)
     return total

@@ -37,8 +37,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str = ""
     """MKT, LMT or STP."""
     ticks: int = 0
-    """LMT: how far behind the market (below the bid for a buy); negative = through it. STP: how far beyond it. A bracket's
-    exits are so far away on either side. `modify`: the new distance."""
+    """LMT: how far behind the market (below the bid for a buy); negative = through it. STP: how far beyond it. A
+    bracket's exits are so far away on either side. `modify`: the new distance."""
     what: str = ""
     """`read`: positions, open_orders, completed, executions, summary, quote, time; `resend`: place or bracket."""
     seconds: float = 0.0
@@ -110,7 +110,7 @@ class Schedule(msgspec.Struct, frozen=True):
         """Wire seconds until every fault, crash and trouble has had its time, as far as it has one."""
         ends = [crash.time + crash.down for crash in self.crashes]
         ends += [trouble.time + trouble.seconds for trouble in self.troubles]
-        ends += [float(fault["at"]) for fault in self.faults if isinstance(fault.get("at"), int | float)]
+        ends += [at for fault in self.faults if isinstance(at := fault.get("at"), int | float)]
         return max(ends, default=0.0)
 
 

@@ -12,11 +12,12 @@ import contextvars
 import random
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from proof.memorynet import MemoryNet, MemoryServer
 
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 _MOST_TURNS = 200_000
 """Turns of the loop without a step of time: more is a busy loop, and would never end."""
 WORK_S = (0.0002, 0.004)
@@ -85,7 +86,7 @@ class StepLoop(asyncio.BaseEventLoop):
         self.problems: list[str] = []
         """What nobody caught."""
         self._tasks: weakref.WeakKeyDictionary[asyncio.Task[Any], Process] = weakref.WeakKeyDictionary()
-        self.set_task_factory(self._make_task)  # type: ignore[arg-type]
+        self.set_task_factory(self._make_task)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -122,7 +123,7 @@ class StepLoop(asyncio.BaseEventLoop):
     # --- dead processes ----------------------------------------------------------------------------------------------
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """As usual, unless the process it would run in is dead."""
         if self.is_closed():  # the finalisers of what was killed
@@ -132,7 +133,7 @@ class StepLoop(asyncio.BaseEventLoop):
         return handle
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """As usual, unless the process it would run in is dead."""
         if self.is_closed():
@@ -142,7 +143,7 @@ class StepLoop(asyncio.BaseEventLoop):
         return handle
 
     def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """There is one thread."""
         return self.call_soon(callback, *args, context=context)
@@ -150,7 +151,7 @@ class StepLoop(asyncio.BaseEventLoop):
     def kill(self, process: Process) -> list[asyncio.Task[Any]]:
         """End a process at once; its unfinished tasks, which the caller must keep for as long as the loop runs."""
         process.alive = False
-        for handle in [*self._ready, *self._scheduled]:
+        for handle in [*self._ready, *self._scheduled]:  # type: ignore[attr-defined]
             if handle._context.get(PROCESS) is process:
                 handle.cancel()
         self.net.kill(process)
@@ -196,7 +197,7 @@ class StepLoop(asyncio.BaseEventLoop):
         self.call_later(self.rng.uniform(*WORK_S), land)
         return future
 
-    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **kw: Any) -> Any:  # type: ignore[override]
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **kw: Any) -> Any:
         """Connect to a server of this loop."""
         del kw
         return await self.net.connect(protocol_factory, str(host), int(port), PROCESS.get())

@@ -206,7 +206,7 @@ class StepRun:
         return load_settings(empty, overrides=overrides, environ=_NO_ENVIRONMENT, cwd=self._state_dir)
 
     def crash(self, why: str, down: float) -> None:
-        """kill -9, and a new start `down` seconds later."""
+        """End it as kill -9 does, with a new start `down` seconds later."""
         process = self._process
         if process is None or not process.alive:
             return
@@ -310,10 +310,11 @@ class StepRun:
         return await self.loop.create_task(what(house), name="operator", context=context)
 
     async def _all_forwarded(self) -> None:
-        """Wait until the gateway holds nothing back any more: a cut link's orders can reach the broker minutes later."""
-        until = self.loop.time() + SETTLE_S
-        while self.loop.time() < until and TruthView.of(self._gateway.truth.entries).waiting:
-            await asyncio.sleep(2.0)
+        """Wait until the gateway holds nothing back: orders of a cut link can reach the broker minutes later."""
+        for _ in range(int(SETTLE_S)):
+            if not TruthView.of(self._gateway.truth.entries).waiting:
+                break
+            await asyncio.sleep(1.0)
 
     async def _settle(self) -> None:
         """Wait until nothing is in doubt and nothing waits for a word of the broker, at most SETTLE_S."""
@@ -323,7 +324,8 @@ class StepRun:
         while self.loop.time() < until:
             await asyncio.sleep(1.0)
             if not house.manager.in_doubt() and not any(
-                live.record.cancel_wanted or live.record.state.value in _UNSETTLED for live in house.manager.desk.table.open()
+                live.record.cancel_wanted or live.record.state.value in _UNSETTLED
+                for live in house.manager.desk.table.open()
             ):
                 await asyncio.sleep(1.0)
                 return

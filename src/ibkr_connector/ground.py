@@ -24,7 +24,9 @@ class OpenJournal(Protocol):
 
     def __call__(
         self, state_dir: Path, account: str, clock: Clock, /, *, forget_before: datetime | None = None
-    ) -> Journal: ...
+    ) -> Journal:
+        """Open it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

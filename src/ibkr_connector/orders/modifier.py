@@ -75,6 +75,7 @@ class OrderModifier:
                 limit_price=limit_price,
                 stop_price=stop_price,
             )
+            self._check_exits(record, terms)
             await self._send(live, terms)
         return await self._await_answer(live, terms)
 
@@ -96,6 +97,20 @@ class OrderModifier:
             if Operation.MODIFY not in record.outstanding:
                 self._risk.on_open(live.ref, record.open_quantity)
             raise
+
+    def _check_exits(self, record: OrderRecord, terms: OrderTerms) -> None:
+        """An entry must not grow beyond its exits: what it filled above them would have no stop (INV-10)."""
+        exits = [
+            live.record for live in self._desk.table if live.record.parent_ref == record.ref and not live.record.is_done
+        ]
+        covered = min((one.terms.quantity for one in exits), default=terms.quantity)
+        if terms.quantity > max(covered, record.terms.quantity):
+            raise ModifyNotPossible(
+                f"Order {record.ref} cannot be changed to {terms.quantity}: its exits protect {covered}.",
+                remedy="Place another bracket for the rest; or cancel this one and place it anew.",
+                order_ref=record.ref,
+                state=record.state.value,
+            )
 
     async def _write(self, change: _Pending, on_written: Callable[[], None]) -> None:
         live, record = change.live, change.live.record

@@ -91,6 +91,14 @@ async def test_bracket_is_one_group_and_a_filled_entry_keeps_its_exits(
     assert bracket.stop_loss.state is OrderState.CANCELLED
 
 
+async def test_bracket_entry_does_not_grow_beyond_what_its_exits_protect(connector: IBKRConnector) -> None:
+    bracket = await connector.place_bracket_order("AAPL", 10, entry_price=150)
+    with pytest.raises(ModifyNotPossible, match="protect"):
+        await bracket.entry.modify(quantity=20)
+    assert (await bracket.entry.modify(quantity=10, limit_price=151)).limit_price == 151
+    assert (await bracket.entry.modify(quantity=5)).quantity == 5
+
+
 async def test_bracket_entry_that_is_cancelled_takes_its_exits_along(connector: IBKRConnector) -> None:
     bracket = await connector.place_bracket_order("AAPL", 10, entry_price=150)
     await bracket.cancel(10)
