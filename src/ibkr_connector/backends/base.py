@@ -283,7 +283,14 @@ class HistoryRequest:
     use_rth: bool = True
 
 
+ACCOUNT_FEED_MESSAGES = 2
+"""Messages that `Backend.subscribe_account` writes: account updates, profit and loss."""
+
 QuoteSink: TypeAlias = Callable[[Quote], None]
+Write: TypeAlias = Callable[[], bool]
+"""Writes one message, unless there is nothing left to write it to: whether it did. Raises nothing."""
+Later: TypeAlias = Callable[[Write], None]
+"""Takes what is to be written as soon as the pacing rules allow, in the order it is handed over."""
 FactSink: TypeAlias = Callable[[BrokerFact], None]
 
 
@@ -312,6 +319,12 @@ class Backend(Protocol):
 
     def on_fact(self, sink: FactSink) -> None:
         """Name the one receiver of facts; called before `connect`."""
+        ...
+
+    def pace_with(self, later: Later) -> None:
+        """Hand what is written without a caller who waited for a slot to `later`: ends of lines and requests, questions
+        that had to wait for another of their kind. Called before `connect`; without it they are written at once.
+        """
         ...
 
     def allow_ids_from(self, first: int) -> None:
@@ -379,7 +392,7 @@ class Backend(Protocol):
         ...
 
     def subscribe_account(self, account: str) -> None:
-        """Start account values, portfolio and P&L updates (facts)."""
+        """Start account values, portfolio and P&L updates (facts): `ACCOUNT_FEED_MESSAGES`. Again: start them anew."""
         ...
 
     def unsubscribe_account(self, account: str) -> None:
@@ -393,7 +406,7 @@ class Backend(Protocol):
         ...
 
     def close_line(self, line: LineHandle) -> None:
-        """Close it. Idempotent; silent when disconnected."""
+        """Close it. Idempotent; silent when disconnected. The message goes by `pace_with`."""
         ...
 
     async def snapshot(self, contract: Contract, timeout: float) -> Quote:

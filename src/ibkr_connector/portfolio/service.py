@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from ibkr_connector.backends.base import (
+    ACCOUNT_FEED_MESSAGES,
     AccountValueSeen,
     BrokerFact,
     CommissionSeen,
@@ -22,6 +23,7 @@ from ibkr_connector.models.account import AccountSummary, Execution, PnL, Portfo
 from ibkr_connector.portfolio.account import AccountBook
 from ibkr_connector.portfolio.executions import ExecutionBook
 from ibkr_connector.portfolio.positions import PositionBook
+from ibkr_connector.resilience import Lane
 from ibkr_connector.session.session import Session
 
 _log = get_logger(__name__)
@@ -65,6 +67,7 @@ class Portfolio:
         timeout = self._session.settings.request_timeout
         await self.refresh_account(timeout)
         await self.refresh_positions(timeout)
+        await self._session.pace(Lane.ACCOUNT, timeout=timeout, units=ACCOUNT_FEED_MESSAGES)
         self._session.backend.subscribe_account(self.account_id)
         self._complete = True
 

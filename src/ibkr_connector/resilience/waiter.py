@@ -65,6 +65,35 @@ class AsyncPacer:
         finally:
             self._waiters.pop(ticket.number, None)
 
+    def write_soon(self, work: Work, write: Callable[[], bool]) -> None:
+        """Write in its turn what nobody waits for: now if there is room, else as soon as there is.
+
+        `write` says whether it wrote anything (its connection may be gone by then) and raises nothing.
+        """
+        if self._closed:
+            return
+        ticket = self.core.submit(self._clock.monotonic(), work)
+        if ticket.grant is not None:
+            self._write(ticket.grant, write)
+            return
+        future: asyncio.Future[Grant] = self._loop.create_future()
+        self._waiters[ticket.number] = (ticket, future)
+
+        def granted(done: asyncio.Future[Grant]) -> None:
+            del self._waiters[ticket.number]
+            if not done.cancelled() and done.exception() is None:
+                self._write(done.result(), write)
+
+        future.add_done_callback(granted)
+        self._pump()
+
+    def _write(self, grant: Grant, write: Callable[[], bool]) -> None:
+        if write():
+            self.sent(grant)
+        else:
+            self.give_back(grant)
+        self.done(grant)
+
     def slot(self, work: Work, timeout: float = math.inf) -> Slot:
         """`acquire` as a block: what it costs is settled when the block ends."""
         return Slot(self, work, timeout)

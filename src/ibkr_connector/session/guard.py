@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ibkr_connector.backends.base import HistoryRequest
+from ibkr_connector.backends.base import HistoryRequest, Write
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import BreakerSettings, ConnectionSettings, PacingSettings
 from ibkr_connector.errors import CircuitOpen, OrderNotSent, PacingTimeout, RequestTimeout, TradingError
@@ -147,13 +147,17 @@ class Guard:
     def _waited(self, lane: Lane, seconds: float) -> None:
         self._meters.observe("pacing_wait", seconds, lane.name.lower())
 
+    def write_soon(self, write: Write) -> None:
+        """Write in its turn what nobody waits for: ends of lines and of requests, before new ones."""
+        self.pacer.write_soon(message(Lane.ACCOUNT), write)
+
     async def slot(self, lane: Lane, *, timeout: float, units: int = 1) -> None:
         """Wait for leave to write `units` messages, which the caller does at once. Raises `PacingTimeout`."""
         async with self.pacer.slot(message(lane, units=units), timeout):
             pass
 
     def wrote(self, lane: Lane) -> None:
-        """One message was written without asking (the end of a quote line): what comes after it is counted with it."""
+        """One message was written without asking (a handshake's last): what comes after it is counted with it."""
         self._core.note(self._clock.monotonic(), message(lane))
 
     async def close(self) -> None:

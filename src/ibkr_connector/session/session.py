@@ -89,6 +89,7 @@ class Session:
         self.alive_at = 0.0
         """When the gateway last showed that it is there: monotonic seconds of a message, or of an answer to a beat."""
         backend.on_fact(self._on_fact)
+        backend.pace_with(guard.write_soon)
 
     # --- what upper rooms register --------------------------------------------------------------------------------
 
@@ -164,9 +165,9 @@ class Session:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    async def pace(self, lane: Lane, *, timeout: float) -> None:
-        """Wait for a slot under the pacing rules. Raises `PacingTimeout` when none comes within `timeout` seconds."""
-        await self.guard.slot(lane, timeout=timeout)
+    async def pace(self, lane: Lane, *, timeout: float, units: int = 1) -> None:
+        """Wait for leave to write `units` messages at once. Raises `PacingTimeout` when it cannot come in time."""
+        await self.guard.slot(lane, timeout=timeout, units=units)
 
     async def read(
         self,
@@ -255,6 +256,7 @@ class Session:
                 self.incident("credential_use", f"another connection uses the client id: {error.message}", _WARNING)
             raise
         permit.done(None)
+        self.guard.wrote(Lane.ACCOUNT)  # startApi, the handshake's own message
         self.info = info
         self.link.socket_up(self.clock.monotonic())
         self.last_fact = self.alive_at = self.clock.monotonic()

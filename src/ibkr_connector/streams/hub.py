@@ -282,7 +282,6 @@ class QuoteHub:
     def _close_handle(self, line: _Line) -> None:
         if line.handle is not None:
             self._session.backend.close_line(line.handle)
-            self._session.guard.wrote(Lane.MARKET)
             line.handle = None
 
     def _on_quote(self, con_id: int, quote: Quote) -> None:

@@ -221,3 +221,13 @@ async def test_a_subscribed_account_feeds_values_positions_and_pnl(wire: Wire) -
     seen = await wire.until(lambda fact: isinstance(fact, PositionSeen) and fact.position.market_value is not None)
     assert seen.position.quantity == 5
     wire.unsubscribe_account(ACCOUNT)
+
+
+async def test_a_feed_that_is_started_again_feeds_pnl_under_a_new_number(wire: Wire) -> None:
+    """After 1101 the gateway has forgotten the old one."""
+    wire.subscribe_account(ACCOUNT)
+    await wire.until(lambda fact: isinstance(fact, PnlSeen))
+    wire.subscribe_account(ACCOUNT)
+    wire.facts.clear()
+    await wire.until(lambda fact: isinstance(fact, PnlSeen))
+    wire.unsubscribe_account(ACCOUNT)

@@ -258,3 +258,50 @@ async def test_random_cancellation_loses_no_grant_and_starves_nobody(clock: Step
     assert len(done) == sum(not task.cancelled() for task in tasks)
     assert pacer._waiters == {}
     await pacer.close()
+
+
+async def test_what_nobody_waits_for_is_written_in_its_turn_before_later_lanes(
+    pacer: AsyncPacer, clock: StepClock
+) -> None:
+    written: list[str] = []
+
+    def write(name: str) -> bool:
+        written.append(name)
+        return True
+
+    async def quote() -> None:
+        async with pacer.slot(message(Lane.MARKET)):
+            written.append("quote")
+
+    for name in "abc":
+        pacer.write_soon(message(Lane.ACCOUNT), lambda name=name: write(name))  # type: ignore[misc]
+    assert written == ["a", "b"], "at once while there is room"
+    waiting = asyncio.create_task(quote())
+    await clock.step(0.999)
+    assert written == ["a", "b"]
+    await clock.step(0.001)
+    await waiting
+    assert written == ["a", "b", "c", "quote"]
+
+
+async def test_what_turns_out_to_be_needless_costs_nothing(pacer: AsyncPacer, clock: StepClock) -> None:
+    for _ in range(5):
+        pacer.write_soon(ORDER, lambda: False)
+    assert pacer.core.snapshot(clock.monotonic()).used["messages"] == 0
+    await spend(pacer)
+    await spend(pacer)
+    pacer.write_soon(ORDER, lambda: False)
+    last = asyncio.create_task(spend(pacer))
+    await clock.step(1.0)
+    await last
+    assert pacer.core.snapshot(clock.monotonic()).used["messages"] == 1
+
+
+async def test_close_writes_nothing_that_still_waited(clock: StepClock) -> None:
+    shell = AsyncPacer(Pacer([WindowRule("messages", 1, 1.0)]), clock)
+    await spend(shell)
+    shell.write_soon(ORDER, lambda: pytest.fail("written after the close"))
+    await shell.close()
+    shell.write_soon(ORDER, lambda: pytest.fail("written after the close"))
+    await settle()
+    assert shell.core.snapshot(clock.monotonic()).pending["orders"] == 0

@@ -129,6 +129,20 @@ async def test_failed_commit_gives_its_leave_back(guard: Guard, clock: StepClock
     assert (snapshot.held, snapshot.used["messages"]) == (0, 0)
 
 
+async def test_hundred_lines_that_end_at_once_do_not_burst(guard: Guard, clock: StepClock) -> None:
+    written: list[float] = []
+
+    def write() -> bool:
+        written.append(clock.monotonic())
+        return True
+
+    for _ in range(100):
+        guard.write_soon(write)
+    await clock.step(5.0)
+    assert len(written) == 100
+    assert most_in_a_second(written) == PER_SECOND - 10
+
+
 async def test_what_was_written_without_asking_counts(guard: Guard, clock: StepClock) -> None:
     for _ in range(PER_SECOND - 10):
         guard.wrote(Lane.MARKET)

@@ -56,6 +56,9 @@ class FakeBackend:
     def on_fact(self, sink: Callable[[BrokerFact], None]) -> None:
         self.sink = sink
 
+    def pace_with(self, later: Any) -> None:
+        self.later = later
+
     async def connect(self, **_: Any) -> ConnectInfo:
         await self.connecting.through()
         self.connected = True

@@ -15,6 +15,7 @@ from ibkr_connector.backends.base import (
     Capabilities,
     ConnectInfo,
     FactSink,
+    Later,
     LineHandle,
     Operation,
     QuoteSink,
@@ -93,6 +94,10 @@ class TwsBackend(Reads):
         """Name the one receiver of facts."""
         self._outlet.to(sink)
 
+    def pace_with(self, later: Later) -> None:
+        """See `Backend.pace_with`."""
+        self._later = later
+
     def allow_ids_from(self, first: int) -> None:
         """Numbers from now on are >= `first`."""
         self._ids.allow_from(first)
@@ -121,7 +126,9 @@ class TwsBackend(Reads):
             announce_loop()
             self._ids.new_connection()
             self._pnl.clear()
-            callbacks = Callbacks(client_id=client_id, clock=self._clock, ids=self._ids, outlet=self._outlet)
+            callbacks = Callbacks(
+                client_id=client_id, clock=self._clock, ids=self._ids, outlet=self._outlet, later=self._later
+            )
             callbacks.cancel_line = self._cancel_line
             connection = Connection(
                 library=self._library,
@@ -162,15 +169,20 @@ class TwsBackend(Reads):
     # --- subscriptions --------------------------------------------------------------------------------------------
 
     def subscribe_account(self, account: str) -> None:
-        """Start account values, portfolio and P&L updates (facts). TWS feeds values of one account at a time."""
+        """Start account values, portfolio and P&L updates (facts). TWS feeds values of one account at a time.
+
+        Again, P&L is asked for anew: after 1101 the gateway has forgotten that it was.
+        """
         client, callbacks, _ = self._live()
         check_text("account", account)
         client.reqAccountUpdates(True, account)
-        if account not in self._pnl:
-            number = self._ids.take()
-            self._pnl[account] = number
-            callbacks.pnl_accounts[number] = account
-            client.reqPnL(number, account, "")
+        before = self._pnl.pop(account, None)
+        if before is not None:
+            callbacks.pnl_accounts.pop(before, None)
+            self._afterwards(lambda: client.cancelPnL(before))
+        number = self._pnl[account] = self._ids.take()
+        callbacks.pnl_accounts[number] = account
+        client.reqPnL(number, account, "")
 
     def unsubscribe_account(self, account: str) -> None:
         """Stop them; silent when disconnected."""
@@ -182,7 +194,7 @@ class TwsBackend(Reads):
         number = self._pnl.pop(account, None)
         if number is not None:
             callbacks.pnl_accounts.pop(number, None)
-            client.cancelPnL(number)
+            self._afterwards(lambda: client.cancelPnL(number))
 
     def set_market_data_type(self, kind: int) -> None:
         """What lines opened from now on show: 1 live, 2 frozen (last before the close), 3 delayed, 4 delayed frozen."""
@@ -250,7 +262,8 @@ class TwsBackend(Reads):
 
     def _cancel_line(self, req_id: int) -> None:
         if self.connected:
-            self._live()[0].cancelMktData(req_id)
+            client = self._live()[0]
+            self._afterwards(lambda: client.cancelMktData(req_id))
 
     # --- writes ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from ibkr_connector.backends.base import (
     CommissionSeen,
     ExecutionRecords,
     HistoryRequest,
+    Later,
     OrderCompleted,
     OrderEchoed,
     OrderRecords,
@@ -35,7 +36,7 @@ from .connection import Connection
 from .ids import Ids
 from .library import TwsLibrary
 from .orders import is_plain_text, library_contract, library_order
-from .requests import Answer, Request
+from .requests import Answer, Request, at_once
 from .wrapper import Callbacks
 
 
@@ -48,6 +49,7 @@ class Reads:
         self._library: TwsLibrary | None = None
         self._connection: Connection | None = None
         self._callbacks: Callbacks | None = None
+        self._later: Later = at_once
 
     @property
     def connected(self) -> bool:
@@ -99,8 +101,20 @@ class Reads:
         return request
 
     def _release(self, release: Callable[[int], None] | None, req_id: int) -> None:
-        if release is not None and self.connected:
-            release(req_id)
+        if release is not None:
+            self._afterwards(lambda: release(req_id))
+
+    def _afterwards(self, write: Callable[[], object]) -> None:
+        """Write what nobody waits for, in its turn, if this connection is still up by then."""
+        connection = self._connection
+
+        def in_turn() -> bool:
+            if connection is None or connection is not self._connection or not connection.usable:
+                return False
+            write()
+            return True
+
+        self._later(in_turn)
 
     # --- reads ----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,9 @@ time are asked for without a number and answered without one, so a `Channel` let
   the next question lets as many markers pass as are owed, asks again for each, and starts collecting anew;
 * a marker that is owed for `LATE_MARKER_S` seconds is taken for lost (real gateways do lose some).
 
+Callers come with a slot of the pacer, good for writing now. A question that has to wait for the one before it, and one
+that is asked again, is written through `later`, which asks for a slot of its own.
+
 Nothing here does I/O; the writes are passed in as functions.
 """
 
@@ -19,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from ibkr_connector.backends.base import Later, Write
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import TradingError
 
@@ -26,6 +30,11 @@ _T = TypeVar("_T")
 
 LATE_MARKER_S = 60.0
 """How long an end marker may be late before it counts as lost, seconds. Ours: no gateway was seen later than 10 s."""
+
+
+def at_once(write: Write) -> None:
+    """The `later` of a backend that nobody paces."""
+    write()
 
 
 def forget(future: asyncio.Future[None]) -> None:
@@ -167,15 +176,17 @@ class _Flight(Generic[_T]):
 class Channel(Generic[_T]):
     """One kind of un-numbered question. `variant`s share the end marker but not the answer (open orders: mine, all)."""
 
-    def __init__(self, what: str, clock: Clock, late_after: float = LATE_MARKER_S) -> None:
+    def __init__(self, what: str, clock: Clock, late_after: float = LATE_MARKER_S, later: Later = at_once) -> None:
         self.what = what
         self._clock = clock
         self._late_after = late_after
+        self._later = later
         self._current: _Flight[_T] | None = None
         self._queue: list[_Flight[_T]] = []
         self._owed = 0
         self._owed_since = 0.0
-        self._launching: asyncio.Handle | None = None
+        self._launching = False
+        """Whether the next question is on its way to the wire."""
 
     @property
     def busy(self) -> bool:
@@ -223,19 +234,27 @@ class Channel(Generic[_T]):
         if not flight.skip:
             self._current = None
             flight.settle()
-            self._launch_soon()
+            self._launch_later()
             return
         # The marker may be the late one of an earlier question. Ask again, so that as many markers come as are waited
         # for; whichever question the last of them answers was asked after this flight's callers came.
         flight.skip -= 1
         flight.items.clear()
         flight.damaged = False
+        self._later(lambda: self._ask_again(flight))
+
+    def _ask_again(self, flight: _Flight[_T]) -> bool:
+        if flight is not self._current:  # ended or given up meanwhile: one marker less is owed
+            self._owed = max(self._owed - 1, 0)
+            return False
         try:
             flight.write()
         except TradingError as error:
             self._current = None
             failure = error
             flight.settle(lambda: failure)
+            self._launch_later()
+        return True
 
     def damage(self) -> None:
         """A part of the answer could not be read."""
@@ -261,13 +280,20 @@ class Channel(Generic[_T]):
 
     def _launch_soon(self) -> None:
         """Write the next question in the loop's next round, so that callers of this round share it."""
-        if self._current is None and self._queue and self._launching is None:
-            self._launching = asyncio.get_running_loop().call_soon(self._launch)
+        if self._current is None and self._queue and not self._launching:
+            self._launching = True
+            asyncio.get_running_loop().call_soon(self._launch)
 
-    def _launch(self) -> None:
-        self._launching = None
+    def _launch_later(self) -> None:
+        """Write the next question when there is a slot: those of its callers are long used up."""
+        if self._queue and not self._launching:
+            self._launching = True
+            self._later(self._launch)
+
+    def _launch(self) -> bool:
+        self._launching = False
         if self._current is not None or not self._queue:
-            return
+            return False
         flight = self._queue.pop(0)
         flight.skip = self.owed
         try:
@@ -275,9 +301,10 @@ class Channel(Generic[_T]):
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who asked
             failure = error
             flight.settle(lambda: failure)
-            self._launch_soon()
-            return
+            self._launch_later()
+            return True
         self._current = flight
+        return True
 
     def _give_up(self, flight: _Flight[_T]) -> None:
         """Nobody waits for `flight` any more (or it is done)."""
@@ -285,6 +312,6 @@ class Channel(Generic[_T]):
             self._current = None
             self._owed = self.owed + 1
             self._owed_since = self._clock.monotonic()
-            self._launch_soon()
+            self._launch_later()
         elif flight in self._queue:
             self._queue.remove(flight)

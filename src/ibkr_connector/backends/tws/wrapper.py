@@ -21,6 +21,7 @@ from typing import Any
 from ibkr_connector.backends.base import (
     AccountValueSeen,
     ExecutionSeen,
+    Later,
     NextIdTold,
     OrderEchoed,
     OrderNotice,
@@ -39,7 +40,7 @@ from .codes import LINK_DOWN, LINK_UP, CodeInfo, Kind, classify, to_error
 from .ids import Ids
 from .market import LineTable
 from .outlet import Outlet
-from .requests import Channel, RequestTable
+from .requests import Channel, RequestTable, at_once
 
 _log = get_logger(__name__)
 _NO_ID = 2**31 - 1
@@ -49,14 +50,14 @@ _NO_ID = 2**31 - 1
 class Callbacks:
     """The library's view of us, for one connection."""
 
-    def __init__(self, *, client_id: int, clock: Clock, ids: Ids, outlet: Outlet) -> None:
+    def __init__(self, *, client_id: int, clock: Clock, ids: Ids, outlet: Outlet, later: Later = at_once) -> None:
         self.client_id = client_id
         self.ids = ids
         self.requests = RequestTable()
-        self.positions: Channel[Position] = Channel("positions", clock)
-        self.open_orders: Channel[OrderEchoed | OrderStatusSeen] = Channel("open orders", clock)
-        self.completed_orders: Channel[Any] = Channel("completed orders", clock)
-        self.time: Channel[datetime] = Channel("the broker's time", clock)
+        self.positions: Channel[Position] = Channel("positions", clock, later=later)
+        self.open_orders: Channel[OrderEchoed | OrderStatusSeen] = Channel("open orders", clock, later=later)
+        self.completed_orders: Channel[Any] = Channel("completed orders", clock, later=later)
+        self.time: Channel[datetime] = Channel("the broker's time", clock, later=later)
         self.lines = LineTable(clock.now)
         self.accounts: tuple[str, ...] = ()
         self.pnl_accounts: dict[int, str] = {}

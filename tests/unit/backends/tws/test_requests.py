@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import deque
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given, strategies as st
 
-from ibkr_connector.backends.tws.requests import LATE_MARKER_S, Answer, Channel, RequestTable
+from ibkr_connector.backends.base import Later
+from ibkr_connector.backends.tws.requests import LATE_MARKER_S, Answer, Channel, RequestTable, at_once
 from ibkr_connector.clock import ManualClock, SystemClock
 from ibkr_connector.errors import ConnectionLost, NotConnected, ProtocolError, RequestTimeout, TradingError
 
@@ -19,8 +21,8 @@ SOON = 5.0
 class Gateway:
     """Takes un-numbered questions; answers them in order when told to. A row carries the number of its question."""
 
-    def __init__(self, clock: ManualClock | None = None) -> None:
-        self.channel: Channel[int] = Channel("rows", clock or ManualClock())
+    def __init__(self, clock: ManualClock | None = None, later: Later = at_once) -> None:
+        self.channel: Channel[int] = Channel("rows", clock or ManualClock(), later=later)
         self.asked = 0
         self.unanswered: deque[int] = deque()
         self.variants: list[str] = []
@@ -188,6 +190,90 @@ async def test_a_question_that_nobody_waits_for_any_more_is_not_written() -> Non
     await first
     await settle()
     assert gateway.variants == [""]
+
+
+class Turns:
+    """What is to be written later, until the test lets it."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Callable[[], bool]] = deque()
+
+    def __call__(self, write: Callable[[], bool]) -> None:
+        self.waiting.append(write)
+
+    def take(self) -> bool:
+        return self.waiting.popleft()()
+
+
+async def test_a_question_that_had_to_wait_is_written_with_a_slot_of_its_own() -> None:
+    """Its callers' slots were given long before (INV-09)."""
+    turns = Turns()
+    gateway = Gateway(later=turns)
+    first = gateway.ask()
+    await settle()
+    assert (gateway.asked, len(turns.waiting)) == (1, 0), "who need not wait writes with the slot it came with"
+    second = gateway.ask()
+    await settle()
+    gateway.answer()
+    await first
+    await settle()
+    assert (gateway.asked, len(turns.waiting)) == (1, 1)
+    third = gateway.ask()  # not written yet: shared
+    await settle()
+    assert turns.take()
+    assert (gateway.asked, len(turns.waiting)) == (2, 0)
+    gateway.answer()
+    assert (await second).items == (await third).items == (2, 2)
+
+
+async def test_a_turn_that_comes_when_nobody_waits_any_more_writes_nothing() -> None:
+    turns = Turns()
+    gateway = Gateway(later=turns)
+    first = gateway.ask()
+    await settle()
+    second = gateway.ask()
+    await settle()
+    gateway.answer()
+    await first
+    await leave(second)
+    assert not turns.take()
+    assert gateway.asked == 1
+    last = gateway.ask()
+    await settle()
+    assert gateway.asked == 2
+    gateway.answer()
+    assert (await last).items == (2, 2)
+
+
+async def test_asking_again_after_a_late_marker_waits_for_a_slot_too() -> None:
+    turns = Turns()
+    gateway = Gateway(later=turns)
+    given_up = gateway.ask()
+    await settle()
+    await leave(given_up)
+    task = gateway.ask()
+    await settle()
+    gateway.answer(rows=1)  # of the question that was given up
+    assert (gateway.asked, len(turns.waiting)) == (2, 1)
+    assert turns.take()
+    gateway.answer(rows=1)
+    assert (await task).items == (2,)
+    assert gateway.channel.owed == 1, "the answer to the third question is still to come"
+
+
+async def test_asking_again_is_dropped_when_the_answer_came_first() -> None:
+    turns = Turns()
+    gateway = Gateway(later=turns)
+    given_up = gateway.ask()
+    await settle()
+    await leave(given_up)
+    task = gateway.ask()
+    await settle()
+    gateway.answer(rows=1)
+    gateway.answer(rows=1)
+    assert (await task).items == (2,)
+    assert not turns.take()
+    assert (gateway.asked, gateway.channel.owed) == (2, 0)
 
 
 async def test_a_write_that_fails_is_told_to_all_who_share_it() -> None:
