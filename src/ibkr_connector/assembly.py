@@ -116,7 +116,7 @@ class House:
             meters=meters,
         )
         self.book = ContractBook(self.session)
-        self.hub = QuoteHub(self.session, LineLeases())
+        self.hub = QuoteHub(self.session, LineLeases(settings.pacing.market_data_lines))
         self.portfolio = Portfolio(self.session)
         self.engine = RiskEngine(
             RiskLimits.from_settings(settings.risk_limits, agents=settings.agents, symbols=settings.symbols)

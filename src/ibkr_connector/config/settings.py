@@ -166,7 +166,7 @@ class OrderSettings(Section):
 
 
 class PacingSettings(Section):
-    """How fast messages may go out."""
+    """How fast messages may go out, and how many quotes may come in."""
 
     messages_per_second: Annotated[
         int,
@@ -176,6 +176,11 @@ class PacingSettings(Section):
     cancel_reserve: Annotated[
         int, Field(ge=1, le=100), Setting("kept free of them for cancels and the kill", unit="messages per second")
     ] = 10
+    market_data_lines: Annotated[
+        int,
+        Field(ge=1, le=10_000),
+        Setting("contracts quoted at a time: 100 unless the account has more (error 101 beyond)"),
+    ] = 100
 
     @model_validator(mode="after")
     def _reserve_fits(self) -> PacingSettings:

@@ -1,6 +1,8 @@
 """Market-data lines: how many the account has, and who holds them. Pure.
 
-Source: facts of IBKR's "Market Data Lines" (100 by default; error 101 beyond). Snapshots take none.
+Source: IBKR, "Market Data Lines" (100 by default, more by commissions and equity; error 101 beyond). Snapshots take
+none. Lines belong to the login: what other programs and TWS itself show counts too, so the broker may say 101 before
+ours are used up.
 """
 
 from __future__ import annotations
@@ -16,8 +18,19 @@ DEFAULT_LINES = 100
 class LineLeases:
     """Counts leases by con_id; the same contract shares one line."""
 
-    limit: int = DEFAULT_LINES
+    configured: int = DEFAULT_LINES
     held: set[int] = field(default_factory=set)
+    learned: int | None = None
+    """How many there were when the broker said 101; until the next connection."""
+
+    @property
+    def limit(self) -> int:
+        """How many may be held now."""
+        return self.configured if self.learned is None else min(self.learned, self.configured)
+
+    def refused(self) -> None:
+        """The broker said 101 to the line that was leased last: all others are what there is now."""
+        self.learned = max(len(self.held) - 1, 0)
 
     def take(self, con_id: int) -> None:
         """Lease a line. Raises `TooManyMarketDataLines` when none is free."""
@@ -36,4 +49,4 @@ class LineLeases:
     @property
     def free(self) -> int:
         """Lines left."""
-        return self.limit - len(self.held)
+        return max(self.limit - len(self.held), 0)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ibkr_connector.backends.base import LineHandle
 from ibkr_connector.errors import (
+    BrokerLinkLost,
     ConnectorClosed,
     MarketDataLost,
     NoMarketData,
@@ -39,6 +40,7 @@ _SETTLED_S = 3.0
 """Seconds after which a new line has told the present quote, if there is one."""
 _COMPETING_SESSION = 10197
 """Somebody uses the same login elsewhere, and gets the market data now."""
+_LINES_USED_UP = 101
 _log = get_logger(__name__)
 
 
@@ -83,7 +85,7 @@ class QuoteHub:
     @property
     def lines(self) -> tuple[int, int]:
         """Market-data lines in use, and how many there are."""
-        return self._leases.limit - self._leases.free, self._leases.limit
+        return len(self._leases.held), self._leases.limit
 
     def latest(self, con_id: int) -> tuple[Quote, float] | None:
         """The newest quote of an open line and its age in seconds, without waiting."""
@@ -185,7 +187,10 @@ class QuoteHub:
             self._maybe_linger(line)
 
     async def resubscribe(self) -> None:
-        """Make every line again that somebody reads (after a reconnect or 1101); drop the others."""
+        """Make every line again that somebody reads, and drop the others: after a reconnect, 1101 and 1102.
+
+        After 1102 the gateway has kept them, but nothing tells what was missed: a new line tells the present quote.
+        """
         for con_id, line in list(self._lines.items()):
             self._close_handle(line)
             if not line.is_wanted:
@@ -198,6 +203,7 @@ class QuoteHub:
 
     def lost(self) -> None:
         """The connection ended: handles mean nothing any more; readers wait for `resubscribe`."""
+        self._leases.learned = None
         for line in self._lines.values():
             line.handle = None
 
@@ -306,13 +312,32 @@ class QuoteHub:
         line = self._lines.get(con_id)
         if line is None:
             return
-        if isinstance(error, MarketDataLost):
-            _log.warning("market data line lost; it is made again when the farm is back", con_id=con_id)
+        if isinstance(error, MarketDataLost | BrokerLinkLost):
+            _log.warning("market data line lost; it is made again when farm and link are back", con_id=con_id)
             line.handle = None
             if error.code == _COMPETING_SESSION:
                 self._session.incident("credential_use", error.message, Severity.WARNING, about="market data")
             return
+        used_up = isinstance(error, TooManyMarketDataLines) and error.code == _LINES_USED_UP
+        if used_up and self._try_with_another(line):
+            return
         self._fail(line, error)
+
+    def _try_with_another(self, line: _Line) -> bool:
+        """The broker has fewer lines for us than we thought: give up one that nobody reads, for the one refused."""
+        self._leases.refused()
+        _log.warning("the broker has no more market data lines (101)", lines=self._leases.limit)
+        idle = self._longest_idle()
+        if idle is None or not line.is_wanted:
+            return False
+        line.handle = None
+        self._drop(idle.contract.con_id)
+        line.opening = self._flight(line, self._again(line))
+        return True
+
+    def _longest_idle(self) -> _Line | None:
+        idle = [line for line in self._lines.values() if not line.is_wanted]
+        return min(idle, key=lambda line: line.idle_since) if idle else None
 
     def _fail(self, line: _Line, error: Exception) -> None:
         line.failed = error
@@ -327,12 +352,14 @@ class QuoteHub:
     def _make_room(self) -> None:
         if self._leases.free > 0:
             return
-        idle = [line for line in self._lines.values() if not line.is_wanted]
-        if not idle:
+        idle = self._longest_idle()
+        if idle is None:
             raise TooManyMarketDataLines(
-                f"all {self._leases.limit} market data lines are being read.", code=101, limit=self._leases.limit
+                f"all {self._leases.limit} market data lines are being read.",
+                code=_LINES_USED_UP,
+                limit=self._leases.limit,
             )
-        self._drop(min(idle, key=lambda line: line.idle_since).contract.con_id)
+        self._drop(idle.contract.con_id)
 
     def _maybe_linger(self, line: _Line) -> None:
         if line.is_wanted or line.linger is not None:

@@ -20,6 +20,7 @@ from ibkr_connector.backends.base import (
     PositionSeen,
     SocketClosed,
     SystemNotice,
+    Write,
 )
 from ibkr_connector.errors import (
     ClientIdInUse,
@@ -231,3 +232,19 @@ async def test_a_feed_that_is_started_again_feeds_pnl_under_a_new_number(wire: W
     wire.facts.clear()
     await wire.until(lambda fact: isinstance(fact, PnlSeen))
     wire.unsubscribe_account(ACCOUNT)
+
+
+async def test_the_end_of_a_line_waits_for_its_turn(wire: Wire, gateway: PaperGateway) -> None:
+    """INV-09: nobody waited for a slot for it."""
+    waiting: list[Write] = []
+    wire.pace_with(waiting.append)
+    line = wire.open_line(AAPL, lambda _: None, lambda _: None)
+    wire.close_line(line)
+    assert len(waiting) == 1
+    assert waiting.pop()()
+    wire.close_line(line)
+    assert waiting == []
+    line = wire.open_line(AAPL, lambda _: None, lambda _: None)
+    wire.close_line(line)
+    await wire.disconnect()
+    assert not waiting.pop()(), "there is nothing left to end"

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.errors import ConnectorClosed, MarketDataNotSubscribed, NoMarketData
+from ibkr_connector.errors import (
+    BrokerLinkLost,
+    ConnectorClosed,
+    MarketDataNotSubscribed,
+    NoMarketData,
+    TooManyMarketDataLines,
+)
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
 from ibkr_connector.session.lines import LineLeases
@@ -246,19 +252,6 @@ async def test_closing_a_stream_after_the_connector_is_no_error(hub: QuoteHub) -
         await anext(stream)
 
 
-async def test_ended_lines_count_in_the_message_rate(
-    hub: QuoteHub, backend: FakeBackend, session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """INV-09: the cancel of a line waits for no slot, so it has to be counted."""
-    counted: list[object] = []
-    monkeypatch.setattr(session.guard, "wrote", counted.append)
-    one = box()
-    await hub.attach(AAPL, one, SECONDS)
-    hub.detach(AAPL, one)
-    await until_given_back(backend)
-    assert len(counted) == backend.closed_lines == 1
-
-
 async def test_a_line_that_fails_before_its_opener_waits_is_told_to_it(
     hub: QuoteHub, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,3 +269,59 @@ async def test_a_line_that_fails_before_its_opener_waits_is_told_to_it(
             await hub.quote(AAPL, max_age=5.0, timeout=600.0)
         with pytest.raises(MarketDataNotSubscribed):
             await hub.attach(AAPL, box(), 600.0)
+
+
+# --- what the broker says ---------------------------------------------------------------------------------------------
+
+MSFT = Contract.stock("MSFT").with_con_id(272093)
+USED_UP = TooManyMarketDataLines("the market data lines are used up.", code=101)
+
+
+async def test_line_refused_during_an_outage_is_made_again_and_its_readers_stay(
+    hub: QuoteHub, backend: FakeBackend
+) -> None:
+    """Gateways answer pending requests with 200 a moment after 1100; that ends no stream."""
+    reader = box()
+    await hub.attach(AAPL, reader, SECONDS)
+    _, _, on_error = backend.lines.pop(1)
+    on_error(BrokerLinkLost("no security definition", code=200))
+    assert not reader.closed
+    await hub.resubscribe()
+    tick(backend)
+    assert (await asyncio.wait_for(reader.get(), SECONDS)).bid == 1.0
+
+
+async def test_line_refused_with_101_takes_the_place_of_one_that_nobody_reads(
+    session: Session, backend: FakeBackend
+) -> None:
+    hub = QuoteHub(session, LineLeases(10))
+    idle, reader = box(), box()
+    await hub.attach(AAPL, idle, SECONDS)
+    hub.detach(AAPL, idle)
+    await hub.attach(MSFT, reader, SECONDS)
+    _, _, on_error = backend.lines.pop(2)
+    on_error(USED_UP)
+    await settle()
+    assert hub.lines == (1, 1)
+    assert [handle.contract.symbol for handle, _, _ in backend.lines.values()] == ["MSFT"]
+    assert not reader.closed
+    hub.close()
+
+
+async def test_after_101_no_line_is_asked_for_that_the_broker_does_not_have(
+    session: Session, backend: FakeBackend
+) -> None:
+    hub = QuoteHub(session, LineLeases(10))
+    first, second = box(), box()
+    await hub.attach(AAPL, first, SECONDS)
+    await hub.attach(MSFT, second, SECONDS)
+    backend.lines.pop(2)[2](USED_UP)
+    with pytest.raises(TooManyMarketDataLines):
+        await second.get()
+    with pytest.raises(TooManyMarketDataLines, match="all 1 market data lines"):
+        await hub.attach(MSFT, box(), SECONDS)
+    assert backend.opened == 2
+    hub.lost()
+    await hub.attach(MSFT, box(), SECONDS)
+    assert hub.lines == (2, 10)
+    hub.close()
