@@ -56,6 +56,7 @@ from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.lines import LineLeases
 from ibkr_connector.session.link import LinkNews, LinkState
 from ibkr_connector.session.session import Session
+from ibkr_connector.session.windows import KeptWindows, PacingFiles
 from ibkr_connector.streams.hub import QuoteHub
 from ibkr_connector.trading import shared_control
 from ibkr_connector.watch.audit import AuditExport
@@ -167,6 +168,7 @@ class House:
         self.risk = RiskApi(self.engine, self.clock, self.bus)
         self.session.on_ready("account", self._identify)
         self.session.on_ready("broker time", self._ask_time)
+        self.session.on_ready("pacing", self._recall_pacing)
         self.session.on_ready("journal", self._open_journal)
         self.session.on_ready("orders", self.manager.sync)
         self.session.on_ready("portfolio", self.portfolio.sync)
@@ -420,6 +422,17 @@ class House:
     async def _close_export(self) -> None:
         if self._export is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._export.close)
+
+    async def _recall_pacing(self, info: ConnectInfo) -> None:
+        """What history was asked for before the program was started (once, on the first connect)."""
+        del info
+        account, client_id = self.portfolio.account_id, self.settings.connection.client_id
+
+        def problem(text: str) -> None:
+            self.session.incident("pacing_not_kept", text, Severity.WARNING)
+
+        files = PacingFiles(self.settings.paths.state_dir, account, client_id, self.clock)
+        await self.session.guard.keep_windows(KeptWindows(files, self.clock, problem))
 
     def _control(self, journal: Journal, account: str) -> TradingControl:
         """The trading state of the account, as every process sees it. Blocks; on a worker thread."""

@@ -38,6 +38,7 @@ TITLES = {
     "position_change": "Large position change",
     "credential_use": "The IBKR login was used",
     "journal_unwritable": "The order journal cannot be written",
+    "pacing_not_kept": "History pacing is not kept over restarts",
     "reconnect_refused": "Reconnecting was refused",
     "unexpected_exception": "Unexpected exception",
     "watch_unavailable": "Metrics and health are not served",

@@ -172,6 +172,11 @@ class Pacer:
             held=len(self._unsent),
         )
 
+    def is_kept(self, work: Work) -> bool:
+        """Whether a restart must not forget that `work` was written: it costs something under a persistent rule."""
+        rules = (self._rules.get(charge.rule) for charge in work.charges)
+        return any(isinstance(rule, WindowRule) and rule.persistent for rule in rules)
+
     def export(self, now: float, wall: datetime) -> dict[str, Any]:
         """The windows of persistent rules, as ages at `wall` (aware UTC). Held units count as written now."""
         windows = []

@@ -24,6 +24,9 @@ HISTORY_BURST = "history-burst"
 HISTORY_LONG = "history-long"
 HISTORY_OPEN = "history-open"
 
+HISTORY_LONG_LIMIT = 60
+"""Requests for small bars in ten minutes."""
+
 SMALL_BAR_SECONDS = 30
 """Bars up to this length fall under the hard history rules."""
 
@@ -113,7 +116,7 @@ def default_rules(messages_per_second: int = 50, cancel_reserve: int = 10) -> tu
         WindowRule(MESSAGES, messages_per_second, 1.0, margin=0.015, reserve=cancel_reserve),
         WindowRule(HISTORY_IDENTICAL, 1, 15.0, margin=0.1, persistent=True),
         WindowRule(HISTORY_BURST, 5, 2.0, margin=0.03, persistent=True),
-        WindowRule(HISTORY_LONG, 60, 600.0, margin=1.0, persistent=True),
+        WindowRule(HISTORY_LONG, HISTORY_LONG_LIMIT, 600.0, margin=1.0, persistent=True),
         SlotRule(HISTORY_OPEN, 50),
     )
 
@@ -144,9 +147,9 @@ def history(
     return Work(Lane.HISTORY, tuple(charges), caller)
 
 
-def real_time_bars(*, lane: Lane = Lane.MARKET, caller: str = "") -> Work:
-    """One request for real-time bars: it shares the 60 in ten minutes with historical data."""
-    return Work(lane, (Charge(MESSAGES), Charge(HISTORY_LONG)), caller)
+def full_history() -> Work:
+    """All that IBKR allows in ten minutes: what is noted when nobody knows what was asked for."""
+    return Work(Lane.HISTORY, (Charge(HISTORY_LONG, units=HISTORY_LONG_LIMIT),))
 
 
 def rules_by_name(rules: Iterable[Rule]) -> dict[str, Rule]:

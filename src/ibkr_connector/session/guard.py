@@ -37,6 +37,7 @@ from ibkr_connector.resilience import (
 from ibkr_connector.resilience.rules import Work, history, message
 from ibkr_connector.resilience.waiter import AsyncPacer
 from ibkr_connector.session.barsizes import BAR_SECONDS
+from ibkr_connector.session.windows import KeptWindows
 
 _T = TypeVar("_T")
 _LEAST_S = 0.001
@@ -119,6 +120,7 @@ class Guard:
         )
         self._core = Pacer(default_rules(pacing.messages_per_second, pacing.cancel_reserve))
         self._pacer: AsyncPacer | None = None
+        self._kept: KeptWindows | None = None
 
     # --- connecting ------------------------------------------------------------------------------------------------
 
@@ -159,6 +161,12 @@ class Guard:
     def wrote(self, lane: Lane) -> None:
         """One message was written without asking (a handshake's last): what comes after it is counted with it."""
         self._core.note(self._clock.monotonic(), message(lane))
+
+    async def keep_windows(self, kept: KeptWindows) -> None:
+        """Take over the history windows of earlier runs, once, and keep ours there from now on."""
+        if self._kept is None:
+            await kept.take_over(self._core)
+            self._kept = kept
 
     async def close(self) -> None:
         """Fail whatever waits."""
@@ -213,6 +221,8 @@ class Guard:
             permit = self.reads.acquire(self._clock.monotonic())
             try:
                 async with self.pacer.slot(work or message(lane), max(until - self._clock.monotonic(), 0.0)) as slot:
+                    if self._kept is not None and work is not None and self._core.is_kept(work):
+                        await self._kept.keep(self._core, max(until - self._clock.monotonic(), 0.0))
                     usable()
                     slot.sent()
                     result = await self._answer(what, call, until)

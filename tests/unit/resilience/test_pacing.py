@@ -8,7 +8,7 @@ import pytest
 from ibkr_connector.errors import PacingTimeout
 from ibkr_connector.resilience import Charge, Grant, Lane, Pacer, SlotRule, TicketState, Wait, WindowRule, Work
 from ibkr_connector.resilience.queues import LaneQueue, Ticket
-from ibkr_connector.resilience.rules import default_rules, history, message, real_time_bars, rules_by_name
+from ibkr_connector.resilience.rules import default_rules, full_history, history, message, rules_by_name
 
 WALL = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 
@@ -86,8 +86,25 @@ def test_sixty_in_ten_minutes_over_all_contracts_and_bid_ask_counts_twice() -> N
     granted(pacer.spend(now, bars("100")))
     assert pacer.reserve(now, bars("200", show="BID_ASK")) == Wait(601.0, "history-long")
     granted(pacer.spend(now, bars("200")))
-    assert pacer.reserve(now, real_time_bars()) == Wait(601.0, "history-long")
-    assert pacer.reserve(601.0, real_time_bars()) != Wait(601.0, "history-long")
+    assert pacer.reserve(now, bars("300")) == Wait(601.0, "history-long")
+    assert pacer.reserve(601.0, bars("1000")) != Wait(601.0, "history-long")
+
+
+def test_windows_nobody_knows_count_as_full_for_ten_minutes() -> None:
+    pacer = Pacer()
+    pacer.note(0.0, full_history())
+    with pytest.raises(PacingTimeout) as caught:
+        pacer.submit(10.0, bars("1"), 600.0)
+    assert caught.value.context["retry_after"] == pytest.approx(591.0)
+    assert isinstance(pacer.reserve(10.0, bars("1", seconds=60)), Grant)
+    assert isinstance(pacer.reserve(601.0, bars("1")), Grant)
+
+
+def test_only_what_a_restart_must_not_forget_is_kept() -> None:
+    pacer = Pacer()
+    assert pacer.is_kept(bars("1"))
+    assert not pacer.is_kept(bars("1", seconds=60))
+    assert not pacer.is_kept(message(Lane.ORDERS))
 
 
 def test_bars_of_a_minute_are_free_of_the_small_bar_rules_but_not_of_the_fifty_open() -> None:
