@@ -52,9 +52,11 @@ from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.limits import RiskLimits
 from ibkr_connector.risk.state import TradingAction, TradingControl
 from ibkr_connector.secrets import Secret
+from ibkr_connector.session.absence import KnownAbsences
 from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.lines import LineLeases
 from ibkr_connector.session.link import LinkNews, LinkState
+from ibkr_connector.session.restart import GatewayRestart
 from ibkr_connector.session.session import Session
 from ibkr_connector.session.windows import KeptWindows, PacingFiles
 from ibkr_connector.streams.hub import QuoteHub
@@ -115,6 +117,8 @@ class House:
             time_scale=settings.time.time_scale,
             rng=rng,
             meters=meters,
+            absences=KnownAbsences(settings.gateway),
+            restart=self._restarting(),
         )
         self.book = ContractBook(self.session)
         self.hub = QuoteHub(self.session, LineLeases(settings.pacing.market_data_lines))
@@ -182,6 +186,20 @@ class House:
         )
         for note in settings.notes:
             _log.warning("configuration", note=note)
+
+    def _restarting(self) -> GatewayRestart:
+        connection = self.settings.connection
+
+        def tell(kind: str, text: str, severity: Severity) -> None:
+            self.session.incident(kind, text, severity, about=f"{connection.host}:{connection.port}")
+
+        return GatewayRestart(
+            self.settings.gateway,
+            where=f"{connection.host}:{connection.port}",
+            state_dir=self.settings.paths.state_dir,
+            clock=self.clock,
+            tell=tell,
+        )
 
     def _watch(self, profile: str) -> Watch:
         lookout = Lookout(

@@ -243,6 +243,7 @@ def _make(gateway: AnyGateway, folder: Path, overrides: dict[str, Any]) -> IBKRC
         "client_id": 2,
         "read_only": False,
         "state_dir": folder,
+        "gateway": {"nightly_reset": None, "weekly_login": None, "restart_command": None},
         "watch": {"http_port": None},
         "alerts": {"webhook": "", "apprise": ""},
     }

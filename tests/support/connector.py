@@ -17,6 +17,7 @@ ACCOUNT = "DU1234567"
 FAST: dict[str, Any] = {
     "handshake_timeouts": (5.0, 5.0, 5.0),
     "connect_delays": (0.01, 0.01, 0.01),
+    "gateway": {"nightly_reset": None, "weekly_login": None},
     "orders": {"ack_timeout": 1.0, "settle_interval": 0.1, "settle_link_up": 0.1, "order_deadline": 10.0},
 }
 """Patience cut short: what is tested is what happens, not how long it takes."""

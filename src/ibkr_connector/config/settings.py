@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from .gateway import GatewaySettings
 from .origin import DEFAULT, Origin
 from .risk import AgentLimits, RiskLimits, SymbolLimits
 from .section import Seconds, Section, Setting, Tiers, endpoint
@@ -200,6 +201,16 @@ class BreakerSettings(Section):
         float, Field(gt=0, le=1, allow_inf_nan=False), Setting("share of failures that opens it as well")
     ] = 0.5
     minimum_sample: Annotated[int, Field(ge=1, le=100_000), Setting("calls needed before that share counts")] = 20
+    slow_after: Annotated[
+        Seconds | None, Setting("an answer that takes longer is slow; none: none is", unit="seconds")
+    ] = None
+    slow_rate: Annotated[
+        float, Field(gt=0, le=1, allow_inf_nan=False), Setting("share of slow answers that opens it as well")
+    ] = 0.8
+    action: Annotated[
+        Literal["protect", "watch", "off"],
+        Setting("protect; watch: count and refuse nothing; off: neither. An operator can open it in any case"),
+    ] = "protect"
 
     @model_validator(mode="after")
     def _cooldowns_ordered(self) -> BreakerSettings:
@@ -275,6 +286,7 @@ def _default_state_dir() -> Path:
 
 SECTIONS: Mapping[str, type[Section]] = {
     "connection": ConnectionSettings,
+    "gateway": GatewaySettings,
     "paths": PathSettings,
     "orders": OrderSettings,
     "risk_limits": RiskLimits,
@@ -342,6 +354,7 @@ class Settings:
     """The whole configuration with the origin of every value. Rooms are handed one section each."""
 
     connection: ConnectionSettings = dataclass_field(default_factory=ConnectionSettings)
+    gateway: GatewaySettings = dataclass_field(default_factory=GatewaySettings)
     paths: PathSettings = dataclass_field(default_factory=PathSettings)
     orders: OrderSettings = dataclass_field(default_factory=OrderSettings)
     risk_limits: RiskLimits = dataclass_field(default_factory=RiskLimits)

@@ -54,9 +54,11 @@ class ConnectPermit:
         self._permit = permit
         self._clock = clock
 
-    def done(self, error: BaseException | None) -> None:
-        """Give the permit back."""
-        self._breaker.record(self._permit, classify(error), self._clock.monotonic(), hint=hint_of(error))
+    def done(self, error: BaseException | None, hint: float | None = None) -> None:
+        """Give the permit back. `hint`: seconds for which the broker is known to be away, unless it says so itself."""
+        told = hint_of(error)
+        hint = hint if told is None else told
+        self._breaker.record(self._permit, classify(error), self._clock.monotonic(), hint=hint)
 
 
 class HeldSlot:
@@ -136,6 +138,11 @@ class Guard:
         """Seconds until the connect breaker lets a try through; 0 = now."""
         snapshot = self.connect.snapshot(self._clock.monotonic())
         return snapshot.retry_after if snapshot.state in (BreakerState.OPEN, BreakerState.FORCED_OPEN) else 0.0
+
+    def connect_anew(self, reason: str) -> None:
+        """Forget the failures to connect: what caused them was mended. What an operator opened stays open."""
+        if self.connect.state is not BreakerState.FORCED_OPEN:
+            self.connect.reset(self._clock.monotonic(), reason)
 
     # --- pace ------------------------------------------------------------------------------------------------------
 

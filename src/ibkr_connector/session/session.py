@@ -39,11 +39,13 @@ from ibkr_connector.logs import get_logger
 from ibkr_connector.meters import Meters
 from ibkr_connector.models.market import Bar
 from ibkr_connector.resilience.pacing import Lane
+from ibkr_connector.session.absence import Absence, KnownAbsences
 from ibkr_connector.session.brokertime import BrokerTime
 from ibkr_connector.session.flight import Flight
 from ibkr_connector.session.guard import Guard, HeldSlot
 from ibkr_connector.session.keeper import LinkKeeper
 from ibkr_connector.session.link import Link, LinkNews, LinkState
+from ibkr_connector.session.restart import GatewayRestart
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
@@ -66,7 +68,11 @@ class Session:
         time_scale: float = 1.0,
         rng: random.Random | None = None,
         meters: Meters | None = None,
+        absences: KnownAbsences | None = None,
+        restart: GatewayRestart | None = None,
     ) -> None:
+        self._absences = absences
+        self._restart = restart
         self.meters = meters or Meters()
         self.backend = backend
         self.settings = settings
@@ -222,6 +228,32 @@ class Session:
     # --- connecting -----------------------------------------------------------------------------------------------
 
     async def _connect_by_plan(self) -> None:
+        try:
+            await self._try_by_plan()
+        except (IBKRConnectionError, RequestTimeout):
+            if not await self.mend():
+                raise
+            await self._try_by_plan()
+
+    @property
+    def absence(self) -> Absence | None:
+        """Why the broker is known to be away now, if it is."""
+        return None if self._absences is None else self._absences.at(self.clock.now())
+
+    async def mend(self) -> bool:
+        """Restart the gateway if that is configured, due, and no absence explains the trouble; whether it was done."""
+        if self._restart is None or not self._restart.configured or self.absence is not None:
+            return False
+        if not await self._restart.run_if_due():
+            return False
+        self.guard.connect_anew("the gateway was restarted")
+        return True
+
+    def _failed(self, error: BaseException) -> None:
+        if self._restart is not None:
+            self._restart.trouble.failed(error)
+
+    async def _try_by_plan(self) -> None:
         plan = self.guard.plan()
         tries, delay = plan.tries, plan.delay
         for attempt in range(1, tries + 1):
@@ -250,7 +282,9 @@ class Session:
                 host=self.settings.host, port=self.settings.port, client_id=self.settings.client_id, timeout=timeout
             )
         except BaseException as error:
-            permit.done(error)
+            absence = self.absence
+            permit.done(error, None if absence is None else absence.hint)
+            self._failed(error)
             self.move(resting, str(error) or type(error).__name__)
             if isinstance(error, ClientIdInUse):
                 self.incident("credential_use", f"another connection uses the client id: {error.message}", _WARNING)
@@ -259,16 +293,21 @@ class Session:
         self.guard.wrote(Lane.ACCOUNT)  # startApi, the handshake's own message
         self.info = info
         self.link.socket_up(self.clock.monotonic())
+        if self._restart is not None:
+            self._restart.trouble.new_connection()
         self.last_fact = self.alive_at = self.clock.monotonic()
         self.move(LinkState.SYNCING, f"server version {info.server_version}")
         try:
             await self.synchronise(info)
         except BaseException as error:
+            self._failed(error)
             await self.backend.disconnect()
             self.link.socket_down()
             if self.link.state is not LinkState.CLOSED:
                 self.move(resting, f"start-up sync failed: {error}")
             raise
+        if self._restart is not None:
+            self._restart.trouble.went_well()
         self._keeper.watch()
 
     async def synchronise(self, info: ConnectInfo) -> None:
@@ -339,6 +378,8 @@ class Session:
                 text=notice.text,
             )
         )
+        if self._restart is not None:
+            self._restart.trouble.heard(news, self.clock.monotonic())
         for listener in self._news:
             listener(news)
         if important and news.up:

@@ -82,7 +82,6 @@ class KeptWindows:
 
     async def take_over(self, pacer: Pacer) -> None:
         """Put what the files say into the pacer's windows."""
-
         found = await asyncio.get_running_loop().run_in_executor(None, self._files.load)
         for problem in take_over(pacer, found, self._clock):
             self._tell(f"{problem}; they count as full")

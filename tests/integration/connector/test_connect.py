@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -24,7 +25,7 @@ from ibkr_connector.errors import (
     SyncCallFromSession,
 )
 from ibkr_connector.paper import PaperGateway
-from support.connector import ACCOUNT, MakeConnector, link_reaches
+from support.connector import ACCOUNT, MakeConnector, incident, link_reaches
 from support.proxy import Proxy, is_kind
 
 SECONDS = 20.0
@@ -214,3 +215,24 @@ async def test_blocking_call_on_the_session_thread_is_refused_not_a_deadlock(con
 
     with pytest.raises(SyncCallFromSession):
         await connector._house.thread.run(on_session())
+
+
+async def test_gateway_that_stays_away_is_restarted_by_the_configured_command(
+    make: MakeConnector, proxy: Proxy
+) -> None:
+    """The operator's command, here one that lets the gateway be reached again."""
+    proxy.refuse = True
+    program = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).close()"
+
+    async def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        proxy.refuse = False
+        writer.close()
+
+    async with await asyncio.start_server(start, "127.0.0.1", 0) as lever:
+        lever_port = lever.sockets[0].getsockname()[1]
+        command = [sys.executable, "-c", program, str(lever_port)]
+        restart = {"restart_command": command, "restart_after": 3, "restart_wait": 0.01}
+        connector = make(proxy.port, gateway={"nightly_reset": None, "weekly_login": None, **restart})
+        async with incident(connector, "gateway_restarted"):
+            await connector.connect()
+    assert connector.connected

@@ -13,7 +13,9 @@ from ibkr_connector.clock import Clock, SystemClock
 from ibkr_connector.config.settings import BreakerSettings, ConnectionSettings, PacingSettings
 from ibkr_connector.events import EventBus
 from ibkr_connector.models.contract import Contract
+from ibkr_connector.session.absence import KnownAbsences
 from ibkr_connector.session.guard import Guard
+from ibkr_connector.session.restart import GatewayRestart
 from ibkr_connector.session.session import Session
 
 INFO = ConnectInfo(
@@ -52,6 +54,8 @@ class FakeBackend:
         """Set while no line is open that was open before."""
         self.opened = 0
         self.closed_lines = 0
+        self.refusals: list[Exception] = []
+        """What the next attempts to connect end with."""
 
     def on_fact(self, sink: Callable[[BrokerFact], None]) -> None:
         self.sink = sink
@@ -61,6 +65,8 @@ class FakeBackend:
 
     async def connect(self, **_: Any) -> ConnectInfo:
         await self.connecting.through()
+        if self.refusals:
+            raise self.refusals.pop(0)
         self.connected = True
         return INFO
 
@@ -92,10 +98,25 @@ class FakeBackend:
         self.sink(SystemNotice(code=code, text="text"))
 
 
-def session_over(backend: FakeBackend, clock: Clock | None = None, **settings: Any) -> Session:
+def session_over(
+    backend: FakeBackend,
+    clock: Clock | None = None,
+    *,
+    absences: KnownAbsences | None = None,
+    restart: GatewayRestart | None = None,
+    bus: EventBus | None = None,
+    **settings: Any,
+) -> Session:
     clock = clock or SystemClock()
     connection = ConnectionSettings(connect_delays=(0.01, 0.01, 0.01), **settings)
     guard = Guard(connection=connection, pacing=PacingSettings(), breaker=BreakerSettings(), clock=clock, rng=Random(7))
     return Session(
-        backend=cast("Backend", backend), settings=connection, guard=guard, clock=clock, bus=EventBus(), rng=Random(7)
+        backend=cast("Backend", backend),
+        settings=connection,
+        guard=guard,
+        clock=clock,
+        bus=bus or EventBus(),
+        rng=Random(7),
+        absences=absences,
+        restart=restart,
     )
