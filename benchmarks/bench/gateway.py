@@ -1,12 +1,14 @@
 """The paper gateway in a process of its own, without latencies and limits, and its tool to flood a client with ticks.
 
-python -m bench.gateway     (run from the folder `benchmarks`; asked by the harness, see `processes`)
+python -m bench.gateway            (run from the folder `benchmarks`; asked by the harness, see `processes`)
+python -m bench.gateway strict     the same with IBKR's pacing rules, as the judge of a client that paces itself
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from datetime import datetime
 from typing import Any
@@ -19,12 +21,16 @@ from ibkr_connector.paper.market.synthetic import SyntheticMarket
 from ibkr_connector.paper.sessions import previous_session, session_date
 from ibkr_connector.paper.tws.framing import encode_frame
 from ibkr_connector.paper.tws.options import TwsOptions
+from ibkr_connector.paper.tws.pacing import HistoryKey, HistoryPacing, MessageRate
 
 from .processes import serve
 
 SEED = 7
 UNSENT_LIMIT = 512 * 1024 * 1024
 """A flood is written at once: its client needs time to read it."""
+UNLIMITED = TwsOptions(message_rate_limit=None, history_pacing=False, write_limit=UNSENT_LIMIT)
+STRICT = TwsOptions(rate_mode="reject")
+"""As IBKR's: what is above the message rate is refused, and the third time the connection ends."""
 BID, ASK, LAST, VOLUME, OPEN = 1, 2, 4, 8, 14
 
 
@@ -45,6 +51,36 @@ class Remembering(SyntheticMarket):
         return self._answers[key]
 
 
+class NotedRate(MessageRate):
+    """The message rate rule, with the moment of every message it saw."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.times: list[float] = []
+
+    def reject(self, now: float) -> bool:
+        """See `MessageRate.reject`."""
+        self.times.append(now)
+        return super().reject(now)
+
+
+class NotedHistory(HistoryPacing):
+    """The history rules, with every request they saw: moment, contract, and which of the different ones it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[float, int, int]] = []
+        self.refused = 0
+        self._names: dict[HistoryKey, int] = {}
+
+    def admits(self, key: HistoryKey, now: float) -> bool:
+        """See `HistoryPacing.admits`."""
+        self.asked.append((now, key.con_id, self._names.setdefault(key, len(self._names))))
+        admitted = super().admits(key, now)
+        self.refused += not admitted
+        return admitted
+
+
 class Tools:
     """What the harness can ask of the gateway."""
 
@@ -52,6 +88,8 @@ class Tools:
         self._gateway = gateway
         self._flood = b""
         self._client = 0
+        self._history = NotedHistory()
+        self._rate = NotedRate(1)
 
     async def handle(self, command: str, args: dict[str, Any]) -> Any:
         """Do one command."""
@@ -88,6 +126,35 @@ class Tools:
         self._gateway.flood(self._client, self._flood)
         return started
 
+    def do_inject(self, kind: str, keys: dict[str, Any]) -> int:
+        """Arm a fault; its number."""
+        return self._gateway.inject(kind, **keys)
+
+    def do_clear_faults(self) -> None:
+        """End and disarm every fault."""
+        self._gateway.faults.clear()
+
+    def do_drop(self, client_id: int) -> float:
+        """Cut a client's connection; the wall-clock time right before, seconds."""
+        before = time.time()
+        self._gateway.drop(client_id)
+        return before
+
+    def do_watch(self, client_id: int) -> None:
+        """Note every message and history request of a client from now on, and what its rules say to each."""
+        server: Any = self._gateway.server
+        self._history = server._hub.history = NotedHistory()
+        self._rate = server.session(client_id).link._rate = NotedRate(STRICT.message_rate_limit or 0)
+
+    def do_judgement(self) -> dict[str, Any]:
+        """What `do_watch` noted."""
+        return {
+            "messages": self._rate.times,
+            "breaches": self._rate.breaches,
+            "history": self._history.asked,
+            "refused": self._history.refused,
+        }
+
     def _instrument(self, symbol: str) -> Instrument:
         book = self._gateway.server._hub.instruments
         query = ContractQuery(symbol=symbol, sec_type="STK", currency="USD", exchange="SMART")
@@ -110,9 +177,8 @@ def _tick(request_id: int, number: int, rng: random.Random) -> list[str]:
     return ["1", "6", str(request_id), str(kind), f"{price:.2f}", str(size), "1"]
 
 
-async def main() -> None:
+async def main(options: TwsOptions) -> None:
     """Run until the harness ends."""
-    options = TwsOptions(message_rate_limit=None, history_pacing=False, write_limit=UNSENT_LIMIT)
     async with PaperGateway(
         market=Remembering(SEED), seed=SEED, options=options, behavior=ExchangeBehavior.instant()
     ) as gateway:
@@ -120,4 +186,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(STRICT if "strict" in sys.argv[1:] else UNLIMITED))

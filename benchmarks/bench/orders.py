@@ -22,6 +22,7 @@ from .stats import flat, median, percentile, ratio
 from .table import Check, Section, duration, times
 
 if TYPE_CHECKING:
+    from ibkr_connector import IBKRConnector
     from ibkr_connector.orders.entries import SendingEntry
     from ibkr_connector.orders.journal import JournalWriter
 
@@ -35,9 +36,11 @@ PAUSE = 0.004
 # --- sides ------------------------------------------------------------------------------------------------------------
 
 
-async def raw(side: RawSide, count: int, price: float) -> dict[str, list[float]]:
+async def timed_raw(
+    side: RawSide, count: int, price: float, *, contract: Any = None, pause: float = PAUSE
+) -> list[float]:
     """Times of `count` orders, seconds."""
-    ib, contract = side.ib, await side.stock(SYMBOL)
+    ib, contract = side.ib, contract or await side.stock(SYMBOL)
     told: dict[int, asyncio.Future[None]] = {}
     loop = asyncio.get_running_loop()
 
@@ -51,7 +54,7 @@ async def raw(side: RawSide, count: int, price: float) -> dict[str, list[float]]
     acks = []
     try:
         for _ in range(count):
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(pause)
             order = side.module.LimitOrder("BUY", 1, price)
             order.orderId = ib.client.getReqId()
             waiter = told[order.orderId] = loop.create_future()
@@ -64,7 +67,26 @@ async def raw(side: RawSide, count: int, price: float) -> dict[str, list[float]]
     finally:
         ib.openOrderEvent -= seen
         ib.orderStatusEvent -= seen
-    return {"acks": acks}
+    return acks
+
+
+async def raw(side: RawSide, count: int, price: float) -> dict[str, list[float]]:
+    """Times of `count` orders, seconds."""
+    return {"acks": await timed_raw(side, count, price)}
+
+
+async def timed(side: ConnectorSide, count: int, price: float, of: IBKRConnector | None = None) -> list[float]:
+    """Times of `count` orders of the side's connector, or of another one, seconds."""
+    made = of or side.connector
+    place, cancel = made.place_limit_order, made.cancel_order
+    taken = []
+    for _ in range(count):
+        await asyncio.sleep(PAUSE)
+        begun = time.perf_counter()
+        order = await place(SYMBOL, 1, "BUY", price)
+        taken.append(time.perf_counter() - begun)
+        await cancel(order)
+    return taken
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ibkr_connector import IBKRConnector
+    from ibkr_connector.resilience import PacerSnapshot
 
 HOST = "127.0.0.1"
 MESSAGES_PER_SECOND = 500
@@ -88,11 +89,16 @@ class ConnectorSide:
 
     kind = "connector"
 
-    def __init__(self, library: str, port: int, client_id: int, folder: Path) -> None:
+    def __init__(
+        self, library: str, port: int, client_id: int, folder: Path, *, rates: dict[str, int] | None = None
+    ) -> None:
         self.library = library
         self.port = port
         self.client_id = client_id
         self.folder = folder
+        self.rates = {"messages_per_second": MESSAGES_PER_SECOND, "cancel_reserve": CANCEL_RESERVE}
+        if rates is not None:
+            self.rates = rates
         self._connector: IBKRConnector | None = None
         self._next_client = itertools.count(client_id * 100)
         self.lines: dict[str, Any] = {}
@@ -111,8 +117,8 @@ class ConnectorSide:
         self._connector = self.make(self.client_id, "main")
         await self._connector.connect()
 
-    def make(self, client_id: int, name: str) -> IBKRConnector:
-        """A connector of its own profile and journal, all gates on; it takes nothing from this machine's settings."""
+    def make(self, client_id: int, name: str, **limits: Any) -> IBKRConnector:
+        """A connector of its own profile and journal; it takes nothing from this machine's settings."""
         from ibkr_connector import IBKRConnector
 
         folder = self.folder / name
@@ -128,9 +134,26 @@ class ConnectorSide:
             port=self.port,
             client_id=client_id,
             state_dir=folder,
-            pacing={"messages_per_second": MESSAGES_PER_SECOND, "cancel_reserve": CANCEL_RESERVE},
+            pacing=self.rates,
+            **limits,
         )
         return made
+
+    def pacer(self) -> PacerSnapshot:
+        """What the connector's pacer holds right now."""
+        return self.connector._house.session.guard.pacing()
+
+    async def until_paced(self, told: Callable[[PacerSnapshot], bool]) -> None:
+        """Wait until the pacer's figures are so; TimeoutError after 20 s. It is asked on the session's own loop."""
+
+        async def look() -> None:
+            for _ in range(4_000):
+                if told(self.pacer()):
+                    return
+                await asyncio.sleep(0.005)
+            raise TimeoutError(f"the pacer never came to that: {self.pacer()}")
+
+        await self.connector._house.thread.run(look())
 
     def new_client_id(self) -> int:
         """A client id nobody used."""

@@ -36,6 +36,17 @@ def percentile(samples: Iterable[float], percent: float) -> float:
     return ordered[max(math.ceil(percent / 100 * len(ordered)) - 1, 0)]
 
 
+def tail_ratio(side: Rounds, floor: Rounds, percent: float = 99) -> Ratio:
+    """A percentile of all samples of `side` over that of `floor`; `low` and `high` are those of single rounds.
+
+    Of all samples together, because a tail needs many: with 40 of them the 99th percentile is the slowest alone.
+    """
+    if len(side) != len(floor):
+        raise ValueError("both sides of a ratio need the same number of rounds: they are interleaved")
+    each = [percentile(a, percent) / percentile(b, percent) for a, b in zip(side, floor, strict=True)]
+    return Ratio(percentile(flat(side), percent) / percentile(flat(floor), percent), min(each), max(each))
+
+
 def ratio(side: Rounds, *floor: Rounds) -> Ratio:
     """Median of `side` over the sum of the medians of the `floor` parts, round by round.
 

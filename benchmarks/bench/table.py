@@ -10,6 +10,8 @@ from .stats import Ratio
 
 BEGIN = "<!-- bench: begin -->"
 END = "<!-- bench: end -->"
+LONG = ("<!-- bench long: begin -->", "<!-- bench long: end -->")
+"""Around the result of `--long`, which the usual run leaves alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +137,25 @@ def as_text(sections: Sequence[Section], machine: dict[str, str]) -> str:
     return "\n\n".join(parts)
 
 
-def as_markdown(sections: Sequence[Section], machine: dict[str, str]) -> str:
-    """The whole run for `docs/BENCHMARKS.md`."""
+def as_markdown(sections: Sequence[Section], machine: dict[str, str], level: int = 2) -> str:
+    """The whole run for `docs/BENCHMARKS.md`; `level` is that of its headings."""
+    sign = "#" * level
     parts = ["\n".join(f"* {key}: {value}" for key, value in machine.items())]
     checks = all_checks(sections)
     if checks:
-        parts += ["## Targets", markdown_table(CHECK_HEADER, [check.cells() for check in checks])]
+        parts += [f"{sign} Targets", markdown_table(CHECK_HEADER, [check.cells() for check in checks])]
     for section in sections:
-        parts += [f"## {section.title}", markdown_table(section.header, section.rows)]
+        parts += [f"{sign} {section.title}", markdown_table(section.header, section.rows)]
         if section.notes:
             parts.append("\n".join(f"* {note}" for note in section.notes))
     return "\n\n".join(parts)
 
 
-def between_markers(document: str, body: str) -> str:
+def between_markers(document: str, body: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """`document` with what stands between the markers replaced; ValueError when it has no pair of markers."""
-    head, begin, rest = document.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    first, last = markers
+    head, begin, rest = document.partition(first)
+    _, end, tail = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"the document has no line {BEGIN} followed by a line {END}")
-    return f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}"
+        raise ValueError(f"the document has no line {first} followed by a line {last}")
+    return f"{head}{first}\n\n{body}\n\n{last}{tail}"

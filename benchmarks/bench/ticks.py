@@ -4,6 +4,9 @@ raw: `pendingTickersEvent` on the library's own loop, every tick of every ticker
 but one row of values per ticker and packet goes to a consumer on another thread, which is what a program has to do that
 must not block the library. connector: `stream_quotes` read with `async for` on an event loop of another thread. Time
 runs from the gateway's first byte to the moment the consumer sees the mark that the last frame carries.
+
+Equal delivery: both clients read so little at a time that one packet never holds two ticks of a line. Nothing can be
+conflated then: on both sides every tick is an item of its own for a consumer on another thread.
 """
 
 from __future__ import annotations
@@ -22,11 +25,14 @@ from .table import Check, Section, plain, times
 NAME = "ticks"
 TITLE = "Ticks to a consumer"
 TARGET = 0.9
+SMALL_READ = 256
+"""Bytes: nine ticks or so, of nine of the twenty lines."""
 SYMBOLS = (
     "AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "JPM", "XOM", "KO", "SPY",
     "QQQ", "IBM", "BAC", "TSLA", "INTC", "CSCO", "WMT", "PEP", "JNJ", "V",
 )  # fmt: skip
 
+EQUAL = "every tick an item"
 Row = tuple[float, ...]
 
 
@@ -67,6 +73,13 @@ async def raw_close(side: RawSide) -> None:
     """Unsubscribe."""
     for ticker in side.lines.pop("tickers"):
         side.ib.cancelMktData(ticker.contract)
+
+
+async def raw_packets(side: RawSide, most: int) -> int:
+    """Read at most so many bytes at a time; what it was before."""
+    transport = side.ib.client.conn.transport
+    before, transport.max_size = transport.max_size, most
+    return int(before)
 
 
 async def raw_arm(side: RawSide, mark: float, hand_over: bool) -> None:
@@ -150,6 +163,19 @@ async def connector_close(side: ConnectorSide) -> None:
     await asyncio.gather(*side.lines.pop("readers"))
 
 
+async def connector_packets(side: ConnectorSide, most: int) -> int:
+    """Read at most so many bytes at a time; what it was before."""
+    house: Any = side.connector._house
+
+    async def change() -> int:
+        transport = house.session.backend._connection.client.conn.transport
+        before, transport.max_size = transport.max_size, most
+        return int(before)
+
+    found: int = await house.thread.run(change())
+    return found
+
+
 async def connector_arm(side: ConnectorSide, mark: float, hand_over: bool) -> None:
     """Note the mark; the readers are there already."""
     side.lines["arrival"] = Arrival(mark)
@@ -163,10 +189,12 @@ async def connector_collect(side: ConnectorSide) -> dict[str, float]:
 
 COMMANDS: Commands = {
     "raw.ticks_open": raw_open,
+    "raw.ticks_packets": raw_packets,
     "raw.ticks_arm": raw_arm,
     "raw.ticks_collect": raw_collect,
     "raw.ticks_close": raw_close,
     "connector.ticks_open": connector_open,
+    "connector.ticks_packets": connector_packets,
     "connector.ticks_arm": connector_arm,
     "connector.ticks_collect": connector_collect,
     "connector.ticks_close": connector_close,
@@ -179,19 +207,24 @@ COMMANDS: Commands = {
 def run(bench: Bench) -> Section:
     """All sides in turn; the raw sides twice, in place and handed over."""
     rounds, ticks = (2, 20_000) if bench.quick else (7, 100_000)
-    sides = [(name, name, False) for name in bench.sides]
-    sides += [(f"{name}, handed over", name, True) for name in bench.sides if name.startswith("raw ")]
-    rates: dict[str, list[list[float]]] = {label: [] for label, _, _ in sides}
+    sides = [(name, name, False, 0) for name in bench.sides]
+    sides += [(f"{name}, handed over", name, True, 0) for name in bench.sides if name.startswith("raw ")]
+    sides += [
+        (f"{name}, {'handed over, ' if name.startswith('raw ') else ''}{EQUAL}", name, True, SMALL_READ)
+        for name in bench.sides
+    ]
+    rates: dict[str, list[list[float]]] = {label: [] for label, *_ in sides}
     seen: dict[str, float] = {}
     for child in bench.sides.values():
         child.ask("ticks_open", symbols=list(SYMBOLS))
     for number in range(rounds + 1):
-        for place, (label, name, hand_over) in enumerate(sides):
-            mark = 1_000 + number * 10 + place + 0.25
-            rate, count = _flood(bench, name, mark, ticks if number else ticks // 10, hand_over=hand_over)
+        for place, (label, name, hand_over, most) in enumerate(sides):
+            mark = 1_000 + number * 20 + place + 0.25
+            count = ticks if number else ticks // 10
+            rate, items = _flood(bench, name, mark, count, hand_over=hand_over, most=most)
             if number:
                 rates[label].append([rate])
-                seen[label] = count
+                seen[label] = items
     for child in bench.sides.values():
         child.ask("ticks_close")
     section = Section(NAME, TITLE, ["side", "ticks per second", "items the consumer got", "ticks sent"])
@@ -200,6 +233,10 @@ def run(bench: Bench) -> Section:
     for library, raw_side, connector_side in bench.pairs():
         over = ratio(rates[connector_side], rates[raw_side])
         section.checks.append(Check(f"ticks per second on {library}, over raw in its own loop", over, ">=", TARGET))
+        equal = ratio(rates[f"{connector_side}, {EQUAL}"], rates[f"{raw_side}, handed over, {EQUAL}"])
+        section.checks.append(
+            Check(f"ticks per second on {library}, {EQUAL}, over raw handed over", equal, ">=", TARGET)
+        )
         beside = ratio(rates[connector_side], rates[f"{raw_side}, handed over"])
         section.notes.append(f"{library}: over raw handed to another thread {times(beside)} times.")
     section.notes.append(
@@ -210,16 +247,24 @@ def run(bench: Bench) -> Section:
         "raw with a list of the ticks in it, the connector with the line's newest values, which are the items above. "
         "Part of the connector's lead is that it makes no object per tick."
     )
+    section.notes.append(
+        f"Equal delivery is what the rows '{EQUAL}' compare: both clients read at most {SMALL_READ} bytes at a time, "
+        "less than one round of the lines, so that every tick reaches a consumer on another thread as an item of its "
+        "own. It is slower on both sides: more reads, and an object and a hand-over for each tick."
+    )
     return section
 
 
-def _flood(bench: Bench, side: str, mark: float, ticks: int, *, hand_over: bool) -> tuple[float, float]:
+def _flood(bench: Bench, side: str, mark: float, ticks: int, *, hand_over: bool, most: int) -> tuple[float, float]:
     child = bench.sides[side]
     client_id = child.greeting["client_id"]
     bench.gateway.ask("prepare", client_id=client_id, symbols=list(SYMBOLS), ticks=ticks, mark=mark)
     child.ask("ticks_arm", mark=mark, hand_over=hand_over)
+    before = child.ask("ticks_packets", most=most) if most else 0
     started = bench.gateway.ask("flood")
     found = child.ask("ticks_collect")
+    if most:
+        child.ask("ticks_packets", most=before)
     if found.get("dropped"):
         raise RuntimeError(f"{side} dropped {found['dropped']:.0f} quotes: its rate would mean nothing")
     return ticks / (found["at"] - started), found["seen"]

@@ -10,16 +10,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import bars, connect, machine, memory, orders, positions, ticks
+from . import bars, blocked, connect, crowd, gates, machine, memory, orders, pacing, positions, reconnect, ticks
 from .processes import serve
 from .sides import Commands, ConnectorSide, RawSide, Side
 
 COMMANDS: Commands = {
     **bars.COMMANDS,
+    **blocked.COMMANDS,
     **connect.COMMANDS,
+    **crowd.COMMANDS,
+    **gates.COMMANDS,
     **memory.COMMANDS,
     **orders.COMMANDS,
+    **pacing.COMMANDS,
     **positions.COMMANDS,
+    **reconnect.COMMANDS,
     **ticks.COMMANDS,
 }
 
@@ -28,9 +33,11 @@ async def main(kind: str, library: str, port: int, client_id: int, folder: Path)
     """Connect, and do what is asked."""
     before = machine.resident_bytes()
     side: Side = RawSide(library, port, client_id) if kind == "raw" else ConnectorSide(library, port, client_id, folder)
+    if kind == "paced":  # the connector with the pacing it has by default
+        side = ConnectorSide(library, port, client_id, folder, rates={})
 
     async def handle(command: str, args: dict[str, Any]) -> Any:
-        return await COMMANDS[f"{kind}.{command}"](side, **args)
+        return await COMMANDS[f"{side.kind}.{command}"](side, **args)
 
     greeting = {"library": machine.version_of(library), "client_id": client_id, "before": before}
     try:
