@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from ibkr_connector.errors import PacingTimeout
-from ibkr_connector.resilience.queues import Grant, LaneQueue, PacerSnapshot, Ticket, TicketState, Wait
+from ibkr_connector.resilience.queues import Grant, LaneQueue, PacerSnapshot, Rest, Ticket, TicketState, Wait
 from ibkr_connector.resilience.rules import Lane, Rule, WindowRule, Work, default_rules, rules_by_name
 from ibkr_connector.resilience.window import Log
 
@@ -99,7 +99,14 @@ class Pacer:
         blocked: set[Log] = set()
         wake = math.inf
         for queue in self._queues:
-            for ticket in queue.in_turn() if queue.count else ():
+            if not queue.count:
+                continue
+            if queue.rest is not None and queue.rest.holds(now, blocked):
+                blocked |= queue.rest.blocked
+                wake = min(wake, queue.rest.wake)
+                continue
+            before, lane_wake, found = frozenset(blocked), math.inf, len(settled)
+            for ticket in queue.in_turn():
                 if now > ticket.deadline:
                     self._fail(ticket, now, "deadline", math.inf)
                     settled.append(ticket)
@@ -115,7 +122,10 @@ class Pacer:
                     settled.append(ticket)
                 else:
                     # A deadline is missed only *after* its moment.
-                    wake = min(wake, at, math.nextafter(ticket.deadline, math.inf))
+                    lane_wake = min(lane_wake, at, math.nextafter(ticket.deadline, math.inf))
+            wake = min(wake, lane_wake)
+            if len(settled) == found:
+                queue.rest = Rest(before, frozenset(blocked), lane_wake)
         self._wake = wake
         return settled
 
@@ -139,14 +149,14 @@ class Pacer:
         """It was written at `now`: its windows start. RuntimeError when it was sent or given back before."""
         for log, units in self._take(grant):
             if not log.slots:
-                log.held -= units
+                log.free(units)
                 log.note(units, now)
         self._happened(now)
 
     def give_back(self, grant: Grant, now: float) -> None:
         """It was not written and costs nothing. RuntimeError when it was sent or given back before."""
         for log, units in self._take(grant):
-            log.held -= units
+            log.free(units)
         self._open.pop(grant.number, None)
         self._happened(now)
 
@@ -155,7 +165,7 @@ class Pacer:
         if grant.number in self._unsent:
             raise RuntimeError(f"grant {grant.number} is neither sent nor given back: say which first")
         for log, units in self._open.pop(grant.number, ()):
-            log.held -= units
+            log.free(units)
         self._happened(now)
 
     # --- looking, keeping -------------------------------------------------------------------------------------------

@@ -76,14 +76,38 @@ class PacerSnapshot:
     """Grants neither sent nor given back."""
 
 
+class Rest:
+    """What was found when a whole lane was looked through and nothing in it could go.
+
+    It holds until `wake`, as long as the same rules are blocked by earlier lanes and none of those that its own tickets
+    lack has made room. So an order's grant and write do not walk through five hundred waiting requests for bars.
+    """
+
+    __slots__ = ("_before", "_freed", "blocked", "wake")
+
+    def __init__(self, before: frozenset[Log], blocked: frozenset[Log], wake: float) -> None:
+        self._before = before
+        """Blocked by earlier lanes."""
+        self.blocked = blocked
+        """The same, and what this lane's tickets lack."""
+        self.wake = wake
+        self._freed = sum(log.freed for log in blocked)
+
+    def holds(self, now: float, blocked: set[Log]) -> bool:
+        """Whether looking again would find the same."""
+        return now < self.wake and blocked == self._before and self._freed == sum(log.freed for log in self.blocked)
+
+
 class LaneQueue:
     """One lane's pending tickets: in order of submission, or callers in turn (`fair`)."""
 
-    __slots__ = ("_callers", "count", "fair")
+    __slots__ = ("_callers", "count", "fair", "rest")
 
     def __init__(self, *, fair: bool) -> None:
         self.fair = fair
         self.count = 0
+        self.rest: Rest | None = None
+        """Why nothing in here can go; None when it must be looked through. Whatever is added or removed ends it."""
         self._callers: dict[str, dict[int, Ticket]] = {}
 
     def _key(self, ticket: Ticket) -> str:
@@ -93,6 +117,7 @@ class LaneQueue:
         """Queue it behind its caller's others."""
         self._callers.setdefault(self._key(ticket), {})[ticket.number] = ticket
         self.count += 1
+        self.rest = None
 
     def remove(self, ticket: Ticket, *, served: bool) -> None:
         """Take it out; a caller who was served goes to the end of the round."""
@@ -100,6 +125,7 @@ class LaneQueue:
         tickets = self._callers[key]
         del tickets[ticket.number]
         self.count -= 1
+        self.rest = None
         if served or not tickets:
             del self._callers[key]
             if tickets:

@@ -15,7 +15,7 @@ class Log:
     would leave in one burst beside the work granted after it. Under a slot rule units stay held until they are done.
     """
 
-    __slots__ = ("_entries", "_in_window", "held", "rule", "slots", "span", "waiting")
+    __slots__ = ("_entries", "_in_window", "freed", "held", "rule", "slots", "span", "waiting")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -24,6 +24,8 @@ class Log:
         self.held = 0
         self.waiting = 0
         """Units of pending work under this rule and key."""
+        self.freed = 0
+        """How often a held unit came back or began to age: only that, and time, ever makes room."""
         self._entries: deque[tuple[float, int]] = deque()
         self._in_window = 0
 
@@ -81,6 +83,11 @@ class Log:
             at = max(at, self._entries[-1][0])
         self._entries.append((at, units))
         self._in_window += units
+
+    def free(self, units: int) -> None:
+        """Held units come back, or are noted as written next."""
+        self.held -= units
+        self.freed += 1
 
     def entries(self) -> list[tuple[float, int]]:
         """What lies in the window: (monotonic seconds, units), oldest first."""

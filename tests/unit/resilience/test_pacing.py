@@ -538,3 +538,58 @@ def test_stored_windows_of_another_shape_or_the_future_are_refused_whole(change:
     with pytest.raises(ValueError, match="remove them and ask for no history for ten minutes"):
         pacer.restore(state, 0.0, WALL)
     assert pacer.export(0.0, WALL)["windows"] == []
+
+
+# --- many that wait --------------------------------------------------------------------------------------------------
+
+
+def crowd(pacer: Pacer, count: int) -> list[Ticket]:
+    """Requests for bars of one contract: five go, the others wait two seconds."""
+    tickets = [pacer.submit(0.0, bars("1", str(number)), 9_000.0) for number in range(count)]
+    for ticket in (*tickets, *pacer.poll(0.0)):
+        if ticket.grant is not None:
+            pacer.sent(ticket.grant, 0.0)
+    pacer.poll(0.0)
+    return tickets
+
+
+def test_an_order_does_not_walk_through_the_requests_for_bars_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    pacer, looked = Pacer(), []
+    crowd(pacer, 50)
+    inner = pacer._blocked
+    monkeypatch.setattr(pacer, "_blocked", lambda ticket, *rest: (looked.append(ticket), inner(ticket, *rest))[1])
+    for _ in range(20):
+        pacer.spend(0.5, message(Lane.ORDERS))
+        assert pacer.poll(0.5) == []
+    assert looked == []
+    assert pacer.next_wake(0.5) == 2.03
+
+
+def test_requests_that_were_passed_over_go_in_their_turn_when_their_rule_has_room() -> None:
+    pacer = Pacer()
+    tickets = crowd(pacer, 12)
+    pacer.spend(0.5, message(Lane.ORDERS))
+    pacer.poll(0.5)
+    assert pacer.poll(2.03) == tickets[5:10]
+
+
+def test_a_request_that_waits_for_an_answer_goes_when_one_comes() -> None:
+    pacer = Pacer((WindowRule("messages", 50, 1.0), SlotRule("open", 1)))
+    work = Work(Lane.HISTORY, (Charge("messages"), Charge("open")))
+    first = granted(pacer.spend(0.0, work))
+    waiting = pacer.submit(0.0, work)
+    assert pacer.poll(0.0) == []
+    pacer.spend(0.1, message(Lane.ORDERS))
+    assert pacer.poll(0.1) == []
+    pacer.done(first, 0.2)
+    assert pacer.poll(0.2) == [waiting]
+
+
+def test_a_request_blocked_by_an_earlier_lane_goes_when_that_one_is_taken_back() -> None:
+    pacer = Pacer((WindowRule("narrow", 1, 100.0), WindowRule("wide", 5, 100.0)))
+    granted(pacer.spend(0.0, Work(Lane.ORDERS, (Charge("narrow"), Charge("wide")))))
+    ahead = pacer.submit(0.0, Work(Lane.ORDERS, (Charge("narrow"), Charge("wide", units=5))))
+    behind = pacer.submit(0.0, Work(Lane.HISTORY, (Charge("wide"),)))
+    assert pacer.poll(0.0) == []
+    pacer.cancel(ahead, 1.0)
+    assert pacer.poll(1.0) == [behind]
