@@ -35,13 +35,34 @@ def test_the_list_names_every_benchmark_and_measures_nothing(repo_dir: Path) -> 
     command = [sys.executable, str(repo_dir / "benchmarks" / "run.py"), "--list"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     names = [line.split()[0] for line in done.stdout.splitlines()]
-    assert names == ["memory", "connect", "orders", "bars", "ticks", "positions", "import"]
+    assert names == [
+        "memory",
+        "connect",
+        "orders",
+        "gates",
+        "crowd",
+        "blocked",
+        "reconnect",
+        "pacing",
+        "bars",
+        "ticks",
+        "positions",
+        "import",
+    ]
     assert done.stderr == ""
 
 
 def test_an_unknown_benchmark_is_a_usage_error(repo_dir: Path) -> None:
     command = [sys.executable, str(repo_dir / "benchmarks" / "run.py"), "--only", "nonsense"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+
+
+@pytest.mark.parametrize("other", [["--quick"], ["--only", "pacing"]])
+def test_the_ten_minute_run_is_not_mixed_with_others(repo_dir: Path, other: list[str]) -> None:
+    command = [sys.executable, str(repo_dir / "benchmarks" / "run.py"), "--long", *other]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "run of its own" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -117,3 +138,112 @@ def test_a_report_without_markers_is_not_overwritten(bench: Any) -> None:
 def test_the_report_in_the_repository_has_its_markers(repo_dir: Path, bench: Any) -> None:
     text = (repo_dir / "docs" / "BENCHMARKS.md").read_text("utf-8")
     assert "new" in bench("table").between_markers(text, "new")
+
+
+def test_each_run_replaces_its_own_section_only(repo_dir: Path, bench: Any) -> None:
+    table = bench("table")
+    before = (repo_dir / "docs" / "BENCHMARKS.md").read_text("utf-8")
+    with_long = table.between_markers(before, "ten minutes", table.LONG)
+    both = table.between_markers(with_long, "usual")
+    assert f"{table.LONG[0]}\n\nten minutes\n\n{table.LONG[1]}" in both
+    assert f"{table.BEGIN}\n\nusual\n\n{table.END}" in both
+
+
+def test_headings_of_a_section_within_a_page_are_deeper(bench: Any) -> None:
+    table = bench("table")
+    section = table.Section("n", "Title", ["side"], [["raw"]], [check(bench, 1.0, "<=", 1.2)])
+    text = table.as_markdown([section], {}, level=3)
+    assert "### Targets" in text
+    assert "### Title" in text
+
+
+def test_a_tail_is_compared_over_all_rounds_with_the_extremes_of_single_ones(bench: Any) -> None:
+    found = bench("stats").tail_ratio([[2.0, 4.0], [6.0, 8.0]], [[1.0, 2.0], [2.0, 16.0]])
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 2.0)
+    with pytest.raises(ValueError, match="same number of rounds"):
+        bench("stats").tail_ratio([[1.0]], [[1.0], [1.0]])
+
+
+# --- the judge of pacing ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moments", "broken"),
+    [([0.0, 0.0, 1.0, 1.0], 0), ([0.0, 0.5, 1.0, 1.5], 0), ([0.0, 0.0, 0.9], 1), ([0.0, 0.0, 0.0, 0.0], 2), ([], 0)],
+)
+def test_the_judge_counts_every_unit_above_the_rule(bench: Any, moments: list[float], broken: int) -> None:
+    assert bench("pacing").violations(moments, 2, 1.0) == broken
+
+
+@pytest.mark.parametrize(("turn", "share"), [(1.0, 1.0), (1.25, 0.8), (2.0, 0.5)])
+def test_efficiency_is_the_share_of_the_rate_in_whole_turns(bench: Any, turn: float, share: float) -> None:
+    moments = [number * turn for number in range(4) for _ in range(3)]
+    assert bench("pacing").efficiency(moments, 3, 1.0) == share
+
+
+def test_efficiency_of_less_than_a_turn_is_no_number(bench: Any) -> None:
+    with pytest.raises(ValueError, match="no whole turn"):
+        bench("pacing").efficiency([0.0, 1.0], 2, 1.0)
+
+
+def test_the_pacer_uses_each_rule_to_98_percent_and_breaks_none(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pacing = bench("pacing")
+    monkeypatch.setattr(pacing, "TURNS", 5)
+    for case in pacing.cases():
+        moments = pacing.busy(case)
+        assert pacing.violations(moments, case.limit, case.window) == 0, case.label
+        assert pacing.efficiency(moments, case.limit, case.window) >= pacing.TARGET, case.label
+
+
+def test_a_pacer_without_its_rules_is_caught_by_the_judge(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ibkr_connector.resilience import WindowRule, rules
+
+    pacing = bench("pacing")
+    monkeypatch.setattr(pacing, "TURNS", 5)
+    loose = (WindowRule("messages", 51, 1.0), *rules.default_rules()[1:])
+    monkeypatch.setattr(rules, "default_rules", lambda: loose)
+    case = pacing.cases()[0]
+    assert pacing.violations(pacing.busy(case), case.limit, case.window) > 0
+
+
+def test_what_the_gateway_noted_is_judged_rule_by_rule(bench: Any) -> None:
+    history = [(float(number), 1, number) for number in range(3)] + [(5.0, 2, 9), (20.1, 2, 9), (700.0, 1, 10)]
+    found = {label: moments for label, moments, _, _ in bench("pacing").judged({"messages": [0.5], "history": history})}
+    assert list(found.values()) == [
+        [0.5],
+        [0.0, 1.0, 2.0, 5.0, 20.1, 700.0],
+        [0.0, 1.0, 2.0],
+        [5.0, 20.1],
+    ]
+
+
+# --- what else is worked out ------------------------------------------------------------------------------------------
+
+
+def test_the_time_of_a_reconnect_is_told_apart_by_what_it_was_spent_on(bench: Any) -> None:
+    changes = [(1.5, "reconnecting"), (2.5, "connecting"), (2.75, "reconnecting"), (4.75, "connecting")]
+    changes += [(5.0, "syncing"), (5.5, "ready")]
+    found = bench("reconnect").parts(1.0, changes)
+    assert found == {"noticed": 0.5, "back-off": 3.0, "connect": 0.5, "sync": 0.5}
+    assert sum(found.values()) == 5.5 - 1.0
+
+
+def test_a_link_that_never_got_ready_has_no_time(bench: Any) -> None:
+    with pytest.raises(ValueError, match="not ready"):
+        bench("reconnect").parts(1.0, [(1.5, "reconnecting")])
+
+
+def test_the_crowd_repeats_no_request(bench: Any) -> None:
+    found = bench("crowd").ends("2026-11-20T21:00:00+00:00", 500)
+    assert len(set(found)) == 500
+
+
+def test_every_gate_there_is_is_armed_in_the_benchmark_of_the_chain(bench: Any) -> None:
+    from ibkr_connector.config import load_settings
+    from ibkr_connector.risk import RiskLimits, gates as all_gates
+    from ibkr_connector.risk.gates import default_gates
+
+    settings = load_settings(overrides={"mode": "paper", **bench("gates").EVERYTHING})
+    limits = RiskLimits.from_settings(settings.risk_limits, agents=settings.agents, symbols=settings.symbols)
+    known = {name for name in vars(all_gates) if name.endswith("Gate") and name != "Gate"}
+    assert {type(gate).__name__ for gate in default_gates(limits)} == known

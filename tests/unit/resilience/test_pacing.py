@@ -9,6 +9,7 @@ from ibkr_connector.errors import PacingTimeout
 from ibkr_connector.resilience import Charge, Grant, Lane, Pacer, SlotRule, TicketState, Wait, WindowRule, Work
 from ibkr_connector.resilience.queues import LaneQueue, Ticket
 from ibkr_connector.resilience.rules import default_rules, full_history, history, message, rules_by_name
+from ibkr_connector.resilience.window import Log
 
 WALL = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 
@@ -554,10 +555,16 @@ def crowd(pacer: Pacer, count: int) -> list[Ticket]:
 
 
 def test_an_order_does_not_walk_through_the_requests_for_bars_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    pacer, looked = Pacer(), []
+    pacer = Pacer()
     crowd(pacer, 50)
+    looked: list[Ticket] = []
     inner = pacer._blocked
-    monkeypatch.setattr(pacer, "_blocked", lambda ticket, *rest: (looked.append(ticket), inner(ticket, *rest))[1])
+
+    def look(ticket: Ticket, now: float, blocked: set[Log]) -> tuple[float, float]:
+        looked.append(ticket)
+        return inner(ticket, now, blocked)
+
+    monkeypatch.setattr(pacer, "_blocked", look)
     for _ in range(20):
         pacer.spend(0.5, message(Lane.ORDERS))
         assert pacer.poll(0.5) == []
