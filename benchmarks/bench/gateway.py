@@ -40,15 +40,24 @@ class Remembering(SyntheticMarket):
     def __init__(self, seed: int) -> None:
         super().__init__(seed=seed)
         self._answers: dict[tuple[object, ...], list[Bar]] = {}
+        self._whole: dict[tuple[object, ...], list[tuple[datetime, datetime, list[Bar]]]] = {}
 
     def bars(
         self, instrument: Instrument, start: datetime, end: datetime, size: BarSize, what: What, use_rth: bool
     ) -> list[Bar]:
         """See `MarketSource.bars`."""
+        for known_start, known_end, bars in self._whole.get((instrument.con_id, size, what, use_rth), ()):
+            if known_start <= start and end <= known_end:
+                return [bar for bar in bars if start <= bar.start < end]
         key = (instrument.con_id, start, end, size, what, use_rth)
         if key not in self._answers:
             self._answers[key] = super().bars(instrument, start, end, size, what, use_rth)
         return self._answers[key]
+
+    def compute(self, instrument: Instrument, start: datetime, end: datetime, size: BarSize, what: What) -> None:
+        """Compute the bars of regular hours now; what is asked of them later is cut out of these."""
+        bars = super().bars(instrument, start, end, size, what, True)
+        self._whole.setdefault((instrument.con_id, size, what, True), []).append((start, end, bars))
 
 
 class NotedRate(MessageRate):
@@ -84,8 +93,9 @@ class NotedHistory(HistoryPacing):
 class Tools:
     """What the harness can ask of the gateway."""
 
-    def __init__(self, gateway: PaperGateway) -> None:
+    def __init__(self, gateway: PaperGateway, market: Remembering) -> None:
         self._gateway = gateway
+        self._market = market
         self._flood = b""
         self._client = 0
         self._history = NotedHistory()
@@ -98,11 +108,10 @@ class Tools:
     def do_market(self, symbol: str) -> dict[str, Any]:
         """Bid and ask, and the bounds of the last whole session, as ISO times."""
         item = self._instrument(symbol)
-        now = self._gateway.clock.now()
         quote = self._gateway.exchange.quote(item)
         if quote is None or quote.bid is None or quote.ask is None:
             raise ValueError(f"no quote of {symbol}: the market is closed")
-        start, end = previous_session(item, session_date(item, now)).bounds(use_rth=True)
+        start, end = self._session(item)
         return {
             "bid": str(quote.bid),
             "ask": str(quote.ask),
@@ -140,8 +149,14 @@ class Tools:
         self._gateway.drop(client_id)
         return before
 
-    def do_watch(self, client_id: int) -> None:
-        """Note every message and history request of a client from now on, and what its rules say to each."""
+    def do_watch(self, client_id: int, symbols: list[str]) -> None:
+        """Note every message and history request of a client from now on, and what its rules say to each.
+
+        The bars of the last session are computed before: the gateway takes the moment at which it gets to a request for
+        its arrival, and must not be busy with the one before.
+        """
+        for item in map(self._instrument, symbols):
+            self._market.compute(item, *self._session(item), 30, "TRADES")
         server: Any = self._gateway.server
         self._history = server._hub.history = NotedHistory()
         self._rate = server.session(client_id).link._rate = NotedRate(STRICT.message_rate_limit or 0)
@@ -159,6 +174,10 @@ class Tools:
         book = self._gateway.server._hub.instruments
         query = ContractQuery(symbol=symbol, sec_type="STK", currency="USD", exchange="SMART")
         return book.resolve(query)[0]
+
+    def _session(self, item: Instrument) -> tuple[datetime, datetime]:
+        """Bounds of the last whole session."""
+        return previous_session(item, session_date(item, self._gateway.clock.now())).bounds(use_rth=True)
 
     def _request_id(self, client_id: int, item: Instrument) -> int:
         for feed in self._gateway.server._hub.feeds.get(item.con_id, ()):
@@ -179,10 +198,9 @@ def _tick(request_id: int, number: int, rng: random.Random) -> list[str]:
 
 async def main(options: TwsOptions) -> None:
     """Run until the harness ends."""
-    async with PaperGateway(
-        market=Remembering(SEED), seed=SEED, options=options, behavior=ExchangeBehavior.instant()
-    ) as gateway:
-        await serve({"port": gateway.tws_port}, Tools(gateway).handle)
+    market = Remembering(SEED)
+    async with PaperGateway(market=market, seed=SEED, options=options, behavior=ExchangeBehavior.instant()) as gateway:
+        await serve({"port": gateway.tws_port}, Tools(gateway, market).handle)
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ async def begin(side: ConnectorSide, end: str) -> None:
     for number in range(50):
         bars(SYMBOL, number)
     side.lines["asked"] = asked
-    side.lines["busy"] = [asyncio.create_task(work()) for work in (messages, messages, more)]
+    side.lines["busy"] = [asyncio.create_task(work()) for work in (messages, more)]
 
 
 async def finish(side: ConnectorSide) -> dict[str, int]:
@@ -248,7 +248,7 @@ def run_long(python: str, library: str, folder: Path, seconds: float, tell: Call
         side = Child(f"connector on {library}", words)
         stack.callback(side.close)
         end = gateway.ask("market", symbol=SYMBOL)["session"][1]
-        gateway.ask("watch", client_id=1)
+        gateway.ask("watch", client_id=1, symbols=[SYMBOL, OTHER])
         side.ask("pacing_begin", end=end)
         began = time.monotonic()
         while (left := seconds - (time.monotonic() - began)) > 0:
