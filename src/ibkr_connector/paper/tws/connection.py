@@ -29,7 +29,8 @@ BEFORE_START: Final = 64 * 1024
 """Bytes of the longest frame anybody may send before startApi."""
 MESSAGES_PER_TURN: Final = 100
 """Requests of one connection answered before the others get their turn."""
-
+PACKET: Final = 64 * 1024
+"""Bytes collected in a turn of the loop that are not kept back until its end."""
 
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 """Closing discards what was not sent and resets the connection."""
@@ -58,6 +59,9 @@ class Connection(asyncio.Protocol):
         self.pipe: Pipe | None = None
         """What happens to bytes on their way to the client; None while nothing does."""
         self.session: Session | None = None
+        self._collected: list[bytes] = []
+        """What was written in this turn of the loop: it leaves in one piece, so that no client sees half a quote."""
+        self._collected_size = 0
         self.peer = ""
         self.reason = "closed by the client"
         """Why the connection ended."""
@@ -112,6 +116,7 @@ class Connection(asyncio.Protocol):
             if handle is not None:
                 handle.cancel()
         self._resume = self._deadline = None
+        self._collected.clear()
         if self.pipe is not None:
             self.pipe.close()
         if self.session is not None:
@@ -126,11 +131,29 @@ class Connection(asyncio.Protocol):
         """Send bytes. A peer that leaves more than the write limit unread is dropped."""
         if self.pipe is None or self.pipe.is_clear:
             self.pipe = None
-            self._transmit(data)
+            self._collect(data)
             return
         self.pipe.send(data)
         if self.pipe.pending > self._hub.options.write_limit:
             self.drop("does not read what it is sent")
+
+    def _collect(self, data: bytes) -> None:
+        if self._transport is None or self._ending:
+            return
+        if not self._collected:
+            self._hub.loop.call_soon(self._flush)
+        self._collected.append(data)
+        self._collected_size += len(data)
+        if self._collected_size > PACKET:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hand over what was collected; everything that bends or ends the connection comes after it."""
+        data = b"".join(self._collected)
+        self._collected.clear()
+        self._collected_size = 0
+        if data:
+            self._transmit(data)
 
     def _transmit(self, data: bytes) -> None:
         transport = self._transport
@@ -142,6 +165,7 @@ class Connection(asyncio.Protocol):
 
     def drop(self, reason: str, *, reset: bool = False) -> None:
         """End the connection at once; `reset` makes the peer's system say so instead of ending it in good order."""
+        self._flush()
         if self._ending:
             return
         self.reason = reason
@@ -155,6 +179,7 @@ class Connection(asyncio.Protocol):
     def make_pipe(self) -> Pipe:
         """The pipe on the way to the client; made if there is none."""
         if self.pipe is None:
+            self._flush()
             self.pipe = Pipe(self._hub.loop, self._transmit)
         return self.pipe
 
@@ -170,6 +195,7 @@ class Connection(asyncio.Protocol):
 
     def close(self, reason: str) -> None:
         """End the connection after what was written has been sent."""
+        self._flush()
         if self._ending:
             return
         self.reason = reason
@@ -199,6 +225,7 @@ class Connection(asyncio.Protocol):
         self._rejecting = options.rate_mode == "reject" and "+PACEAPI" not in hello.options
         # One frame and nothing behind it: ibapi reads the first frame of the first packet and forgets the rest.
         self.write(encode_frame(handshake.server_hello(version, self._hub.clock.now(), HOME_ZONE, HOME_ZONE_NAME)))
+        self._flush()
         return True
 
     def _refuse(self, version: int, error: texts.Error) -> None:

@@ -40,7 +40,7 @@ class Pipe:
         """`out` sends bytes."""
         self._loop = loop
         self._out = out
-        self._queue: deque[tuple[float, bytes]] = deque()
+        self._queue: deque[tuple[float, bytes, bool]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.delay = 0.0
         """Wire seconds every byte takes."""
@@ -65,7 +65,7 @@ class Pipe:
             due = max(due, self._queue[-1][0])
         for wait, piece in [(0.0, data)] if self.cut is None else self.cut(data):
             due += wait
-            self._queue.append((due, piece))
+            self._queue.append((due, piece, self.cut is None))
             self.pending += len(piece)
         self._arrange()
 
@@ -85,8 +85,13 @@ class Pipe:
     def _deliver(self) -> None:
         self._timer = None
         now = self._loop.time()
+        together: list[bytes] = []
         while self._queue and self._queue[0][0] <= now:
-            piece = self._queue.popleft()[1]
+            _, piece, whole = self._queue.popleft()
             self.pending -= len(piece)
-            self._out(piece)
+            together.append(piece)
+            # Pieces of a cut frame go out one by one, whole ones in one packet like those of a connection at ease.
+            if not (whole and self._queue and self._queue[0][0] <= now and self._queue[0][2]):
+                self._out(b"".join(together))
+                together.clear()
         self._arrange()

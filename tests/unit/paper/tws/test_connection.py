@@ -45,6 +45,9 @@ class Loop:
         heapq.heappush(self._timers, (self.now + delay, next(self._order), handle, lambda: callback(*arguments)))
         return handle
 
+    def call_soon(self, callback: Callable[..., None], *arguments: Any) -> Handle:
+        return self.call_later(0.0, callback, *arguments)
+
     def create_future(self) -> asyncio.Future[None]:
         loop = asyncio.new_event_loop()
         loop.close()
@@ -64,13 +67,17 @@ class Transport(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 40001)})
-        self.sent = b""
+        self.packets: list[bytes] = []
         self.reading = True
         self.ended = ""
         self.unread = 0
 
+    @property
+    def sent(self) -> bytes:
+        return b"".join(self.packets)
+
     def write(self, data: Any) -> None:
-        self.sent += bytes(data)
+        self.packets.append(bytes(data))
 
     def get_write_buffer_size(self) -> int:
         return self.unread
@@ -192,6 +199,7 @@ def test_rejecting_answers_100_and_the_third_breach_ends_the_session() -> None:
     session = start(link)
     for breach in (1, 2, 3):
         link.data_received(pack(*TIME) * 51)
+        hub.loop.move(0.0)
         code, text = last_error(transport)
         assert (code, text) == ("100", f"Max rate of messages per second has been exceeded:max=50 rec=51 ({breach})")
         assert len(session.handled) == 50 * breach
@@ -209,17 +217,72 @@ def test_a_client_that_asked_for_pacing_is_never_rejected() -> None:
 
 
 def test_a_peer_that_leaves_more_than_the_limit_unread_is_aborted() -> None:
-    link, transport, _ = make(TwsOptions(write_limit=1000))
+    link, transport, hub = make(TwsOptions(write_limit=1000))
     start(link)
     transport.unread = 1000
     link.write(b"x")
+    hub.loop.move(0.0)
     assert transport.ended == ""
     transport.unread = 1001
     link.write(b"x")
+    hub.loop.move(0.0)
     assert (transport.ended, link.reason) == ("aborted", "does not read what it is sent")
     before = transport.sent
     link.write(b"more")
+    hub.loop.move(0.0)
     assert transport.sent == before
+
+
+def test_what_is_written_in_one_turn_leaves_in_one_packet_so_that_no_client_sees_half_a_quote() -> None:
+    link, transport, hub = make()
+    start(link)
+    before = len(transport.packets)
+    link.write(b"bid")
+    link.write(b"ask")
+    assert len(transport.packets) == before
+    hub.loop.move(0.0)
+    assert transport.packets[before:] == [b"bidask"]
+    link.write(b"last")
+    hub.loop.move(0.0)
+    assert transport.packets[before:] == [b"bidask", b"last"]
+
+
+def test_much_that_is_written_in_one_turn_is_not_kept_back_and_the_limit_counts_it() -> None:
+    link, transport, _ = make(TwsOptions(write_limit=1000))
+    start(link)
+    transport.unread = 1001
+    link.write(bytes(module.PACKET))
+    assert transport.ended == ""
+    link.write(b"x")
+    assert (transport.ended, link.reason) == ("aborted", "does not read what it is sent")
+
+
+@pytest.mark.parametrize(("end", "ended"), [("drop", "aborted"), ("close", "closed")])
+def test_the_end_of_a_connection_comes_after_what_was_written_before_it(end: str, ended: str) -> None:
+    link, transport, hub = make()
+    start(link)
+    link.write(b"written before")
+    getattr(link, end)("over")
+    assert transport.ended == ended
+    assert transport.packets[-1] == b"written before"
+    hub.loop.move(0.0)
+    assert transport.packets[-1] == b"written before"
+
+
+def test_a_fault_bends_what_is_written_after_it_and_not_what_was_written_before_it_in_the_same_turn() -> None:
+    link, transport, _ = make()
+    start(link)
+    link.write(b"before")
+    link.freeze()
+    link.write(b"after")
+    assert transport.packets[-1] == b"before"
+
+
+def test_nothing_follows_the_greeting_in_its_packet_because_ibapi_would_not_read_it() -> None:
+    link, transport, hub = make(claim=ID_IN_USE)
+    link.data_received(b"API\0" + struct.pack(">I", 9) + b"v178..178" + pack("71", "2", "1", ""))
+    hub.loop.move(0.0)
+    assert [b"326" in packet for packet in transport.packets] == [False, True]
 
 
 def test_a_peer_that_does_not_introduce_itself_is_aborted() -> None:
@@ -249,8 +312,9 @@ def test_a_refused_client_id_gets_its_error_before_the_close() -> None:
 
 @pytest.mark.parametrize("fields", [("71", "2"), ("71", "2", "x", ""), ("71", "2", "1", "", "more")])
 def test_an_unreadable_start_is_error_320_and_no_session(fields: tuple[str, ...]) -> None:
-    link, transport, _ = make()
+    link, transport, hub = make()
     link.data_received(b"API\0" + struct.pack(">I", 9) + b"v178..178" + pack(*fields))
+    hub.loop.move(0.0)
     assert link.session is None
     assert last_error(transport)[0] == "320"
 

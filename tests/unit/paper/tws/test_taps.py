@@ -63,7 +63,7 @@ def test_a_delay_is_kept_and_ends_without_overtaking() -> None:
     assert pipe.pending == 2
     assert out == []
     loop.advance(2.0)
-    assert out == [(1.0, b"a"), (1.0, b"b")]
+    assert out == [(1.0, b"ab")]
     assert (pipe.pending, pipe.is_clear) == (0, True)
 
 
@@ -74,6 +74,20 @@ def test_pieces_come_one_after_the_other() -> None:
     pipe.send(b"de")
     loop.advance(5.0)
     assert out == [(0.0, b"a"), (0.5, b"bc"), (0.5, b"d"), (1.0, b"e")]
+
+
+def test_the_pieces_of_a_cut_are_not_put_together_again_when_the_loop_is_late() -> None:
+    pipe, loop, out = make()
+    pipe.send(b"a")
+    pipe.send(b"b")
+    pipe.cut = lambda data: [(0.0, data[:1]), (0.5, data[1:])]
+    pipe.send(b"cde")
+    pipe.cut = None
+    pipe.send(b"f")
+    pipe.send(b"g")
+    loop.now = 5.0
+    loop.advance(5.0)
+    assert out == [(5.0, b"ab"), (5.0, b"c"), (5.0, b"de"), (5.0, b"fg")]
 
 
 def test_a_closed_pipe_delivers_nothing_and_keeps_no_timer() -> None:
