@@ -10,7 +10,7 @@ from ibkr_connector.models.account import (
     Position,
 )
 from ibkr_connector.models.contract import Contract, ContractDetails, SecType
-from ibkr_connector.models.market import Bar, BarSeries, Quote, Tick
+from ibkr_connector.models.market import Bar, BarSeries, Quote
 from ibkr_connector.models.order import (
     Action,
     BracketRequest,
@@ -41,6 +41,5 @@ __all__ = [
     "Position",
     "Quote",
     "SecType",
-    "Tick",
     "TimeInForce",
 ]

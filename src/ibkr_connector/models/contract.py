@@ -75,11 +75,6 @@ class Contract:
         return cls(symbol=symbol, sec_type="IND", exchange=exchange, currency=currency)
 
     @property
-    def is_qualified(self) -> bool:
-        """Whether IBKR's contract id is known."""
-        return self.con_id > 0
-
-    @property
     def key(self) -> str:
         """A short stable name for logs, limits and caches: `265598` or `AAPL-STK-SMART-USD`."""
         return str(self.con_id) if self.con_id else f"{self.symbol}-{self.sec_type}-{self.exchange}-{self.currency}"

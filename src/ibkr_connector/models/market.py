@@ -5,7 +5,6 @@ Prices are floats in the contract's currency, sizes in shares or contracts, time
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, overload
@@ -62,15 +61,6 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         data = {name: getattr(self, name) for name in self.__struct_fields__ if name != "at"}
         data["timestamp"] = None if self.at is None else self.at.isoformat()
         return data
-
-
-class Tick(msgspec.Struct, frozen=True):
-    """One raw change of a line: IBKR's tick type, price (NaN for size-only), size."""
-
-    con_id: int
-    tick_type: int
-    price: float = math.nan
-    size: float = math.nan
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):

@@ -262,11 +262,6 @@ class OrderRequest(BaseModel):
             msg = f"trail_amount and trail_percent have no meaning for a {self.order_type.value} order"
             raise ValueError(msg)
 
-    @property
-    def signed_quantity(self) -> Decimal:
-        """Positive for a buy, negative for a sell."""
-        return self.quantity * self.action.sign
-
 
 _NEEDED_PRICES: dict[OrderType, frozenset[str]] = {
     OrderType.MARKET: frozenset(),

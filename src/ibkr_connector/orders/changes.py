@@ -412,9 +412,6 @@ Change: TypeAlias = (
 CHANGE_KINDS: dict[str, type[Change]] = {cls.kind: cls for cls in Change.__args__}
 """Every kind on disk and its class."""
 
-END_KINDS = frozenset(kind for kind, cls in CHANGE_KINDS.items() if issubclass(cls, End | NotSent))
-"""The kinds that end an order."""
-
 END_OF_STATE: dict[OrderState, type[Filled | Cancelled | Rejected | Expired | NeverArrived]] = {
     cls.state: cls for cls in (Filled, Cancelled, Rejected, Expired, NeverArrived)
 }

@@ -143,12 +143,6 @@ class JournalWriter:
         """Changes that must be on the disk before going on (an operator's resolution). Raises like `commit_change`."""
         await self._queue.durable(Item(lambda file: _put_all(file, ref, changes)))
 
-    async def set_meta(self, key: str, value: Any) -> None:
-        """Keep a small JSON value (a baseline, a flag) durably. Raises like `commit_change`."""
-        text = json.dumps(value)
-        await self._queue.durable(Item(lambda file: file.put_meta(key, text)))
-        self._meta[key] = json.loads(text)
-
     async def flush(self) -> None:
         """Wait until everything recorded so far is on the disk. Raises like `commit_change`."""
         await self._queue.durable(Item(JournalFile.touch))

@@ -116,15 +116,6 @@ class EvidenceRound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SettledPresent:
-    """The broker showed it; its state is what its messages say."""
-
-    ref: str
-    operation: Operation
-    evidence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SettledAbsent:
     """It never arrived: `steps.settle_absent`."""
 
@@ -154,7 +145,7 @@ class StillInDoubt:
         return f"{self.operation.value} not settled: {'; '.join(self.missing)}"
 
 
-Decision: TypeAlias = SettledPresent | SettledAbsent | StillInDoubt
+Decision: TypeAlias = SettledAbsent | StillInDoubt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,13 +218,15 @@ class Reconciler:
         """The earliest moment at which a round that begins then can count; None without connection or link."""
         return None if self.link_since is None or not self.epoch else self._earliest()
 
-    def decide(self, record: OrderRecord, operation: Operation, *, today: date) -> Decision:
-        """What is proven about a doubtful operation of an order. `today` is the broker's day now."""
+    def decide(self, record: OrderRecord, operation: Operation, *, today: date) -> Decision | None:
+        """What is proven about a doubtful operation of an order; None when the broker has shown it, whose messages say
+        the rest. `today` is the broker's day now.
+        """
         doubt = record.doubts.get(operation)
         if doubt is None:
-            return SettledPresent(ref=record.ref, operation=operation, evidence="the broker answered")
+            return None
         if operation is Operation.NEW and self._shown(record) and self.link_since is not None:
-            return SettledPresent(ref=record.ref, operation=operation, evidence="the broker's records show the order")
+            return None
         sent_at = record.sent_at if operation is Operation.NEW and record.sent_at is not None else doubt.since
         hopeless: tuple[str, ...] = ()
         if operation is Operation.NEW and record.acknowledged:

@@ -39,7 +39,7 @@ def _ten_oclock(day: date) -> datetime:
 
 
 class MarketClock:
-    """Market time = anchor + (loop time since construction) x speed, and sleeping in either time.
+    """Market time = anchor + (loop time since construction) x speed,.
 
     mode "session": anchored at `start`, by default 10:00 New York of the last NYSE session, so it is always worth
     connecting. mode "real": anchored at the machine's clock; neither `start` nor a speed other than 1 makes sense
@@ -74,7 +74,6 @@ class MarketClock:
         self._speed = float(speed)
         self._anchor = anchor.astimezone(UTC)
         self._wire_anchor = self._loop.time()
-        self._sleepers: set[asyncio.Future[None]] = set()
 
     @property
     def anchor(self) -> datetime:
@@ -98,35 +97,10 @@ class MarketClock:
         """The wire time at which the market time will be reached, if nobody moves the clock."""
         return self._wire_anchor + (market_time - self._anchor).total_seconds() / self._speed
 
-    async def sleep_wire(self, seconds: float) -> None:
-        """Sleep for wire seconds."""
-        await asyncio.sleep(max(0.0, seconds))
-
-    async def sleep_until(self, market_time: datetime) -> None:
-        """Sleep until the market time is reached, also when it is reached by `jump`."""
-        while self.now() < market_time:
-            waker: asyncio.Future[None] = self._loop.create_future()
-            self._sleepers.add(waker)
-            # Never sooner than the loop's resolution: rounding must not turn the wait into a busy loop.
-            delay = max(self.wire_at(market_time) - self.wire(), 1e-6)
-            timer = self._loop.call_later(delay, _wake, waker)
-            try:
-                await waker
-            finally:
-                timer.cancel()
-                self._sleepers.discard(waker)
-
     def jump(self, to: datetime) -> None:
-        """Move market time forward to `to` at once and wake whoever slept until then. Going back is a ValueError."""
+        """Move market time forward to `to` at once. Going back is a ValueError."""
         now = self.now()
         if to < now:
             raise ValueError(f"the market clock only moves forward: it is {now.isoformat()}, not yet {to.isoformat()}")
         self._anchor = to.astimezone(UTC)
         self._wire_anchor = self.wire()
-        for waker in tuple(self._sleepers):
-            _wake(waker)
-
-
-def _wake(waker: asyncio.Future[None]) -> None:
-    if not waker.done():
-        waker.set_result(None)

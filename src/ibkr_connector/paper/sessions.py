@@ -209,14 +209,6 @@ def session_date(instrument: Instrument, at: datetime) -> date:
     return next_session(instrument, at).day
 
 
-def day_start(instrument: Instrument, day: date) -> datetime:
-    """When the session of that date begins (pre-market included). ValueError when it is closed that day."""
-    session = session_of(instrument, day)
-    if session is None:
-        raise ValueError(f"{instrument.symbol} does not trade on {day.isoformat()}")
-    return session.start
-
-
 def is_open(instrument: Instrument, at: datetime, outside_rth: bool = False) -> bool:
     """Whether the instrument trades at `at`: in regular hours, or in any hours when `outside_rth`."""
     session = session_at(instrument, at)

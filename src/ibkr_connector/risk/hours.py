@@ -115,10 +115,6 @@ class Sessions:
         index = bisect.bisect_right(self.starts, moment)
         return self.starts[index] if index < len(self.starts) else None
 
-    def end_of(self, moment: datetime) -> datetime | None:
-        """The end of the session that `moment` lies in, or None."""
-        return self.ends[bisect.bisect_right(self.starts, moment) - 1] if self.is_open(moment) else None
-
 
 def time_zone(zone_id: str) -> ZoneInfo:
     """The zone that IBKR's `timeZoneId` means (`US/Eastern`, `EST (Eastern Standard Time)`, `JST` …)."""

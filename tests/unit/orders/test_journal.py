@@ -176,7 +176,7 @@ async def test_open_orders_are_loaded_always_and_ended_ones_while_they_are_young
 
 async def test_small_values_and_id_marks_outlive_the_program_and_marks_never_fall(state_dir: Path) -> None:
     async with journal_in(state_dir) as journal:
-        await journal.set_meta("baseline", {"day": "2026-03-12", "net_liq": "1000.50"})
+        journal.put_meta("baseline", {"day": "2026-03-12", "net_liq": "1000.50"})
         journal.put_meta("flag", [1, 2])
         journal.raise_high_water(ENDPOINT, CLIENT_ID, 50)
         journal.raise_high_water(ENDPOINT, CLIENT_ID, 40)

@@ -17,7 +17,6 @@ from ibkr_connector.orders.reconcile import (
     EvidenceRound,
     Reconciler,
     SettledAbsent,
-    SettledPresent,
     SettleRules,
     StillInDoubt,
     broker_day,
@@ -224,7 +223,7 @@ def test_presence_anywhere_settles_at_once_even_in_an_incomplete_round(where: st
         "executions": {"executions": (fill(1).execution,)},
     }
     reconciler.add(evidence(101.0, lacking="open", **answers[where]))
-    assert isinstance(reconciler.decide(record, NEW, today=TODAY), SettledPresent)
+    assert reconciler.decide(record, NEW, today=TODAY) is None
 
 
 def test_what_the_gateway_alone_holds_while_the_link_is_down_is_not_present() -> None:
@@ -237,7 +236,7 @@ def test_what_the_gateway_alone_holds_while_the_link_is_down_is_not_present() ->
 def test_an_answered_operation_is_settled() -> None:
     record = sent()
     apply(record, echo(), UP)
-    assert isinstance(reconnected().decide(record, NEW, today=TODAY), SettledPresent)
+    assert reconnected().decide(record, NEW, today=TODAY) is None
 
 
 def test_an_order_that_worked_and_is_lost_from_sight_needs_an_operator() -> None:

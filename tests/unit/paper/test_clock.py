@@ -35,44 +35,12 @@ def test_market_time_is_the_anchor_plus_loop_time_times_speed() -> None:
         async def scenario() -> tuple[datetime, float]:
             clock = MarketClock(start=MONDAY, speed=60)
             began = clock.wire()
-            await clock.sleep_wire(90)
+            await asyncio.sleep(90)
             return clock.now(), clock.wire() - began
 
         now, elapsed = runner.run(scenario())
     assert now == MONDAY + timedelta(minutes=90)
     assert elapsed == pytest.approx(90)
-
-
-def test_sleep_until_returns_at_the_market_time_and_not_before() -> None:
-    with asyncio.Runner(loop_factory=SteppedLoop) as runner:
-
-        async def scenario() -> tuple[datetime, float]:
-            clock = MarketClock(start=MONDAY, speed=30)
-            began = clock.wire()
-            await clock.sleep_until(MONDAY + timedelta(hours=1))
-            return clock.now(), clock.wire() - began
-
-        now, elapsed = runner.run(scenario())
-    assert now >= MONDAY + timedelta(hours=1)
-    assert now - (MONDAY + timedelta(hours=1)) < timedelta(milliseconds=1)
-    assert elapsed == pytest.approx(120, abs=1e-3)
-
-
-def test_a_jump_wakes_who_slept_until_then_and_leaves_others_asleep() -> None:
-    async def scenario() -> None:
-        clock = MarketClock(start=MONDAY)
-        soon = asyncio.create_task(clock.sleep_until(MONDAY + timedelta(hours=1)))
-        later = asyncio.create_task(clock.sleep_until(MONDAY + timedelta(hours=9)))
-        await asyncio.sleep(0)
-        clock.jump(MONDAY + timedelta(hours=2))
-        await asyncio.wait_for(soon, 5)
-        assert not later.done()
-        assert clock.now() >= MONDAY + timedelta(hours=2)
-        later.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await later
-
-    asyncio.run(scenario())
 
 
 async def test_the_clock_never_goes_back() -> None:

@@ -148,12 +148,6 @@ def test_history_of_days_begins_with_whole_sessions() -> None:
     assert sessions.sessions_back(AAPL, before_open, 1, use_rth=True) == utc("2026-11-19T14:30")
 
 
-def test_closed_days_have_no_start() -> None:
-    assert sessions.day_start(AAPL, date(2026, 11, 20)) == utc("2026-11-20T09:00")
-    with pytest.raises(ValueError, match="does not trade on 2026-11-21"):
-        sessions.day_start(AAPL, date(2026, 11, 21))
-
-
 def test_search_beyond_any_closure_is_an_error_and_not_an_endless_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sessions._RULES, "NEVER", lambda day: None)
     with pytest.raises(LookupError, match="NEVER"):

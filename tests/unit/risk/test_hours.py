@@ -49,8 +49,6 @@ def test_the_text_of_a_real_gateway_is_read() -> None:
     assert not liquid.is_open(utc("2026-04-06T20:00:00"))
     assert liquid.next_open(utc("2026-04-06T20:00:00")) == utc("2026-04-07T13:30:00")
     assert liquid.next_open(utc("2026-04-07T20:00:00")) is None
-    assert liquid.end_of(utc("2026-04-06T15:00:00")) == utc("2026-04-06T20:00:00")
-    assert liquid.end_of(utc("2026-04-06T21:00:00")) is None
 
 
 def test_nothing_is_claimed_about_days_the_text_does_not_name() -> None:

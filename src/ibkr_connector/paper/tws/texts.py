@@ -40,8 +40,6 @@ NO_FUNDAMENTALS: Final = (
     430,
     "We are sorry, but fundamentals data for the security specified is not available.",
 )
-NO_ACCOUNT: Final = (435, "You must specify an account.")
-SIZE_ZERO: Final = (434, "The order size cannot be zero.")
 _DATE_FORMS: Final = (
     "The date, time, or time-zone entered is invalid. The correct format is yyyymmdd hh:mm:ss xx/xxxx where yyyymmdd "
     "and xx/xxxx are optional. E.g.: 20031126 15:59:00 US/Eastern  Note that there is a space between the date and "

@@ -26,8 +26,6 @@ SIZE_RULES: Final = 164
 ADVANCED_ORDER_REJECT: Final = 166
 MANUAL_ORDER_TIME: Final = 169
 PEG_BEST_PEG_MID: Final = 170
-WSH_EVENT_FILTERS: Final = 171
-WSH_EVENT_DATES: Final = 173
 TIME_ZONES: Final = 174
 """Times of executions and bars carry their time zone."""
 HISTORY_IN_SHARES: Final = 175

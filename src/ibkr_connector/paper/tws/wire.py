@@ -44,11 +44,6 @@ def money(value: Decimal) -> str:
     return format(value.quantize(Decimal("0.01")), "f")
 
 
-def integer_if_whole(value: Decimal) -> str:
-    """A quantity; whole numbers without a decimal point, because ibapi 9.81 reads sizes as int."""
-    return number(value)
-
-
 def flag(value: bool) -> str:
     """A boolean."""
     return "1" if value else "0"
