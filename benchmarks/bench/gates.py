@@ -21,7 +21,7 @@ from .table import Section, duration, plain
 if TYPE_CHECKING:
     from ibkr_connector import IBKRConnector
     from ibkr_connector.models.order import OrderRequest
-    from ibkr_connector.orders.sender import Prepared
+    from ibkr_connector.orders.road import Prepared
 
 NAME = "gates"
 TITLE = "Gate chain of one order"
