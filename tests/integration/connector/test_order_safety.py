@@ -6,12 +6,6 @@ The judge is the gateway's truth: how often an order ref arrived, and what becam
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +18,6 @@ from support.proxy import PLACE_ORDER, Proxy, is_kind
 
 SECONDS = 20.0
 ANSWERS_ABOUT_ORDERS = is_kind("3", "5", "11", "59")
-CRASHER = Path(__file__).with_name("crasher.py")
 
 
 async def settled(connector: IBKRConnector, ref: str) -> OrderSnapshot:
@@ -187,40 +180,6 @@ async def test_caller_that_gives_up_after_the_commit_leaves_the_order_alive(
     result = await settled(through, "left-1")
     assert result.state in (OrderState.WORKING, OrderState.IN_DOUBT, OrderState.SENDING)
     assert arrived(gateway, "left-1") == 1
-
-
-@pytest.mark.parametrize(
-    "gateway_arguments",
-    [{"start": datetime(2026, 3, 12, 15, 0, tzinfo=UTC)}],  # the broker's day is not the day of this machine
-    ids=["another day"],
-)
-@pytest.mark.parametrize("moment", ["after_commit", "after_write"])
-async def test_killed_between_commit_and_acknowledgement_ends_with_one_order_known_to_both(
-    gateway: PaperGateway, make: MakeConnector, tmp_path: Path, moment: str
-) -> None:
-    """kill -9 between commit and write, and between write and acknowledgement."""
-    ref = f"killed-{moment}"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(CRASHER),
-        json.dumps({"port": gateway.tws_port, "state_dir": str(tmp_path / "state"), "moment": moment, "ref": ref}),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    async with asyncio.timeout(SECONDS):
-        assert await process.wait() == -signal.SIGKILL
-        if moment == "after_write":
-            await gateway.truth.wait_for("recv_place", timeout=SECONDS, order_ref=ref)
-    connector = make(gateway.tws_port)
-    await connector.connect()
-    result = await settled(connector, ref)
-    if moment == "after_commit":
-        assert arrived(gateway, ref) == 0
-        assert result.state is OrderState.NOT_SENT
-    else:
-        assert arrived(gateway, ref) == 1
-        assert result.state is OrderState.WORKING
-    ours = [s for s in await connector.get_open_orders(refresh=True) if s.order_ref == ref]
-    assert len(ours) == arrived(gateway, ref)
 
 
 async def test_order_ids_rise_across_restarts_even_when_the_gateway_forgets(
