@@ -90,34 +90,36 @@ def arm() -> None:
     OrderLane.write = lane  # type: ignore[method-assign]
 
 
-def plant(bug: str) -> None:
-    """One of two famous mistakes."""
-    if bug == "synchronous-off":
-        real = store.set_synchronous
+def turn_syncing_off() -> None:
+    """The first famous mistake: commits that are not on the disk."""
+    real = store.set_synchronous
 
-        def off(connection: Any, level: object) -> None:
-            del level
-            real(connection, "OFF")
+    def off(connection: Any, level: object) -> None:
+        del level
+        real(connection, "OFF")
 
-        for module in (store, journal_file):
-            vars(module)["set_synchronous"] = off
-    elif bug == "commit-after-write":
+    for module in (store, journal_file):
+        vars(module)["set_synchronous"] = off
 
-        async def backwards(
-            self: OrderLane,
-            *,
-            prepare: Callable[[], None],
-            commit: Callable[[], Awaitable[None]],
-            frames: Callable[[], Sequence[Callable[[], None]]],
-            **_: object,
-        ) -> LaneOutcome:
-            del self
-            prepare()
-            outcome = _write_all(frames())
-            await commit()
-            return outcome
 
-        OrderLane.write = backwards  # type: ignore[method-assign]
+def turn_the_lane_round() -> None:
+    """The second one: write first, commit afterwards."""
+
+    async def backwards(
+        self: OrderLane,
+        *,
+        prepare: Callable[[], None],
+        commit: Callable[[], Awaitable[None]],
+        frames: Callable[[], Sequence[Callable[[], None]]],
+        **_: object,
+    ) -> LaneOutcome:
+        del self
+        prepare()
+        outcome = _write_all(frames())
+        await commit()
+        return outcome
+
+    OrderLane.write = backwards  # type: ignore[method-assign]
 
 
 async def main() -> None:
@@ -126,7 +128,8 @@ async def main() -> None:
         from unit.orders.durable_vfs import DurableCopies
 
         PLAN["disk"] = DurableCopies(Path(PLAN["state_dir"]), Path(PLAN["copies"]))  # kept: SQLite calls it
-    plant(PLAN.get("bug", ""))
+    if PLAN.get("bug") == "synchronous-off":
+        turn_syncing_off()
     ref = str(PLAN["ref"])
     connector: IBKRConnector = IBKRConnector(
         port=PLAN["port"],
@@ -144,6 +147,8 @@ async def main() -> None:
     journal = connector.orders._manager.desk.journal
     assert journal is not None
     await connector.orders._thread.run(journal.flush())  # what was recorded of it until now is no part of the road
+    if PLAN.get("bug") == "commit-after-write":
+        turn_the_lane_round()
     arm()
     match road:
         case "place":
