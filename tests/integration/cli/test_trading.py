@@ -39,6 +39,7 @@ def test_a_market_order_is_filled_and_sold_again(run: Run, gateway: HostedGatewa
         (["--stop", "300", "--limit", "301"], {"order_type": "STP LMT", "aux_price": 300, "limit_price": 301}),
         (["--trail", "5"], {"order_type": "TRAIL", "aux_price": 5}),
         (["--limit", "100", "--ref", "mine.7"], {"order_ref": "mine.7"}),
+        (["--limit", "100", "--ttl", "600"], {"order_type": "LMT", "tif": "GTD"}),
     ],
 )
 def test_options_make_the_order_they_say(
@@ -47,6 +48,29 @@ def test_options_make_the_order_they_say(
     assert run("buy", "AAPL", "1", *options, "--json").code == 0
     (order,) = received(gateway)
     assert {name: order[name] for name in fields} == fields
+
+
+def test_a_time_to_live_is_the_entry_s_alone(run: Run, gateway: HostedGateway) -> None:
+    words = ("buy", "AAPL", "10", "--limit", "100", "--take-profit", "110", "--stop-loss", "95", "--ttl", "600")
+    assert run(*words).code == 0
+    assert [o["tif"] for o in received(gateway)] == ["GTD", "GTC", "GTC"]
+
+
+@pytest.mark.parametrize("words", [("--ttl", "1"), ("--ttl", "nan"), ("--ttl", "60", "--tif", "IOC")])
+def test_a_time_to_live_that_is_none_is_bad_input(run: Run, gateway: HostedGateway, words: tuple[str, ...]) -> None:
+    assert run("buy", "AAPL", "1", "--limit", "1", *words).code == 2
+    assert received(gateway) == []
+
+
+def test_cancel_all_can_leave_what_only_closes_positions(run: Run) -> None:
+    assert run("buy", "AAPL", "10", "--wait", "30").code == 0
+    assert run("sell", "AAPL", "10", "--stop", "5", "--ref", "exit.1").code == 0
+    assert run("buy", "AAPL", "1", "--limit", "1", "--ref", "entry.1").code == 0
+    ran = run("cancel", "--all", "--keep-exits", "--json")
+    assert (ran.code, [order["order_ref"] for order in ran.document]) == (0, ["entry.1"])
+    assert [order["order_ref"] for order in run("orders", "--json").document] == ["exit.1"]
+    assert run("cancel", "exit.1", "--keep-exits").code == 2
+    assert run("cancel", "--all", "--keep-exits", "--scope", "account").code == 2
 
 
 def test_a_bracket_s_exits_outlive_the_day(run: Run, gateway: HostedGateway) -> None:

@@ -71,6 +71,10 @@ class Ticket:
     )
     tif: Annotated[str, typer.Option(help="DAY, GTC, IOC, FOK, GTD.")] = "DAY"
     good_till: Annotated[str | None, typer.Option(help="With --tif GTD: ISO time with a zone.")] = None
+    ttl: Annotated[
+        float | None,
+        typer.Option(help="The broker ends the order after so many seconds, whatever becomes of this machine (GTD)."),
+    ] = None
     outside_rth: Annotated[bool, typer.Option("--outside-rth", help="May fill outside regular trading hours.")] = False
     ref: Annotated[str | None, typer.Option(help="Your own name for the order: the same ref is never sent twice.")] = (
         None
@@ -125,6 +129,7 @@ class Ticket:
             trail_percent=self.trail_percent,
             tif=self.tif.upper(),
             good_till=moment(self.good_till, "good_till"),
+            order_ttl=self.ttl,
             outside_rth=self.outside_rth,
             order_ref=self.ref,
         )
@@ -253,12 +258,29 @@ def cancel(
     scope: Annotated[
         Scope, typer.Option(help="own: this journal's; client: this client id's; account: everything, manual ones too.")
     ] = Scope.OWN,
+    keep_exits: Annotated[
+        bool,
+        typer.Option("--keep-exits", help="With --all: leave stops and targets that can only close positions."),
+    ] = False,
 ) -> None:
     """Cancel orders and wait for their end: cancelled, or filled if that was faster."""
     if bool(orders) == all_:
         raise InvalidRequest(
             "name the orders to cancel, or say --all.", field="orders", legal="order refs, order ids, or --all"
         )
+
+    if keep_exits and (not all_ or scope is not Scope.OWN):
+        raise InvalidRequest(
+            "--keep-exits goes with --all, and with own orders alone.", field="keep_exits", legal="--all --scope own"
+        )
+
+    async def increasing() -> list[OrderSnapshot]:
+        async with cx.trading() as connector:
+            working = await connector.get_open_orders(refresh=True)
+            own = [await connector.get_order(order.order_ref) for order in working if order.ours]
+            cx.under_way = lambda: [order.snapshot for order in own if not order.is_done]
+            await connector.close(open_orders="cancel_increasing")
+            return [order.snapshot for order in own if order.is_done]
 
     async def everything() -> list[OrderSnapshot]:
         # Needs no journal and no client id of its own: it works beside a running program, whatever state that is in.
@@ -276,7 +298,8 @@ def cancel(
             cx.under_way = lambda: [order.snapshot for order in wanted if not order.is_done]
             return [await order.cancel(cx.options.timeout) for order in wanted]
 
-    found = named(cx, cx.run(everything if all_ and scope is Scope.ACCOUNT else work))
+    chosen = everything if all_ and scope is Scope.ACCOUNT else increasing if keep_exits else work
+    found = named(cx, cx.run(chosen))
     cx.out.result(
         [o.to_dict() for o in found], lambda: orders_table(found) if found else "There was no order to cancel."
     )
