@@ -39,8 +39,8 @@ def working(gateway: PaperGateway, ref: str) -> list[Decimal]:
 
 @pytest.fixture
 async def careful(proxy: Proxy, make: MakeConnector) -> IBKRConnector:
-    """Behind the man in the middle, with a limit on the position."""
-    made = make(proxy.port, risk_limits={"max_position_size": 1000})
+    """Behind the man in the middle, with a limit on the position; it gives no connection up to settle a change."""
+    made = make(proxy.port, risk_limits={"max_position_size": 1000}, orders={"settle_interval": 60.0})
     await made.connect()
     await made.get_live_quote("AAPL")
     return made
