@@ -29,6 +29,11 @@ class OpenJournal(Protocol):
         ...
 
 
+def _open_journal(state_dir: Path, account: str, clock: Clock, /, *, forget_before: datetime | None = None) -> Journal:
+    """`Journal.open` as it is when it is called, not as it was when this module was imported."""
+    return Journal.open(state_dir, account, clock, forget_before=forget_before)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
     """What `House` is built on."""
@@ -39,4 +44,4 @@ class Ground:
     thread: Callable[[str], SessionThread] = SessionThread
     """Makes the session's thread, from its name."""
     bus: Callable[[], EventBus] = EventBus
-    journal: OpenJournal = Journal.open
+    journal: OpenJournal = _open_journal
