@@ -172,7 +172,9 @@ def _add(section: Section, rows: Sequence[tuple[str, float, int, Sequence[float]
         section.rows.append([label, f"{share:.4f}", str(broken), f"{len(moments):,}", took])
     shares, breaches = [row[1] for row in rows], [float(row[2]) for row in rows]
     worst = f"{section.title}, least of all rules"
-    section.checks.append(Check(worst, Ratio(min(shares), min(shares), max(shares)), ">=", TARGET))
+    section.checks.append(
+        Check(worst, Ratio(100 * min(shares), 100 * min(shares), 100 * max(shares)), ">=", 100 * TARGET, unit="%")
+    )
     counted = Ratio(sum(breaches), min(breaches), max(breaches))
     section.checks.append(Check(f"{section.title}, violations", counted, "<=", 0, unit=""))
 

@@ -36,9 +36,9 @@ class Check:
         verdict = "met" if self.met else "missed"
         return [
             self.what,
-            f"{plain(self.ratio.value)} {self.unit}",
+            f"{plain(self.ratio.value)} {self.unit}".rstrip(),
             spread,
-            f"{sign} {self.limit:g} {self.unit}",
+            f"{sign} {self.limit:g} {self.unit}".rstrip(),
             verdict,
         ]
 
