@@ -25,6 +25,7 @@ from ibkr_connector.orders.road import OrderRoad, nothing_sent
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.view import RiskView
+from ibkr_connector.session.guard import HeldSlot
 from ibkr_connector.session.lane import Written
 
 
@@ -76,10 +77,13 @@ class OrderModifier:
                 stop_price=stop_price,
             )
             self._check_exits(record, terms)
-            await self._send(live, terms)
-        return await self._await_answer(live, terms)
+            slot = await self._send(live, terms)
+        try:
+            return await self._await_answer(live, terms, slot)
+        finally:
+            slot.unanswered()
 
-    async def _send(self, live: LiveOrder, terms: OrderTerms) -> None:
+    async def _send(self, live: LiveOrder, terms: OrderTerms) -> HeldSlot:
         """Up to the write; whatever is raised means that the change was not sent."""
         record, request = live.record, _request(terms, live.record)
         deadline = Deadline(self._road.clock, self._road.settings.order_deadline)
@@ -91,6 +95,7 @@ class OrderModifier:
         try:
             with await self._session.hold_order_slot(units=1, timeout=deadline.remaining()) as slot:
                 await self._write(change, slot.sent)
+            return slot
         except BaseException as error:
             if change.committed:
                 self._desk.tell(live, steps.modify_not_sent(record, str(error), self._desk.context()))
@@ -169,13 +174,14 @@ class OrderModifier:
             parent_id=0 if parent is None else parent.record.order_id,
         )
 
-    async def _await_answer(self, live: LiveOrder, terms: OrderTerms) -> OrderSnapshot:
+    async def _await_answer(self, live: LiveOrder, terms: OrderTerms, slot: HeldSlot) -> OrderSnapshot:
         record = live.record
         await live.until(
             lambda known: Operation.MODIFY not in known.outstanding or Operation.MODIFY in known.doubts,
             self._road.clock,
             self._road.settings.ack_timeout,
         )
+        slot.answered(in_doubt=Operation.MODIFY in record.outstanding)
         if Operation.MODIFY in record.outstanding:
             why = f"no answer to the change in {self._road.settings.ack_timeout:g} s"
             self._desk.tell(live, steps.enter_doubt(record, Operation.MODIFY, why, self._desk.context()))

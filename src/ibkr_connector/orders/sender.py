@@ -32,6 +32,7 @@ from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.decision import RiskDecision
 from ibkr_connector.risk.view import RiskView
+from ibkr_connector.session.guard import HeldSlot
 from ibkr_connector.session.lane import LaneOutcome, Written
 
 _log = get_logger(__name__)
@@ -95,7 +96,10 @@ class OrderSender:
             raise
         finally:
             self.committing.difference_update(live.ref for live in lives)
-        return await self._await_answer(legs, outcome)
+        try:
+            return await self._await_answer(legs, outcome, slot)
+        finally:
+            slot.unanswered()
 
     def _give_up(self, live: LiveOrder, why: str) -> None:
         """Nothing was written. An order that was committed already is known by name for ever; others never were."""
@@ -256,7 +260,7 @@ class OrderSender:
 
     # --- the answer ------------------------------------------------------------------------------------------------
 
-    async def _await_answer(self, legs: Sequence[_Leg], outcome: LaneOutcome) -> list[LiveOrder]:
+    async def _await_answer(self, legs: Sequence[_Leg], outcome: LaneOutcome, slot: HeldSlot) -> list[LiveOrder]:
         if outcome.written is Written.MAYBE:
             self._doubt(legs, f"the write failed in the middle: {outcome.reason}")
         until = self._clock.monotonic() + self._road.settings.ack_timeout
@@ -267,7 +271,7 @@ class OrderSender:
         if silent:
             self._doubt(silent, f"no answer in {self._road.settings.ack_timeout:g} s")
         doubtful = [leg for leg in legs if leg.live.record.state is OrderState.IN_DOUBT]
-        self._session.order_answered(in_doubt=bool(doubtful))
+        slot.answered(in_doubt=bool(doubtful))
         for leg in legs:
             raise_if_refused(leg.live, self._session.backend)
         if doubtful:

@@ -10,7 +10,8 @@ goes through, each with a deadline of its own, so that a lost trial cannot hold 
        └───────────────(enough trials succeeded)────────────────┼────────────────────────────┤
                                                                 └──(a trial failed or hung)──┘
 
-    operator: FORCED_OPEN (refuses all, survives a restart) · METRICS_ONLY (counts, refuses nothing) · DISABLED
+    operator: FORCED_OPEN (refuses all, survives a restart) until `reset`
+    settings: a breaker may rest METRICS_ONLY (counts, refuses nothing) or DISABLED (neither) instead of CLOSED
 
 Retry belongs outside the breaker, the deadline of one attempt inside. Cancels and the kill never ask it.
 """
@@ -28,6 +29,7 @@ from typing import Any
 
 from ibkr_connector.errors import CircuitOpen
 from ibkr_connector.resilience.breaker_types import (
+    LEGAL,
     BreakerChange,
     BreakerPolicy,
     BreakerSnapshot,
@@ -45,18 +47,34 @@ STATE_VERSION = 1
 
 _BYPASS = frozenset({BreakerState.METRICS_ONLY, BreakerState.DISABLED})
 
+
+class IllegalMove(RuntimeError):
+    """Our own bug: a move that `LEGAL` does not know."""
+
+
 Listener = Callable[[BreakerChange], None]
 
 
 class Breaker:
     """One plane's breaker (`connect`, `orders`, `reads`). Safe from any thread; `now` is monotonic seconds."""
 
-    def __init__(self, name: str, policy: BreakerPolicy | None = None, *, rng: Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        policy: BreakerPolicy | None = None,
+        *,
+        rng: Random,
+        resting: BreakerState = BreakerState.CLOSED,
+    ) -> None:
+        """`resting`: where it begins and a reset leads: CLOSED, METRICS_ONLY (refuses nothing) or DISABLED."""
+        if resting not in {BreakerState.CLOSED, *_BYPASS}:
+            raise ValueError(f"a breaker cannot rest {resting.value}")
         self.name = name
+        self._resting = resting
         self.policy = policy or BreakerPolicy()
         self._rng = rng
         self._lock = threading.Lock()
-        self._state = BreakerState.CLOSED
+        self._state = resting
         self._generation = 0
         self._reason = ""
         self._open_until = 0.0
@@ -98,9 +116,22 @@ class Breaker:
         answer = self.try_acquire(now)
         if isinstance(answer, Permit):
             return answer
+        raise self._refusal(answer)
+
+    def check(self, now: float) -> None:
+        """Raise `CircuitOpen` where a permit would be refused now. Takes none: for who has yet to wait."""
+        with self._lock:
+            left = self._retry_after(now)
+            if left <= 0:
+                return
+            self._counts["refused"] += 1
+            refused = Rejected(left, self._state, self._why_refused())
+        raise self._refusal(refused)
+
+    def _refusal(self, answer: Rejected) -> CircuitOpen:
         forced = answer.state is BreakerState.FORCED_OPEN
         when = "until an operator resets it" if forced else f"for {answer.retry_after:.1f} s"
-        raise CircuitOpen(
+        return CircuitOpen(
             f"The circuit breaker for {self.name} refuses calls {when}: {answer.reason}.",
             remedy="Reset the breaker when the cause is gone." if forced else None,
             retry_after=answer.retry_after,
@@ -108,58 +139,47 @@ class Breaker:
             plane=self.name,
         )
 
-    def record(self, permit: Permit, outcome: CallOutcome, now: float, *, hint: float | None = None) -> None:
+    def record(
+        self,
+        permit: Permit,
+        outcome: CallOutcome,
+        now: float,
+        *,
+        hint: float | None = None,
+        took: float | None = None,
+    ) -> None:
         """Give `permit` back with what became of the call.
 
-        `hint`: the other side asked for that many seconds of silence (counts with a failure only).
+        `hint`: the other side asked for that many seconds of silence (counts with a failure only). `took`: how long the
+        other side needed, where the permit was held for longer.
         Raises RuntimeError when the permit was given back before: each is recorded exactly once.
         """
         with self._lock:
             if self._outstanding.pop(permit.number, None) is None:
                 raise RuntimeError(f"permit {permit.number} of breaker {self.name} was given back before")
-            self._settle(permit, outcome, now, hint)
-        self._tell()
-
-    def hold(self, now: float, seconds: float, reason: str) -> None:
-        """Open for `seconds` because the other side is known to be away (nightly reset, penalty): no failure counts.
-
-        A longer cool-down that runs already stays. Does nothing while forced open, disabled or watching only.
-        """
-        with self._lock:
-            until = now + min(max(seconds, 0.0), self.policy.max_hint)
-            if self._state in {BreakerState.CLOSED, BreakerState.HALF_OPEN}:
-                self._open_until = until
-                self._cooldown = until - now
-                self._move(BreakerState.OPEN, now, reason)
-            elif self._state is BreakerState.OPEN and until > self._open_until:
-                self._open_until = until
-                self._cooldown = until - now
-                self._reason = reason
+            self._settle(permit, outcome, now, hint, now - permit.issued_at if took is None else took)
         self._tell()
 
     # --- the operator -----------------------------------------------------------------------------------------------
 
     def force_open(self, now: float, reason: str) -> None:
         """Refuse everything until `reset`, also after a restart (`export`)."""
-        self._set(BreakerState.FORCED_OPEN, now, reason)
-
-    def disable(self, now: float, reason: str) -> None:
-        """Let everything through and count nothing."""
-        self._set(BreakerState.DISABLED, now, reason)
-
-    def watch_only(self, now: float, reason: str) -> None:
-        """Let everything through and count."""
-        self._set(BreakerState.METRICS_ONLY, now, reason)
+        with self._lock:
+            if self._state is not BreakerState.FORCED_OPEN:
+                self._move(BreakerState.FORCED_OPEN, now, reason)
+            else:
+                self._reason = reason
+        self._tell()
 
     def reset(self, now: float, reason: str = "reset by operator") -> None:
-        """Close, and forget failures and growth."""
+        """Go back to where it rests (closed, as a rule), and forget failures and growth."""
         with self._lock:
             self._level = 0
             self._in_a_row = 0
             self._hint_until = -math.inf
             self._cooldown = self.policy.cooldown
-            if self._state is not BreakerState.CLOSED:
-                self._move(BreakerState.CLOSED, now, reason)
+            if self._state is not self._resting:
+                self._move(self._resting, now, reason)
             else:
                 self._clear_window()
         self._tell()
@@ -239,14 +259,16 @@ class Breaker:
             permit = self._permit(now, trial=True)
             self._trials[permit.number] = now + self.policy.trial_deadline
             return permit
-        reason = "a trial is under way" if self._state is BreakerState.HALF_OPEN else self._reason
-        return Rejected(self._retry_after(now), self._state, reason)
+        return Rejected(self._retry_after(now), self._state, self._why_refused())
+
+    def _why_refused(self) -> str:
+        return "a trial is under way" if self._state is BreakerState.HALF_OPEN else self._reason
 
     def _permit(self, now: float, *, trial: bool) -> Permit:
         self._numbers += 1
         return Permit(self._numbers, self._generation, trial, now)
 
-    def _settle(self, permit: Permit, outcome: CallOutcome, now: float, hint: float | None) -> None:
+    def _settle(self, permit: Permit, outcome: CallOutcome, now: float, hint: float | None, took: float) -> None:
         counted = outcome in {CallOutcome.SUCCESS, CallOutcome.FAILURE}
         failed = outcome is CallOutcome.FAILURE
         if self._state is not BreakerState.DISABLED:
@@ -263,7 +285,7 @@ class Breaker:
         if self._state is BreakerState.HALF_OPEN:
             self._settle_trial(failed=failed, now=now)
         elif self._state is BreakerState.CLOSED:
-            self._count_in_window(now, failed=failed, slow=now - permit.issued_at > self.policy.slow_after)
+            self._count_in_window(now, failed=failed, slow=took > self.policy.slow_after)
             if why := self._why_trip():
                 self._trip(now, why)
 
@@ -315,16 +337,11 @@ class Breaker:
         self._counts["trips"] += 1
         self._move(BreakerState.OPEN, now, reason)
 
-    def _set(self, state: BreakerState, now: float, reason: str) -> None:
-        with self._lock:
-            if self._state is not state:
-                self._move(state, now, reason)
-            else:
-                self._reason = reason
-        self._tell()
-
     def _move(self, state: BreakerState, now: float, reason: str) -> None:
-        previous, self._state = self._state, state
+        previous = self._state
+        if state not in LEGAL[previous]:
+            raise IllegalMove(f"breaker {self.name}: {previous.value} -> {state.value} ({reason})")
+        self._state = state
         self._generation += 1
         self._reason = reason
         self._trials.clear()

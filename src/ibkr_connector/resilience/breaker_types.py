@@ -23,6 +23,19 @@ class BreakerState(StrEnum):
     """Lets everything through and counts nothing."""
 
 
+_B = BreakerState
+LEGAL: dict[BreakerState, frozenset[BreakerState]] = {
+    _B.CLOSED: frozenset({_B.OPEN, _B.FORCED_OPEN}),
+    _B.OPEN: frozenset({_B.HALF_OPEN, _B.CLOSED, _B.FORCED_OPEN}),
+    _B.HALF_OPEN: frozenset({_B.CLOSED, _B.OPEN, _B.FORCED_OPEN}),
+    _B.FORCED_OPEN: frozenset({_B.CLOSED, _B.METRICS_ONLY, _B.DISABLED}),
+    _B.METRICS_ONLY: frozenset({_B.FORCED_OPEN}),
+    _B.DISABLED: frozenset({_B.FORCED_OPEN}),
+}
+"""Every move there is; docs/IMPLEMENTATION/resilience.md tells when. A breaker that only watches, or is off, can be
+opened by an operator; a reset leads back to where it rests."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
     """When to open, and for how long. Times in seconds, rates as shares of 1.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -25,7 +26,6 @@ from ibkr_connector.resilience import (
     Pacer,
     PacerSnapshot,
     Permit,
-    Rejected,
     RetryNote,
     RetryPolicy,
     classify,
@@ -42,6 +42,7 @@ from ibkr_connector.session.windows import KeptWindows
 _T = TypeVar("_T")
 _LEAST_S = 0.001
 """What zero seconds come to where a wait must have a length."""
+_RESTING = {"protect": BreakerState.CLOSED, "watch": BreakerState.METRICS_ONLY, "off": BreakerState.DISABLED}
 Check = Callable[[], None]
 """Raises when there is no point in trying now."""
 
@@ -69,15 +70,37 @@ class HeldSlot:
     `sent` right after the write; leaving the block without it gives the slot back.
     """
 
-    def __init__(self, pacer: AsyncPacer, grant: Grant) -> None:
+    def __init__(self, pacer: AsyncPacer, grant: Grant, breaker: Breaker, permit: Permit, clock: Clock) -> None:
         self._pacer = pacer
         self._grant: Grant | None = grant
+        self._breaker = breaker
+        self._permit: Permit | None = permit
+        self._clock = clock
+        self._sent_at = 0.0
 
     def sent(self) -> None:
         """The messages were written just now (or a part of them: then all count). Idempotent."""
         grant, self._grant = self._grant, None
         if grant is not None:
+            self._sent_at = self._clock.monotonic()
             self._pacer.sent(grant)
+
+    def answered(self, *, in_doubt: bool) -> None:
+        """The broker answered (a rejection is an answer), or was silent: then the order is in doubt. Idempotent.
+
+        Said of this very order: an answer to one that was sent before the breaker moved says nothing about now.
+        """
+        self._settle(CallOutcome.FAILURE if in_doubt else CallOutcome.SUCCESS)
+
+    def unanswered(self) -> None:
+        """Nobody waits for the answer any more. Idempotent."""
+        self._settle(CallOutcome.CANCELLED)
+
+    def _settle(self, outcome: CallOutcome) -> None:
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            now = self._clock.monotonic()
+            self._breaker.record(permit, outcome, now, took=now - self._sent_at if self._sent_at else 0.0)
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +111,9 @@ class HeldSlot:
         grant, self._grant = self._grant, None
         if grant is not None:
             self._pacer.give_back(grant)
+            self._settle(CallOutcome.IGNORED)
+        elif error is not None:
+            self.unanswered()
 
 
 class Guard:
@@ -113,10 +139,13 @@ class Guard:
             half_open_trials=breaker.half_open_trials,
             failure_rate=breaker.failure_rate,
             minimum_sample=breaker.minimum_sample,
+            slow_after=math.inf if breaker.slow_after is None else breaker.slow_after,
+            slow_rate=breaker.slow_rate,
         )
-        self.connect = Breaker("connect", policy, rng=rng)
-        self.orders = Breaker("orders", policy, rng=rng)
-        self.reads = Breaker("reads", policy, rng=rng)
+        resting = _RESTING[breaker.action]
+        self.connect = Breaker("connect", policy, rng=rng, resting=resting)
+        self.orders = Breaker("orders", policy, rng=rng, resting=resting)
+        self.reads = Breaker("reads", policy, rng=rng, resting=resting)
         self._attempts = AttemptPolicy.from_tiers(
             connection.connect_attempts, connection.connect_delays, connection.handshake_timeouts
         )
@@ -225,18 +254,24 @@ class Guard:
         @idempotent
         async def once() -> _T:
             usable()
-            permit = self.reads.acquire(self._clock.monotonic())
-            try:
-                async with self.pacer.slot(work or message(lane), max(until - self._clock.monotonic(), 0.0)) as slot:
+            self.reads.check(self._clock.monotonic())
+            async with self.pacer.slot(work or message(lane), max(until - self._clock.monotonic(), 0.0)) as slot:
+                try:
                     if self._kept is not None and work is not None and self._core.is_kept(work):
                         await self._kept.keep(self._core, max(until - self._clock.monotonic(), 0.0))
                     usable()
-                    slot.sent()
+                    # Not before: what waits for its slot is no trial, and its wait is nobody's slowness.
+                    permit = self.reads.acquire(self._clock.monotonic())
+                except BaseException:
+                    slot.unused()
+                    raise
+                slot.sent()
+                try:
                     result = await self._answer(what, call, until)
-            except BaseException as error:
-                self.reads.record(permit, classify(error), self._clock.monotonic(), hint=hint_of(error))
-                raise
-            self.reads.record(permit, CallOutcome.SUCCESS, self._clock.monotonic())
+                except BaseException as error:
+                    self.reads.record(permit, classify(error), self._clock.monotonic(), hint=hint_of(error))
+                    raise
+                self.reads.record(permit, CallOutcome.SUCCESS, self._clock.monotonic())
             return result
 
         once.__qualname__ = what  # what a timeout or a retry calls it
@@ -303,27 +338,34 @@ class Guard:
 
         A breaker that wants a trial is given a read (`probe`), never an order. Raises `OrderNotSent`.
         """
-        answer = self.orders.try_acquire(self._clock.monotonic())
-        if isinstance(answer, Rejected):
-            raise OrderNotSent(
-                f"orders are held back for {answer.retry_after:.0f} s: {answer.reason}.", retry_after=answer.retry_after
-            )
-        if answer.trial:
+        while (permit := self._order_permit()).trial:
             try:
                 await probe()
             except BaseException as error:
-                self.orders.record(answer, classify(error), self._clock.monotonic())
+                self.orders.record(permit, classify(error), self._clock.monotonic())
                 if isinstance(error, TradingError):
                     raise OrderNotSent(f"the broker does not answer: {error.message}") from error
                 raise
-            self.orders.record(answer, CallOutcome.SUCCESS, self._clock.monotonic())
-        else:
-            self.orders.record(answer, CallOutcome.IGNORED, self._clock.monotonic())
+            self.orders.record(permit, CallOutcome.SUCCESS, self._clock.monotonic())
         try:
             grant = await self.pacer.acquire(message(Lane.ORDERS, units=units), timeout)
-        except PacingTimeout as error:
-            raise OrderNotSent(f"no slot for the order in {timeout:g} s: {error.message}") from error
-        return HeldSlot(self.pacer, grant)
+        except BaseException as error:
+            self.orders.record(permit, classify(error), self._clock.monotonic())
+            if isinstance(error, PacingTimeout):
+                raise OrderNotSent(f"no slot for the order in {timeout:g} s: {error.message}") from error
+            raise
+        return HeldSlot(self.pacer, grant, self.orders, permit, self._clock)
+
+    def _order_permit(self) -> Permit:
+        answer = self.orders.try_acquire(self._clock.monotonic())
+        if isinstance(answer, Permit):
+            return answer
+        forced = answer.state is BreakerState.FORCED_OPEN
+        how_long = "until an operator resets the breaker" if forced else f"for {answer.retry_after:.0f} s"
+        raise OrderNotSent(
+            f"orders are held back {how_long}: {answer.reason}.",
+            retry_after=None if forced else answer.retry_after,
+        )
 
     @property
     def breakers(self) -> tuple[Breaker, Breaker, Breaker]:
@@ -333,13 +375,6 @@ class Guard:
     def pacing(self) -> PacerSnapshot:
         """What waits for a slot, and what is used up."""
         return self._core.snapshot(self._clock.monotonic())
-
-    def order_answered(self, *, in_doubt: bool) -> None:
-        """Tell the orders breaker whether the broker answered an order at all (a rejection is an answer)."""
-        now = self._clock.monotonic()
-        permit = self.orders.try_acquire(now)
-        if isinstance(permit, Permit):
-            self.orders.record(permit, CallOutcome.FAILURE if in_doubt else CallOutcome.SUCCESS, now)
 
     # --- looking ---------------------------------------------------------------------------------------------------
 

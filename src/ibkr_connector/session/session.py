@@ -441,6 +441,8 @@ class Session:
 
         with await session.hold_order_slot(units=1, timeout=5.0) as slot:
             await lane.write(..., written=slot.sent)
+        ...
+        slot.answered(in_doubt=False)  # or unanswered(), when nobody waits for that
         """
 
         async def probe() -> None:
@@ -451,10 +453,6 @@ class Session:
     async def cancel_slot(self, timeout: float) -> None:
         """Leave to write a cancel: its lane has a reserve of its own and passes every breaker."""
         await self.guard.slot(Lane.CANCEL, timeout=timeout)
-
-    def order_answered(self, *, in_doubt: bool) -> None:
-        """Tell the orders breaker whether the broker answered an order at all."""
-        self.guard.order_answered(in_doubt=in_doubt)
 
 
 def _interrupted() -> NotConnected:

@@ -23,6 +23,8 @@ from ibkr_connector.resilience import (
     Permit,
     Rejected,
 )
+from ibkr_connector.resilience.breaker import IllegalMove
+from ibkr_connector.resilience.breaker_types import LEGAL
 
 OK, FAIL, IGNORED, CANCELLED = CallOutcome.SUCCESS, CallOutcome.FAILURE, CallOutcome.IGNORED, CallOutcome.CANCELLED
 WALL = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
@@ -362,34 +364,18 @@ def test_listeners_are_told_before_the_call_that_moved_the_state_returns() -> No
     breaker = make()
     seen: list[BreakerState] = []
     breaker.subscribe(lambda change: seen.append(change.state))
-    breaker.hold(0.0, -5.0, "a moment")
+    trip(breaker)
     assert seen == [BreakerState.OPEN]
-    assert breaker.snapshot(0.0).cooldown == 0.0
-    assert permit(breaker, 0.0).trial
+    trial = permit(breaker, 30.0)
+    assert trial.trial
     assert seen[-1:] == [BreakerState.HALF_OPEN]
-    breaker.hold(5.0, 60.0, "longer")
-    assert breaker.snapshot(5.0).cooldown == 60.0
-    breaker.hold(6.0, 70.0, "longer still")
-    assert breaker.snapshot(6.0).cooldown == 70.0
-    breaker.force_open(7.0, "stop")
+    breaker.record(trial, OK, 30.0)
+    assert seen[-1:] == [BreakerState.CLOSED]
+    breaker.force_open(31.0, "no")
     assert seen[-1:] == [BreakerState.FORCED_OPEN]
-    breaker.reset(8.0)
+    breaker.reset(32.0)
     assert seen[-1:] == [BreakerState.CLOSED]
     assert len(seen) == 5
-
-
-def test_hold_opens_for_a_known_absence_without_counting_a_failure() -> None:
-    breaker = make()
-    breaker.hold(0.0, 900.0, "nightly reset")
-    assert rejected(breaker, 0.0) == Rejected(900.0, BreakerState.OPEN, "nightly reset")
-    assert breaker.failures_in_a_row == 0
-    breaker.hold(10.0, 5.0, "shorter")
-    assert rejected(breaker, 10.0).reason == "nightly reset"
-    breaker.hold(10.0, 1_000.0, "longer")
-    assert rejected(breaker, 10.0) == Rejected(1_000.0, BreakerState.OPEN, "longer")
-    breaker.force_open(11.0, "no")
-    breaker.hold(11.0, 5.0, "ignored")
-    assert state_of(breaker) is BreakerState.FORCED_OPEN
 
 
 def test_forced_open_survives_a_restart_and_nothing_else_does() -> None:
@@ -442,20 +428,66 @@ def test_reset_forgets_failures_growth_and_window() -> None:
     assert other.failures_in_a_row == 1
 
 
-def test_disabled_counts_nothing_and_watch_only_refuses_nothing() -> None:
+def resting(state: BreakerState) -> Breaker:
+    return Breaker("test", rng=Random(7), resting=state)
+
+
+def test_a_breaker_that_is_off_counts_nothing_and_one_that_watches_refuses_nothing() -> None:
+    off, watching = resting(BreakerState.DISABLED), resting(BreakerState.METRICS_ONLY)
+    for breaker, counted in ((off, 0), (watching, 10)):
+        before = state_of(breaker)
+        for _ in range(10):
+            run(breaker, 0.0, FAIL)
+        shown = breaker.snapshot(0.0)
+        assert (shown.state, shown.failures, shown.failures_in_a_row) == (before, counted, counted)
+        breaker.reset(0.0)
+        assert (breaker.failures_in_a_row, state_of(breaker)) == (0, before)
+        breaker.force_open(1.0, "operator")
+        assert rejected(breaker, 2.0).reason == "operator"
+        breaker.reset(3.0)
+        assert state_of(breaker) is before
+    with pytest.raises(ValueError, match="cannot rest"):
+        resting(BreakerState.OPEN)
+
+
+def test_a_check_refuses_what_a_permit_would_be_refused_and_takes_none() -> None:
     breaker = make()
-    breaker.disable(0.0, "test")
-    for _ in range(10):
+    breaker.check(0.0)
+    for _ in range(3):
         run(breaker, 0.0, FAIL)
-    shown = breaker.snapshot(0.0)
-    assert (shown.state, shown.failures, shown.failures_in_a_row) == (BreakerState.DISABLED, 0, 0)
-    breaker.watch_only(0.0, "test")
-    for _ in range(10):
-        run(breaker, 0.0, FAIL)
-    shown = breaker.snapshot(0.0)
-    assert (shown.state, shown.failures, shown.failures_in_a_row) == (BreakerState.METRICS_ONLY, 10, 10)
-    breaker.reset(0.0)
-    assert breaker.failures_in_a_row == 0
+    with pytest.raises(CircuitOpen) as caught:
+        breaker.check(29.9)
+    assert caught.value.context["retry_after"] == pytest.approx(0.1)
+    breaker.check(30.0)
+    assert state_of(breaker) is BreakerState.OPEN, "looking moves nothing"
+    trial = breaker.acquire(30.0)
+    with pytest.raises(CircuitOpen, match="a trial is under way"):
+        breaker.check(31.0)
+    breaker.record(trial, CANCELLED, 31.0)
+    breaker.check(31.0)
+    breaker.force_open(32.0, "no")
+    with pytest.raises(CircuitOpen, match="until an operator resets it"):
+        breaker.check(33.0)
+    assert breaker.snapshot(33.0).refused == 3
+
+
+def test_slow_is_what_the_other_side_took_and_not_what_waited_here() -> None:
+    breaker = Breaker("test", BreakerPolicy(slow_after=1.0, slow_rate=0.5, minimum_sample=4), rng=Random(7))
+    for at in range(8):
+        breaker.record(breaker.acquire(at * 10.0), CallOutcome.SUCCESS, at * 10.0 + 9.0, took=0.5)
+    assert state_of(breaker) is BreakerState.CLOSED
+    for at in range(8, 16):
+        if state_of(breaker) is BreakerState.CLOSED:
+            breaker.record(breaker.acquire(at * 10.0), CallOutcome.SUCCESS, at * 10.0 + 0.1, took=1.5)
+    assert state_of(breaker) is BreakerState.OPEN
+
+
+def test_a_move_that_the_table_does_not_know_is_a_bug_that_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    breaker = make()
+    monkeypatch.setitem(LEGAL, BreakerState.CLOSED, frozenset())
+    with pytest.raises(IllegalMove, match="closed -> forced_open"):
+        breaker.force_open(0.0, "test")
+    assert state_of(breaker) is BreakerState.CLOSED
 
 
 def test_the_status_has_the_keys_callers_read() -> None:

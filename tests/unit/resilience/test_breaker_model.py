@@ -8,17 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ibkr_connector.errors import CircuitOpen
 from ibkr_connector.resilience import Breaker, BreakerChange, BreakerPolicy, BreakerState, CallOutcome, Permit, Rejected
-
-LEGAL = {
-    (BreakerState.CLOSED, BreakerState.OPEN),
-    (BreakerState.OPEN, BreakerState.HALF_OPEN),
-    (BreakerState.HALF_OPEN, BreakerState.OPEN),
-    (BreakerState.HALF_OPEN, BreakerState.CLOSED),
-    *((state, BreakerState.FORCED_OPEN) for state in BreakerState),
-    (BreakerState.FORCED_OPEN, BreakerState.CLOSED),
-    (BreakerState.OPEN, BreakerState.CLOSED),  # reset
-}
+from ibkr_connector.resilience.breaker_types import LEGAL
 
 
 class Model:
@@ -77,11 +69,15 @@ class BreakerMachine(RuleBasedStateMachine):
         self.open_until = 0.0
         self.promised = 0.0
         self.changes: list[BreakerChange] = []
+        self.good: list[int] = []
+        """The generation of each trial that succeeded in time."""
         self.breaker.subscribe(self.on_change)
         self.counts: dict[str, Any] = {"admitted": 0, "settled": 0}
 
     def on_change(self, change: BreakerChange) -> None:
-        assert (change.previous, change.state) in LEGAL
+        assert change.state in LEGAL[change.previous]
+        assert change.previous is (self.changes[-1].state if self.changes else BreakerState.CLOSED)
+        assert change.generation == len(self.changes) + 1
         self.changes.append(change)
         if change.state is BreakerState.OPEN:
             assert self.policy.cooldown <= change.cooldown <= self.policy.max_cooldown
@@ -107,13 +103,35 @@ class BreakerMachine(RuleBasedStateMachine):
                 assert answer.retry_after > 0
                 self.promised = self.now + answer.retry_after - 1e-9
 
+    @rule()
+    def look(self) -> None:
+        """A check refuses exactly what a permit would be refused, and moves nothing."""
+        waiting = self.model.state == "open" and self.now < self.open_until
+        hung = any(deadline <= self.now for deadline in self.model.trials.values())
+        busy = self.model.state == "half_open" and len(self.model.trials) >= self.model.limits[1] and not hung
+        refused = False
+        try:
+            self.breaker.check(self.now)
+        except CircuitOpen:
+            refused = True
+        assert refused is (waiting or busy or self.model.state == "forced_open")
+
     @precondition(lambda self: self.permits)
     @rule(data=st.data(), outcome=st.sampled_from(CallOutcome))
     def settle(self, data: st.DataObject, outcome: CallOutcome) -> None:
         permit = self.permits.pop(data.draw(st.integers(0, len(self.permits) - 1)))
+        before = self.breaker.snapshot(self.now)
+        of_now = permit.generation == before.generation
+        if before.state is BreakerState.HALF_OPEN and of_now and outcome is CallOutcome.SUCCESS:
+            self.good.append(permit.generation)
         self.model.settle(permit, outcome)
         self.breaker.record(permit, outcome, self.now)
         self.counts["settled"] += 1
+        after = self.breaker.state
+        if not of_now:
+            assert after is before.state, "a late result moved the state"
+        if before.state is BreakerState.HALF_OPEN and after is BreakerState.CLOSED:
+            assert self.good.count(before.generation) == self.policy.successes_to_close
 
     @rule(seconds=st.sampled_from((0.0, 0.5, 5.0, 19.5, 20.0, 30.0, 60.0, 121.0)))
     def pass_time(self, seconds: float) -> None:

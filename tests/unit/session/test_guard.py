@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from random import Random
+from typing import Any
 
 import pytest
 
 from ibkr_connector.config.settings import BreakerSettings, ConnectionSettings, PacingSettings
-from ibkr_connector.errors import JournalUnwritable, NotConnected, OrderNotSent
-from ibkr_connector.resilience import Lane
+from ibkr_connector.errors import (
+    CircuitOpen,
+    ConnectionLost,
+    JournalUnwritable,
+    NotConnected,
+    OrderNotSent,
+    PacingTimeout,
+    RequestTimeout,
+)
+from ibkr_connector.resilience import BreakerState, Grant, Lane
+from ibkr_connector.resilience.rules import history
 from ibkr_connector.session.guard import Guard, HeldSlot
 from ibkr_connector.session.lane import OrderLane, Written
 from support.stepclock import StepClock, settle
@@ -166,3 +176,191 @@ async def test_no_leave_in_time_is_an_order_not_sent(guard: Guard, clock: StepCl
         with slot:
             pass
     (await hold(guard)).sent()
+
+
+# --- the orders breaker -----------------------------------------------------------------------------------------------
+
+
+async def silence(guard: Guard, times: int) -> None:
+    for _ in range(times):
+        with await hold(guard) as slot:
+            slot.sent()
+        slot.answered(in_doubt=True)
+
+
+async def test_orders_without_answers_trip_and_a_read_and_no_order_finds_out_when_it_is_over(
+    guard: Guard, clock: StepClock
+) -> None:
+    await silence(guard, 3)
+    with pytest.raises(OrderNotSent, match="held back for 30 s"):
+        await hold(guard)
+    clock.advance(30.0)
+    probes: list[float] = []
+
+    async def in_vain() -> None:
+        probes.append(clock.monotonic())
+        raise RequestTimeout("no answer")
+
+    with pytest.raises(OrderNotSent, match="the broker does not answer"):
+        await guard.order_slot(units=1, timeout=1.0, probe=in_vain)
+    with pytest.raises(OrderNotSent, match="held back"):
+        await guard.order_slot(units=1, timeout=1.0, probe=in_vain)
+    assert len(probes) == 1
+    clock.advance(120.0)
+
+    async def fine() -> None:
+        probes.append(clock.monotonic())
+
+    slot = await guard.order_slot(units=1, timeout=1.0, probe=fine)
+    assert (len(probes), guard.orders.state) == (2, BreakerState.CLOSED)
+    with slot:
+        slot.sent()
+    slot.answered(in_doubt=False)
+
+
+async def test_a_late_answer_closes_nothing(guard: Guard, clock: StepClock) -> None:
+    """An order sent before the trip says nothing about now, however well it ended."""
+    with await hold(guard) as old:
+        old.sent()
+    await silence(guard, 3)
+    clock.advance(31.0)
+    guard.orders.check(clock.monotonic())  # a trial would be let through
+    old.answered(in_doubt=False)
+    assert guard.orders.state is BreakerState.OPEN
+    assert guard.orders.snapshot(clock.monotonic()).late == 1
+
+
+async def test_an_order_that_was_not_sent_or_not_waited_for_says_nothing(guard: Guard, clock: StepClock) -> None:
+    for _ in range(5):
+        with await hold(guard):
+            pass
+        with await hold(guard) as slot:
+            slot.sent()
+        slot.unanswered()
+        slot.answered(in_doubt=True)
+    shown = guard.orders.snapshot(clock.monotonic())
+    assert (shown.state, shown.outstanding, shown.failures, shown.ignored) == (BreakerState.CLOSED, 0, 0, 10)
+
+
+async def test_a_caller_that_leaves_the_queue_gives_its_permit_back(guard: Guard, clock: StepClock) -> None:
+    slots = [await hold(guard) for _ in range(PER_SECOND - 10)]
+    waiting = asyncio.create_task(hold(guard))
+    await settle()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    for slot in slots:
+        with slot:
+            pass
+    assert guard.orders.snapshot(clock.monotonic()).outstanding == 0
+
+
+# --- the reads breaker ------------------------------------------------------------------------------------------------
+
+
+async def read(guard: Guard, answer: Callable[[float], Awaitable[int]], timeout: float = 60.0, **more: Any) -> int:
+    given: dict[str, Any] = {"lane": Lane.ACCOUNT, "retry": False, "usable": lambda: None, **more}
+    return await guard.read("a thing", answer, timeout=timeout, **given)
+
+
+async def one(_: float) -> int:
+    return 1
+
+
+async def lost(_: float) -> int:
+    raise ConnectionLost("gone")
+
+
+async def test_reads_trip_fail_at_once_and_cost_no_message_meanwhile(guard: Guard, clock: StepClock) -> None:
+    for _ in range(3):
+        with pytest.raises(ConnectionLost):
+            await read(guard, lost)
+    used = guard.pacing().used["messages"]
+    with pytest.raises(CircuitOpen) as caught:
+        await read(guard, one)
+    assert caught.value.context["retry_after"] == pytest.approx(30.0)
+    assert guard.pacing().used["messages"] == used
+    clock.advance(30.0)
+    assert await read(guard, one) == 1
+    assert guard.reads.state is BreakerState.CLOSED
+
+
+async def test_a_read_that_waits_for_its_slot_is_no_trial_that_others_wait_for(guard: Guard, clock: StepClock) -> None:
+    for _ in range(3):
+        with pytest.raises(ConnectionLost):
+            await read(guard, lost)
+    clock.advance(30.0)
+    bars = history(contract="1", exchange="S", what_to_show="TRADES", identity="1", bar_seconds=5)
+    assert isinstance(guard.pacer.core.spend(clock.monotonic(), bars), Grant)
+    waiting = asyncio.create_task(read(guard, one, work=bars, lane=Lane.HISTORY))
+    await settle()
+    assert not waiting.done()
+    assert await read(guard, one) == 1, "the way is free while history waits for its own rule"
+    await clock.step(16.0)
+    assert await waiting == 1
+
+
+async def test_a_read_whose_connection_is_gone_when_its_turn_comes_costs_nothing(
+    guard: Guard, clock: StepClock
+) -> None:
+    asked: list[int] = []
+
+    def usable() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise NotConnected("gone")
+
+    with pytest.raises(NotConnected):
+        await read(guard, one, usable=usable)
+    assert guard.pacing().used["messages"] == 0
+    assert guard.reads.snapshot(clock.monotonic()).outstanding == 0
+
+
+async def test_history_that_cannot_start_before_its_deadline_fails_at_once(guard: Guard, clock: StepClock) -> None:
+    bars = history(contract="1", exchange="S", what_to_show="TRADES", identity="1", bar_seconds=5)
+    assert await read(guard, one, work=bars, lane=Lane.HISTORY) == 1
+    before = clock.monotonic()
+    with pytest.raises(PacingTimeout) as caught:
+        await read(guard, one, timeout=10.0, work=bars, lane=Lane.HISTORY)
+    assert clock.monotonic() == before
+    assert caught.value.context["retry_after"] == pytest.approx(15.1)
+
+
+@pytest.mark.parametrize(
+    ("action", "refuses", "counted"), [("protect", True, 3), ("watch", False, 9), ("off", False, 0)]
+)
+async def test_what_the_breakers_do_is_a_setting(clock: StepClock, action: str, refuses: bool, counted: int) -> None:
+    made = Guard(
+        connection=ConnectionSettings(),
+        pacing=PacingSettings(),
+        breaker=BreakerSettings.model_validate({"action": action}),
+        clock=clock,
+        rng=Random(7),
+    )
+    refused = 0
+    for _ in range(9):
+        with pytest.raises((ConnectionLost, CircuitOpen)) as caught:
+            await read(made, lost)
+        refused += isinstance(caught.value, CircuitOpen)
+    assert bool(refused) is refuses
+    assert made.reads.snapshot(clock.monotonic()).failures == counted
+    await made.close()
+
+
+async def test_slow_answers_open_the_breaker_where_that_is_configured(clock: StepClock) -> None:
+    made = Guard(
+        connection=ConnectionSettings(),
+        pacing=PacingSettings(),
+        breaker=BreakerSettings(slow_after=1.0, minimum_sample=5),
+        clock=clock,
+        rng=Random(7),
+    )
+
+    async def slow(_: float) -> int:
+        clock.advance(1.5)
+        return 1
+
+    for _ in range(5):
+        assert await read(made, slow) == 1
+    with pytest.raises(CircuitOpen, match="5 of 5 calls were slow"):
+        await read(made, slow)
+    await made.close()
