@@ -122,7 +122,7 @@ CONNECTOR = Twin(
         ("market", "SyncMarketApi"),
         ("history", "SyncHistoryApi"),
     ),
-    passed=(("profile", "str"), ("settings", "Settings"), ("risk", "RiskApi")),
+    passed=(("profile", "str"), ("settings", "Settings"), ("risk", "RiskApi"), ("breakers", "BreakersApi")),
     base=("facade.py", "Facade"),
     left_out=("sync",),
     context_manager=True,
@@ -380,7 +380,11 @@ class Writer:
             lines += [f'        """The twin of `{twin.name}.{name}`."""']
             lines += [f"        return {kind}(self._inner.{name}, self._thread)"]
         for name, kind in twin.passed:
-            home = {"Settings": "ibkr_connector.config", "RiskApi": "ibkr_connector.api.risk"}.get(kind)
+            home = {
+                "Settings": "ibkr_connector.config",
+                "RiskApi": "ibkr_connector.api.risk",
+                "BreakersApi": "ibkr_connector.api.breakers",
+            }.get(kind)
             if home:
                 self.need(kind, home)
             lines += ["", "    @property", f"    def {name}(self) -> {kind}:"]

@@ -12,6 +12,7 @@ from typing import Any
 
 from ibkr_connector.alerts.room import Alerts
 from ibkr_connector.api.account import AccountApi
+from ibkr_connector.api.breakers import BreakersApi
 from ibkr_connector.api.contracts import ContractsApi
 from ibkr_connector.api.history import HistoryApi
 from ibkr_connector.api.market import MarketApi
@@ -56,6 +57,7 @@ from ibkr_connector.session.absence import KnownAbsences
 from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.lines import LineLeases
 from ibkr_connector.session.link import LinkNews, LinkState
+from ibkr_connector.session.operator import OperatorWord
 from ibkr_connector.session.restart import GatewayRestart
 from ibkr_connector.session.session import Session
 from ibkr_connector.session.windows import KeptWindows, PacingFiles
@@ -100,6 +102,7 @@ class House:
         rng = ground.rng
         backend = TwsBackend(tws_library=connection.tws_library, clock=self.clock)
         meters = Meters()
+        word = OperatorWord(settings.paths.state_dir, f"{connection.host}:{connection.port}", self.clock)
         guard = Guard(
             connection=connection,
             pacing=settings.pacing,
@@ -107,6 +110,7 @@ class House:
             clock=self.clock,
             rng=rng,
             meters=meters,
+            word=word,
         )
         self.session = Session(
             backend=backend,
@@ -169,6 +173,7 @@ class House:
         self.contracts = ContractsApi(self.thread, self.book, timeout)
         self.market = MarketApi(self.thread, self.book, self.hub, timeout)
         self.history = HistoryApi(self.thread, self.book, HistoryFetcher(self.session), timeout)
+        self.breakers = BreakersApi(guard, word, self.clock)
         self.risk = RiskApi(self.engine, self.clock, self.bus)
         self.session.on_ready("account", self._identify)
         self.session.on_ready("broker time", self._ask_time)

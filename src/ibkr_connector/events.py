@@ -60,6 +60,17 @@ class BrokerLinkChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanged(Event):
+    """A circuit breaker moved. `plane`: connect, orders, reads; `cooldown`: seconds it stays open of itself."""
+
+    plane: str
+    previous: str
+    state: str
+    reason: str = ""
+    cooldown: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderUpdated(Event):
     """An order moved: its snapshot as a plain dict (`OrderSnapshot.to_dict`), and what happened."""
 

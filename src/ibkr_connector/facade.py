@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from ibkr_connector.api.account import AccountApi
+    from ibkr_connector.api.breakers import BreakersApi
     from ibkr_connector.api.contracts import ContractsApi
     from ibkr_connector.api.history import HistoryApi
     from ibkr_connector.api.market import MarketApi
@@ -70,6 +71,11 @@ class Facade:
     def risk(self) -> RiskApi:
         """Limits and the kill."""
         return self._house.risk
+
+    @property
+    def breakers(self) -> BreakersApi:
+        """The circuit breakers: look, hold open, reset."""
+        return self._house.breakers
 
     # --- orders ----------------------------------------------------------------------------------------------------
 

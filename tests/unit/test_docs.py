@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ibkr_connector.resilience import BreakerState, default_rules
+from ibkr_connector.resilience.breaker_types import LEGAL as breaker_moves
+from ibkr_connector.session.link import LEGAL as link_moves, LinkState
+
 
 def test_generated_tables_are_up_to_date(repo_dir: Path) -> None:
     command = [sys.executable, "tools/generate_tables.py", "--check"]
@@ -44,3 +48,26 @@ def test_tests_named_in_the_invariants_exist(repo_dir: Path) -> None:
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"])
 def test_project_files_are_there(repo_dir: Path, name: str) -> None:
     assert (repo_dir / name).read_text(encoding="utf-8").strip()
+
+
+def _moves(page: Path) -> dict[str, set[str]]:
+    """The first table of a page with the columns `from` and `to`."""
+    text = page.read_text(encoding="utf-8").split("| from | to |\n|---|---|\n", 1)[1]
+    rows = [line.strip("|").split("|") for line in text.split("\n\n", 1)[0].splitlines()]
+    return {re.findall(r"`(\w+)`", left)[0]: set(re.findall(r"`(\w+)`", right)) for left, right in rows}
+
+
+def test_the_moves_of_link_and_breaker_are_those_of_the_code(repo_dir: Path) -> None:
+    pages = repo_dir / "docs" / "IMPLEMENTATION"
+    link = {state.value: {one.value for one in found} for state, found in link_moves.items()}
+    breaker = {state.value: {one.value for one in found} for state, found in breaker_moves.items()}
+    assert _moves(pages / "link.md") == link
+    assert _moves(pages / "resilience.md") == breaker
+    assert set(link) == {state.value for state in LinkState}
+    assert set(breaker) == {state.value for state in BreakerState}
+
+
+def test_the_pacing_rules_are_those_of_the_code(repo_dir: Path) -> None:
+    page = (repo_dir / "docs" / "IMPLEMENTATION" / "resilience.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (\d+)", page, re.MULTILINE))
+    assert rows == {rule.name: str(rule.limit) for rule in default_rules()}

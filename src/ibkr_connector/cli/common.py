@@ -176,8 +176,14 @@ class Cx:
         from ibkr_connector.registry import get_ibkr_connector
 
         # A person tries again faster than the connector's own plan would, sees what happens, and is no service: the
-        # port of the settings belongs to the program that trades, and its targets are not told of every command.
-        here = {"connect_attempts": (1, 1, 1), "watch": {"http_port": None}, "alerts": {"webhook": "", "apprise": ""}}
+        # port of the settings belongs to the program that trades, its targets are not told of every command, and no
+        # command restarts the gateway under it.
+        here = {
+            "connect_attempts": (1, 1, 1),
+            "gateway": {"restart_command": None},
+            "watch": {"http_port": None},
+            "alerts": {"webhook": "", "apprise": ""},
+        }
         return get_ibkr_connector(
             self.options.config, profile=self.options.profile, **{**here, **self.overrides(), **extra}
         )

@@ -37,6 +37,7 @@ from ibkr_connector.resilience import (
 from ibkr_connector.resilience.rules import Work, history, message
 from ibkr_connector.resilience.waiter import AsyncPacer
 from ibkr_connector.session.barsizes import BAR_SECONDS
+from ibkr_connector.session.operator import OperatorWord
 from ibkr_connector.session.windows import KeptWindows
 
 _T = TypeVar("_T")
@@ -128,7 +129,9 @@ class Guard:
         clock: Clock,
         rng: random.Random,
         meters: Meters | None = None,
+        word: OperatorWord | None = None,
     ) -> None:
+        self._word = word
         self._meters = meters or Meters()
         self._clock = clock
         self._rng = rng
@@ -153,6 +156,11 @@ class Guard:
         self._pacer: AsyncPacer | None = None
         self._kept: KeptWindows | None = None
 
+    def heed(self) -> None:
+        """Look at what operators say of the breakers. Any thread."""
+        if self._word is not None:
+            self._word.heed(self.breakers)
+
     # --- connecting ------------------------------------------------------------------------------------------------
 
     def plan(self) -> AttemptPlan:
@@ -161,10 +169,12 @@ class Guard:
 
     def connect_permit(self) -> ConnectPermit:
         """Leave to try once. Raises `CircuitOpen` with `retry_after`."""
+        self.heed()
         return ConnectPermit(self.connect, self.connect.acquire(self._clock.monotonic()), self._clock)
 
     def connect_wait(self) -> float:
-        """Seconds until the connect breaker lets a try through; 0 = now."""
+        """Seconds until the connect breaker lets a try through; 0 = now, inf = when an operator lets it."""
+        self.heed()
         snapshot = self.connect.snapshot(self._clock.monotonic())
         return snapshot.retry_after if snapshot.state in (BreakerState.OPEN, BreakerState.FORCED_OPEN) else 0.0
 
@@ -254,6 +264,7 @@ class Guard:
         @idempotent
         async def once() -> _T:
             usable()
+            self.heed()
             self.reads.check(self._clock.monotonic())
             async with self.pacer.slot(work or message(lane), max(until - self._clock.monotonic(), 0.0)) as slot:
                 try:
@@ -338,6 +349,7 @@ class Guard:
 
         A breaker that wants a trial is given a read (`probe`), never an order. Raises `OrderNotSent`.
         """
+        self.heed()
         while (permit := self._order_permit()).trial:
             try:
                 await probe()
@@ -380,6 +392,7 @@ class Guard:
 
     def status(self) -> dict[str, Any]:
         """The guide's keys about the connect breaker, and the states of the other two."""
+        self.heed()
         now = self._clock.monotonic()
         return {
             **self.connect.snapshot(now).to_dict(self._clock.now()),

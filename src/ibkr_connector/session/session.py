@@ -34,7 +34,7 @@ from ibkr_connector.errors import (
     RequestTimeout,
     TradingError,
 )
-from ibkr_connector.events import BrokerLinkChanged, EventBus, Incident, LinkChanged, Severity
+from ibkr_connector.events import BrokerLinkChanged, Event, EventBus, Incident, LinkChanged, Severity
 from ibkr_connector.logs import get_logger
 from ibkr_connector.meters import Meters
 from ibkr_connector.models.market import Bar
@@ -355,6 +355,10 @@ class Session:
                 self.incident("unexpected_exception", f"{type(fact).__name__}: {type(error).__name__}: {error}")
         if isinstance(fact, SocketClosed):
             self._on_socket_closed(fact)
+
+    def publish(self, event: Event) -> None:
+        """Tell whoever listens."""
+        self._bus.publish(event)
 
     def incident(
         self, kind: str, text: str, severity: Severity = Severity.CRITICAL, *, about: str = "", **context: Any

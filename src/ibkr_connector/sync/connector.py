@@ -11,6 +11,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
+from ibkr_connector.api.breakers import BreakersApi
 from ibkr_connector.api.defaults import BUY, MARKET
 from ibkr_connector.api.orders import Number
 from ibkr_connector.api.risk import RiskApi
@@ -86,6 +87,11 @@ class SyncConnector(Blocking[IBKRConnector]):
     def risk(self) -> RiskApi:
         """See `IBKRConnector.risk`."""
         return self._inner.risk
+
+    @property
+    def breakers(self) -> BreakersApi:
+        """See `IBKRConnector.breakers`."""
+        return self._inner.breakers
 
     def __enter__(self) -> Self:
         self.connect()

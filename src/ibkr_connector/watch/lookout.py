@@ -80,6 +80,7 @@ class Lookout:
 
     def health(self) -> Health:
         """Every plane now. Any thread."""
+        self._session.guard.heed()
         checks = {
             Plane.MARKET_DATA: (*self._connected(), *self._reads(), self._farms("market_data")),
             Plane.HISTORY: (*self._connected(), *self._reads(), self._farms("history")),
@@ -170,6 +171,6 @@ def _version() -> str:
 def _breaker_check(snapshot: BreakerSnapshot) -> HealthCheck:
     if snapshot.state not in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
         return HealthCheck("breaker")
-    return HealthCheck(
-        "breaker", f"the {snapshot.name} breaker is open for {snapshot.retry_after:.0f} s: {snapshot.reason}"
-    )
+    forced = snapshot.state is BreakerState.FORCED_OPEN
+    how_long = "until an operator resets it" if forced else f"for {snapshot.retry_after:.0f} s"
+    return HealthCheck("breaker", f"the {snapshot.name} breaker is open {how_long}: {snapshot.reason}")

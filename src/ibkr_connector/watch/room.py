@@ -11,7 +11,7 @@ from typing import Any
 from ibkr_connector.backends.base import AccountValueSeen, BrokerFact, ConnectInfo, ExecutionSeen, PositionSeen
 from ibkr_connector.config.settings import AlertSettings, WatchSettings
 from ibkr_connector.errors import ConnectorClosed
-from ibkr_connector.events import Severity
+from ibkr_connector.events import BreakerChanged, Severity
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.portfolio.service import Portfolio
@@ -139,9 +139,22 @@ class Watch:
     # --- what is told of breakers and account ----------------------------------------------------------------------
 
     def _on_breaker(self, change: BreakerChange) -> None:
+        self._session.publish(
+            BreakerChanged(
+                at=self._session.clock.now(),
+                severity=Severity.WARNING if change.state in _OPEN else Severity.INFO,
+                plane=change.name,
+                previous=change.previous.value,
+                state=change.state.value,
+                reason=change.reason,
+                cooldown=change.cooldown,
+            )
+        )
         if change.state in _OPEN and change.previous not in _OPEN:
             severity = Severity.CRITICAL if change.name == "orders" else Severity.WARNING
-            text = f"the {change.name} breaker opened for {change.cooldown:.0f} s: {change.reason}"
+            forced = change.state is BreakerState.FORCED_OPEN
+            how_long = "until an operator resets it" if forced else f"for {change.cooldown:.0f} s"
+            text = f"the {change.name} breaker opened {how_long}: {change.reason}"
             self._session.incident("breaker_open", text, severity, about=change.name)
 
     async def _on_ready(self, info: ConnectInfo) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given, strategies as st
 
+from ibkr_connector.events import Event, EventBus, LinkChanged
 from ibkr_connector.session.link import LEGAL, IllegalTransition, Link, LinkState
+from unit.session.wire import FakeBackend, session_over
 
 
 @given(st.lists(st.sampled_from(list(LinkState)), max_size=20))
@@ -85,3 +89,25 @@ def test_new_socket_is_a_new_epoch_and_knows_nothing() -> None:
     assert not link.broker_link
     link.socket_up(99.0)
     assert (link.epoch, link.broker_link, link.reconciled, link.farms) == (2, True, False, {})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(before, after) for before, found in LEGAL.items() for after in sorted(found)]
+)
+async def test_every_legal_move_is_an_event(before: LinkState, after: LinkState) -> None:
+    bus, told = EventBus(), asyncio.Event()
+    loop, moves = asyncio.get_running_loop(), []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, LinkChanged):
+            moves.append((event.previous, event.state, event.reason))
+            loop.call_soon_threadsafe(told.set)
+
+    bus.subscribe(listen)
+    session = session_over(FakeBackend(), bus=bus)
+    session.link.state = before
+    session.move(after, "because")
+    await asyncio.wait_for(told.wait(), 10.0)
+    session.move(after, "again")  # no move
+    bus.close()
+    assert moves == [(before.value, after.value, "because")]
