@@ -13,6 +13,10 @@ import msgspec
 from ibkr_connector.events import BrokerLinkChanged, Event, Incident, LinkChanged, OrderUpdated, RiskDecided
 
 
+AT_THE_END = "at the end"
+"""Why the process is killed after everything was done: to see what it finds when it starts again."""
+
+
 class Note(msgspec.Struct, frozen=True):
     """One thing that happened. `at` is wire time, seconds; kinds and their fields:
 

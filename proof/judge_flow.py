@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from ibkr_connector import errors
 from proof.evidence import Evidence
-from proof.history import Note
+from proof.history import AT_THE_END, Note
 from proof.truthview import ZERO, TruthOrder, TruthView
 from proof.verdict import Verdict
 
@@ -165,8 +165,12 @@ def in_time(evidence: Evidence, verdict: Verdict) -> None:
     }
     for note in evidence.history.of("call", "answer", "crashed"):
         if note.kind == "crashed":
-            open_calls.clear()
+            if note.data["why"] != AT_THE_END:
+                open_calls.clear()
         elif note.kind == "call":
+            before = open_calls.get(note.data["agent"])
+            if before is not None:
+                verdict.check("INV-11", f"{before.data['do']} {before.data['ref']} was never answered")
             open_calls[note.data["agent"]] = note
         else:
             verdict.check("INV-11", _late(open_calls.pop(note.data["agent"]), note, patience))

@@ -313,7 +313,7 @@ class MemoryTransport(asyncio.Transport):
         try:
             self._protocol.connection_lost(error)
         finally:
-            if error is None:
+            if error is None and not self._sock.resets:
                 if unread:
                     self._reset_peer()
                 else:

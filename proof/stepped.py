@@ -24,7 +24,7 @@ from ibkr_connector.trading import shared_control
 from proof.agent import Caller, Memory
 from proof.evidence import Evidence, Picture
 from proof.ground import Disk, LoopClock, cut_off, step_ground
-from proof.history import History
+from proof.history import AT_THE_END, History
 from proof.memorynet import MemoryTransport
 from proof.schedule import At, Schedule, Trouble
 from proof.steploop import PROCESS, Hang, Killed, Process, StepLoop
@@ -285,7 +285,7 @@ class StepRun:
         await asyncio.sleep(5.0)
         evidence.checkpoints["cancelled"] = len(self._gateway.truth.entries)
         evidence.final = self._picture()
-        self.crash("at the end", 0.1)
+        self.crash(AT_THE_END, 0.1)
         await self._idle.wait()
         await self._ready_again(evidence)
         await asyncio.sleep(2.0)
