@@ -12,7 +12,6 @@ import msgspec
 
 from ibkr_connector.events import BrokerLinkChanged, Event, Incident, LinkChanged, OrderUpdated, RiskDecided
 
-
 AT_THE_END = "at the end"
 """Why the process is killed after everything was done: to see what it finds when it starts again."""
 

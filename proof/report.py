@@ -51,7 +51,8 @@ def shortfalls(tally: Tally) -> list[str]:
 def text(tally: Tally, seconds: float) -> str:
     """For people."""
     lines = [
-        f"{tally.schedules} schedules, {tally.agents} agents, in {seconds:.0f} s ({_each(tally, seconds)} s each)",
+        f"{tally.schedules} schedules, {tally.agents} agents, in {seconds:.0f} s: {_each(tally, seconds)} s each",
+        f"{_each(tally, tally.cpu_seconds)} s of one core each",
         f"{_days(tally.market_seconds)} of market time, {_days(tally.wire_seconds)} of wire time",
         "",
         "fault x order phase (how often it really hit)",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import random
 import tempfile
+import warnings
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +38,8 @@ LONGEST_S = 3_600.0
 """Wire seconds after which a run is given up as hanging."""
 SETTLE_S = 240.0
 """Wire seconds that doubts get to settle once nothing fails any more."""
+_MOST_LAYERS = 20
+"""Waits in `finally` blocks, one inside the other, of one dead coroutine."""
 _MARKETS = 8
 """Synthetic markets: each keeps what it has drawn, so that a thousand runs do not draw it a thousand times."""
 
@@ -96,6 +100,7 @@ class StepRun:
             self._bury()
             self.loop.close()
             asyncio.set_event_loop(None)
+            self._unwind()
         return evidence
 
     def _bury(self) -> None:
@@ -104,6 +109,14 @@ class StepRun:
             self._graveyard += self.loop.kill(process)
         for journal in self._journals:
             cut_off(journal)
+
+    def _unwind(self) -> None:
+        """Let dead coroutines end here, and not in a finaliser at some other time; what they say means nothing now."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # what they began to await while they ended
+            for task in self._graveyard:
+                if isinstance(task, asyncio.Task):
+                    _end_coroutine(task.get_coro())
 
     async def _main(self, evidence: Evidence) -> None:
         schedule = self.schedule
@@ -353,6 +366,13 @@ _UNSETTLED = frozenset({"sending", "awaiting_executions"})
 
 
 _NO_ENVIRONMENT: Mapping[str, str] = {}
+
+
+def _end_coroutine(coroutine: Any) -> None:
+    for _ in range(_MOST_LAYERS):
+        with contextlib.suppress(BaseException):
+            coroutine.close()
+            return
 
 
 async def _ready(house: House) -> None:
