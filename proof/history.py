@@ -34,13 +34,16 @@ class Note(msgspec.Struct, frozen=True):
 class History:
     """The notes of one run."""
 
-    def __init__(self, now: Callable[[], float], secret: str = "") -> None:
+    def __init__(self, now: Callable[[], float], secret: str = "", *, alive: Callable[[], bool] = lambda: True) -> None:
         self.notes: list[Note] = []
         self._now = now
         self._secret = secret
+        self._alive = alive
 
     def add(self, kind: str, /, **data: Any) -> None:
-        """Note something that happens now."""
+        """Note something that happens now, unless the process it happens in has just been killed."""
+        if not self._alive():
+            return
         self.notes.append(Note(self._now(), kind, data))
 
     def event(self, event: Event) -> None:

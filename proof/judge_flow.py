@@ -15,6 +15,8 @@ from proof.verdict import Verdict
 MESSAGES_PER_SECOND = 50
 _ELSEWHERE_S = 0.1
 """How old the kill of another process may be before it must be known."""
+_LAG_S = 0.5
+"""How long a fill may take to be known."""
 _COMMIT_S = 0.7
 """How long after the disk filled up a commit that came before may still be followed by its write."""
 _LONGEST: dict[str, float] = {"place": 22.0, "bracket": 22.0, "resend": 22.0, "modify": 22.0, "read": 31.0}
@@ -76,13 +78,16 @@ def exposure(view: TruthView, con_id: int) -> tuple[Decimal, Decimal]:
 def stopped(evidence: Evidence, verdict: Verdict) -> None:
     """INV-06: no order message after a kill was told or the link was known to be down."""
     killed: tuple[float, str] | None = None
-    ready = link = False
-    evaluated = {"kill": False, "link": False}
+    ready = link = tripped = False
+    adding = _adding(evidence)
+    evaluated = {"kill": False, "link": False, "trip": False}
     for note in evidence.history.notes:
-        if note.kind == "killed":
+        if note.kind == "incident" and note.data["name"] == "daily_loss":
+            tripped = evaluated["trip"] = True
+        elif note.kind == "killed":
             killed, evaluated["kill"] = (note.at, note.data["where"]), True
         elif note.kind == "resumed":
-            killed = None
+            killed, tripped = None, False
         elif note.kind in {"started", "crashed"}:
             ready, link = False, True
         elif note.kind == "link":
@@ -93,9 +98,29 @@ def stopped(evidence: Evidence, verdict: Verdict) -> None:
             evaluated["link"] = evaluated["link"] or not link
         elif note.kind == "wire" and note.data["message"] == "place":
             verdict_of_write(note, killed, ready=ready, link=link, verdict=verdict)
+            if tripped and note.data["order_id"] in adding:
+                verdict.check("INV-06", f"order id {note.data['order_id']} added risk after the day's loss limit")
     for happened in evaluated.values():
         if happened:
             verdict.check("INV-06", None)
+
+
+def _adding(evidence: Evidence) -> set[int]:
+    """Ids of new orders that added to a position, both when they arrived and half a second before."""
+    found: set[int] = set()
+    view = TruthView()
+    before: deque[tuple[float, dict[int, Decimal]]] = deque([(0.0, {})])
+    for entry in view.steps(evidence.truth.entries if evidence.truth is not None else ()):
+        while len(before) > 1 and before[1][0] <= entry.wire - _LAG_S:
+            before.popleft()
+        if entry.kind == "recv_place":
+            order = view.orders[-1]
+            held = [positions.get(order.con_id, ZERO) * order.sign for _, positions in (before[0], before[-1])]
+            if not order.parent_id and all(order.quantity > -position for position in held):
+                found.add(order.order_id)
+        elif entry.kind == "fill":
+            before.append((entry.wire, dict(view.positions)))
+    return found
 
 
 def verdict_of_write(

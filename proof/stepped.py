@@ -61,7 +61,7 @@ class StepRun:
     def __init__(self, schedule: Schedule, state_dir: Path, library: str = "auto") -> None:
         self.schedule = schedule
         self.loop = StepLoop(schedule.seed)
-        self.history = History(self.loop.time, SECRET)
+        self.history = History(self.loop.time, SECRET, alive=_is_alive)
         self.memory = Memory()
         self._state_dir = state_dir
         self._library = library
@@ -366,6 +366,12 @@ _UNSETTLED = frozenset({"sending", "awaiting_executions"})
 
 
 _NO_ENVIRONMENT: Mapping[str, str] = {}
+
+
+def _is_alive() -> bool:
+    """Whether what runs now belongs to no process, or to one that lives."""
+    process = PROCESS.get()
+    return process is None or process.alive
 
 
 def _end_coroutine(coroutine: Any) -> None:

@@ -100,6 +100,17 @@ async def test_an_execution_is_corrected_under_the_next_number_and_the_books_sti
     await works(gateway)
 
 
+async def test_an_execution_is_corrected_twice_under_rising_numbers(gateway: PaperGateway, client: RawClient) -> None:
+    gateway.inject("execution_correction", ticks=3, delay=0.05)
+    gateway.inject("execution_correction", ticks=-1, delay=0.2)
+    client.send(*market(1, quantity=10))
+    got = await until(client, lambda m: m[0] == "11" and m[14].endswith(".03"))
+    prices = {m[14][-2:]: Decimal(m[20]) for m in got if m[0] == "11"}
+    assert prices["02"] - prices["01"] == Decimal("0.03")
+    assert prices["03"] - prices["02"] == Decimal("-0.01")
+    await adds_up(gateway)
+
+
 async def test_a_corrected_sale_changes_what_it_realised(gateway: PaperGateway, client: RawClient) -> None:
     client.send(*market(1))
     await until(client, lambda m: m[0] == "59")

@@ -227,7 +227,7 @@ class TwsBackend(Reads):
         except TimeoutError as error:
             if isinstance(error, TradingError):
                 raise
-            self._release(self._cancel_line, line.req_id)
+            self._release(self._cancel_line, line.req_id, callbacks)
             timed_out(f"a snapshot of {contract.symbol or contract.con_id}", timeout)
         finally:
             callbacks.lines.close(line.req_id)

@@ -89,19 +89,20 @@ class Reads:
         except TimeoutError as error:
             if isinstance(error, TradingError):
                 raise
-            self._release(release, req_id)
+            self._release(release, req_id, callbacks)
             if not partial:
                 timed_out(what, timeout)
             request.complete = False
         except asyncio.CancelledError:
-            self._release(release, req_id)
+            self._release(release, req_id, callbacks)
             raise
         finally:
             callbacks.requests.close(request)
         return request
 
-    def _release(self, release: Callable[[int], None] | None, req_id: int) -> None:
-        if release is not None:
+    def _release(self, release: Callable[[int], None] | None, req_id: int, asked: Callbacks | None) -> None:
+        """Give a request up, on the connection it was made on: a newer one knows nothing of it."""
+        if release is not None and asked is self._callbacks:
             self._afterwards(lambda: release(req_id))
 
     def _afterwards(self, write: Callable[[], object]) -> None:
@@ -148,7 +149,7 @@ class Reads:
             lambda number: client.reqAccountUpdatesMulti(number, account, "", False),
             release=release,
         )
-        self._release(release, request.req_id)
+        self._release(release, request.req_id, self._callbacks)
         return list(request.items)
 
     async def open_orders(self, timeout: float, *, all_clients: bool = True) -> OrderRecords:
@@ -239,7 +240,7 @@ class Reads:
             lambda number: client.reqHeadTimeStamp(number, wanted, what_to_show, use_rth, history.FORMAT_EPOCH),
             release=release,
         )
-        self._release(release, request.req_id)
+        self._release(release, request.req_id, self._callbacks)
         return history.moment(request.items[-1])
 
     async def what_if(self, order: WireOrder, timeout: float) -> WhatIf:

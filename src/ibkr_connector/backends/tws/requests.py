@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from ibkr_connector.backends.base import Later, Write
 from ibkr_connector.clock import Clock
-from ibkr_connector.errors import TradingError
+from ibkr_connector.errors import NotConnected, TradingError
 
 _T = TypeVar("_T")
 
@@ -248,7 +248,7 @@ class Channel(Generic[_T]):
             self._owed = max(self._owed - 1, 0)
             return False
         try:
-            flight.write()
+            _put(flight.write)
         except TradingError as error:
             self._current = None
             failure = error
@@ -297,7 +297,7 @@ class Channel(Generic[_T]):
         flight = self._queue.pop(0)
         flight.skip = self.owed
         try:
-            flight.write()
+            _put(flight.write)
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who asked
             failure = error
             flight.settle(lambda: failure)
@@ -315,3 +315,13 @@ class Channel(Generic[_T]):
             self._launch_later()
         elif flight in self._queue:
             self._queue.remove(flight)
+
+
+def _put(write: Callable[[], None]) -> None:
+    """Write a question that may have waited: the libraries raise a bare `ConnectionError` once their socket is gone."""
+    try:
+        write()
+    except ConnectionError as error:
+        if isinstance(error, TradingError):
+            raise
+        raise NotConnected(f"the connection ended before the question could be written ({error}).") from None

@@ -114,6 +114,8 @@ class Mishaps:
 
     def _correct(self, wrong: Execution, ticks: int) -> None:
         core, instrument = self._core, wrong.instrument
+        while (newer := core.registry.execution(_next_correction(wrong.exec_id))) is not None:
+            wrong = newer  # it was corrected before
         order = core.registry.by_perm_id(wrong.perm_id)
         change = core.tape(instrument).tick(wrong.price) * ticks
         if order is None or wrong.price + change <= 0:

@@ -89,6 +89,11 @@ class Registry:
         self.executions.append(record)
         self._by_exec_id[execution.exec_id] = record
 
+    def execution(self, exec_id: str) -> Execution | None:
+        """The execution of that id, if it was reported."""
+        record = self._by_exec_id.get(exec_id)
+        return None if record is None else record.execution
+
     def commission_of(self, exec_id: str) -> Commission | None:
         """What an execution cost, once that was reported."""
         return self._by_exec_id[exec_id].commission

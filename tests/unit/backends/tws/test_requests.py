@@ -308,6 +308,40 @@ async def test_a_second_write_that_fails_is_told_too() -> None:
         await task
 
 
+async def test_a_library_that_has_lost_its_socket_is_told_as_one_of_our_errors() -> None:
+    gateway = Gateway()
+    first = gateway.ask()
+    await settle()
+
+    def unconnected() -> None:
+        raise ConnectionError("Not connected")  # what both libraries raise
+
+    second = asyncio.ensure_future(gateway.channel.ask(unconnected, SOON, variant="other"))
+    await settle()
+    gateway.answer()
+    with pytest.raises(NotConnected):
+        await second
+    assert (await first).complete
+
+
+async def test_a_question_written_again_to_a_lost_socket_ends_with_one_of_our_errors() -> None:
+    gateway = Gateway()
+    given_up = gateway.ask()
+    await settle()
+    await leave(given_up)
+    writes = iter([None, ConnectionError("Not connected")])
+
+    def write() -> None:
+        if (error := next(writes)) is not None:
+            raise error
+
+    asking = asyncio.ensure_future(gateway.channel.ask(write, SOON))
+    await settle()
+    gateway.channel.end()
+    with pytest.raises(NotConnected):
+        await asking
+
+
 async def test_the_end_of_the_connection_ends_every_question_in_flight_and_waiting() -> None:
     def lost(what: str) -> TradingError:
         return ConnectionLost(what)
