@@ -121,8 +121,13 @@ class Portfolio:
             self._refresh = asyncio.create_task(self._settle_now(), name="ibkr-positions")
 
     async def _settle_now(self) -> None:
+        timeout = self._session.settings.request_timeout
         try:
-            await self.refresh_positions(self._session.settings.request_timeout)
+            # First what explains it: a snapshot would hold fills that the orders' reservations do not know of, and the
+            # limits would count them on one side only. What is told flows in as facts.
+            await self._session.read("executions", self._session.backend.executions, timeout=timeout)
+            if self.positions.diverging():
+                await self.refresh_positions(timeout)
         except (IBKRConnectionError, TradingError) as error:
             _log.warning("positions could not be read again", error=str(error))
             self._check_agreement()

@@ -13,7 +13,7 @@ from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import CancelInDoubt, OrderInDoubt, OrderNotSent
 from ibkr_connector.models.order import OrderSnapshot, OrderState
 from ibkr_connector.paper import PaperGateway
-from support.connector import MakeConnector, arrived, link_reaches
+from support.connector import MakeConnector, arrived, link_reaches, reaches
 from support.proxy import PLACE_ORDER, Proxy, is_kind
 
 SECONDS = 20.0
@@ -40,6 +40,21 @@ async def through(proxy: Proxy, make: MakeConnector) -> IBKRConnector:
     await connector.get_live_quote("AAPL")
     return connector
 
+
+
+async def test_a_position_that_no_known_execution_explains_makes_the_executions_be_asked_for(
+    make: MakeConnector, gateway: PaperGateway
+) -> None:
+    """Else a new snapshot would hold a fill that the order's reservation does not know: the limits would be wrong."""
+    connector = make(gateway.tws_port, orders={"ack_timeout": 60.0, "order_deadline": 10.0})
+    await connector.connect()
+    await connector.get_live_quote("AAPL")
+    gateway.inject("swallow_reply", on="place_order", for_=5.0)
+    placing = asyncio.create_task(connector.place_market_order("AAPL", 10, "BUY", order_ref="silent-1"))
+    await gateway.truth.wait_for("fill", timeout=10, order_ref="silent-1")
+    order = await connector.get_order("silent-1")
+    await reaches(order, lambda snapshot: snapshot.filled == 10)
+    assert (await placing).filled_quantity == 10
 
 async def test_order_that_never_arrives_is_in_doubt_then_settled_as_never_sent(
     through: IBKRConnector, proxy: Proxy, gateway: PaperGateway
