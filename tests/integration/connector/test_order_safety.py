@@ -41,7 +41,6 @@ async def through(proxy: Proxy, make: MakeConnector) -> IBKRConnector:
     return connector
 
 
-
 async def test_a_position_that_no_known_execution_explains_makes_the_executions_be_asked_for(
     make: MakeConnector, gateway: PaperGateway
 ) -> None:
@@ -55,6 +54,7 @@ async def test_a_position_that_no_known_execution_explains_makes_the_executions_
     order = await connector.get_order("silent-1")
     await reaches(order, lambda snapshot: snapshot.filled == 10)
     assert (await placing).filled_quantity == 10
+
 
 async def test_order_that_never_arrives_is_in_doubt_then_settled_as_never_sent(
     through: IBKRConnector, proxy: Proxy, gateway: PaperGateway
