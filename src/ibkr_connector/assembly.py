@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from ibkr_connector.account_files import AccountFiles
 from ibkr_connector.alerts.room import Alerts
 from ibkr_connector.api.account import AccountApi
 from ibkr_connector.api.breakers import BreakersApi
@@ -31,7 +32,6 @@ from ibkr_connector.config import Settings
 from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import (
     ConnectorClosed,
-    JournalError,
     RequestTimeout,
     TradingError,
 )
@@ -43,15 +43,13 @@ from ibkr_connector.logs import get_logger, install_redaction
 from ibkr_connector.meters import Meters
 from ibkr_connector.orders.closing import OpenOrders, increasing
 from ibkr_connector.orders.flatten import Flattener
-from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.manager import OrderManager
 from ibkr_connector.orders.watchman import Watchman
 from ibkr_connector.portfolio.service import Portfolio
 from ibkr_connector.prefetch import GateFeed
-from ibkr_connector.risk.daily_loss import DailyLoss
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.limits import RiskLimits
-from ibkr_connector.risk.state import TradingAction, TradingControl
+from ibkr_connector.risk.state import TradingAction
 from ibkr_connector.secrets import Secret
 from ibkr_connector.session.absence import KnownAbsences
 from ibkr_connector.session.guard import Guard
@@ -60,21 +58,13 @@ from ibkr_connector.session.link import LinkNews, LinkState
 from ibkr_connector.session.operator import OperatorWord
 from ibkr_connector.session.restart import GatewayRestart
 from ibkr_connector.session.session import Session
-from ibkr_connector.session.windows import KeptWindows, PacingFiles
 from ibkr_connector.streams.hub import QuoteHub
-from ibkr_connector.trading import shared_control
-from ibkr_connector.watch.audit import AuditExport
 from ibkr_connector.watch.lookout import Lookout
 from ibkr_connector.watch.room import Watch
 
 _log = get_logger(__name__)
-_TRADING_KEY = "trading_state"
-_DAY_KEY = "daily_loss"
-_EXPORTED_KEY = "audit_exported"
 _CLOSE_S = 30.0
 """How long the rooms may take to close before the session's thread is ended without them."""
-_REMEMBER = timedelta(days=8)
-"""Ended orders this young are remembered: the broker can repeat their executions for a week."""
 
 
 class House:
@@ -86,15 +76,11 @@ class House:
         self.clock = ground.clock
         self.bus = ground.bus()
         self.thread = ground.thread(f"ibkr-{profile}")
-        self._open_file = ground.journal
         self.closed = False
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._closing: Future[None] | None = None
         self._disconnecting: asyncio.Task[None] | None = None
-        self._opening: asyncio.Future[Journal] | None = None
-        self._journal_of = ""
-        self._export: AuditExport | None = None
         self._warming: asyncio.Task[None] | None = None
         self._allow_live = allow_live
         self._password = Secret(settings.connection.password.get_secret_value())
@@ -157,11 +143,20 @@ class House:
             bus=self.bus,
             clock=self.clock,
         )
+        self.files = AccountFiles(
+            settings,
+            clock=self.clock,
+            session=self.session,
+            portfolio=self.portfolio,
+            manager=self.manager,
+            engine=self.engine,
+            open_file=ground.journal,
+        )
         self.watchman = Watchman(
             engine=self.engine,
             bus=self.bus,
             clock=self.clock,
-            audit=self._audit,
+            audit=self.files.audit,
             acts={
                 TradingAction.CANCEL: self.flattener.cancel_as_told,
                 TradingAction.FLATTEN: self.flattener.flatten_as_told,
@@ -177,8 +172,8 @@ class House:
         self.risk = RiskApi(self.engine, self.clock, self.bus)
         self.session.on_ready("account", self._identify)
         self.session.on_ready("broker time", self._ask_time)
-        self.session.on_ready("pacing", self._recall_pacing)
-        self.session.on_ready("journal", self._open_journal)
+        self.session.on_ready("pacing", self.files.recall_pacing)
+        self.session.on_ready("journal", self._open_files)
         self.session.on_ready("orders", self.manager.sync)
         self.session.on_ready("portfolio", self.portfolio.sync)
         self.session.on_ready("risk", self._arm)
@@ -315,10 +310,10 @@ class House:
             ("streams", self._close_streams),
             ("trading state", self.watchman.close),
             ("orders", self.manager.close),
-            ("audit export", self._close_export),
+            ("audit export", self.files.close_export),
             ("order updates", self._close_updates),
             ("connection", self.session.close),
-            ("journal", self._close_unused_journal),
+            ("journal", self.files.close_unused),
         ]
         failures: list[Exception] = []
         for name, step in steps:
@@ -357,14 +352,6 @@ class House:
     async def _close_updates(self) -> None:
         self.manager.desk.end_streams()
 
-    async def _close_unused_journal(self) -> None:
-        """One that was opened for a connect which nobody waited for any more."""
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            await asyncio.wait([opening])
-            if not opening.cancelled() and opening.exception() is None:
-                await asyncio.get_running_loop().run_in_executor(None, opening.result().close)
-
     def _require_open(self) -> None:
         if self.closed:
             raise ConnectorClosed("the connector was closed.")
@@ -387,98 +374,9 @@ class House:
             about=f"client {connection.client_id}",
         )
 
-    async def _open_journal(self, info: ConnectInfo) -> None:
-        """The journal of this account, and what it remembers; once, on the first connect.
-
-        The opening goes on when the connect is given up in the middle of it: its result belongs to the next connect, or
-        to the close. Dropped, it would hold the account's lock for as long as the program runs.
-        """
-        del info
-        if self.settings.connection.read_only:
-            return
-        account = self.portfolio.account_id
-        if self._journal_of not in ("", account):
-            raise JournalError(
-                f"the journal of {self._journal_of} is open, and the login now shows {account}.",
-                remedy="Close the connector and make a new one: a connector keeps to one account.",
-            )
-        if self.manager.desk.journal is not None:
-            return
-        if self._opening is None:
-            self._opening = asyncio.get_running_loop().run_in_executor(None, self._journal, account)
-            self._journal_of = account
-        try:
-            journal = await asyncio.shield(self._opening)
-        except Exception:
-            self._opening, self._journal_of = None, ""
-            raise
-        control = await asyncio.get_running_loop().run_in_executor(None, self._control, journal, account)
-        day = DailyLoss(lambda: journal.meta(_DAY_KEY), lambda data: journal.put_meta(_DAY_KEY, data))
-        self.engine.attach(control, day)
-        if self.settings.agents:
-            self.engine.start_agents(await asyncio.get_running_loop().run_in_executor(None, journal.agent_positions))
-        try:
-            self.manager.open_journal(journal, self.session.broker_now() - _REMEMBER)
-        except BaseException:
-            self.manager.desk.journal = None  # known in part only: the next connect must not go on with that
-            raise
-        self._opening = None
-        self._export = self._start_export(journal, account)
-        self.watchman.start()
-
-    def _start_export(self, journal: Journal, account: str) -> AuditExport | None:
-        path = self.settings.paths.audit_file
-        if path is None:
-            return None
-        export = AuditExport(
-            path,
-            account=account,
-            lines=lambda after: [line.to_dict() for line in journal.audit_lines(after)],
-            position=int(journal.meta(_EXPORTED_KEY, 0)),
-            on_copied=lambda seq: journal.put_meta(_EXPORTED_KEY, seq) if journal.writable else None,
-            on_trouble=lambda why: self.session.incident("audit_export", why, Severity.WARNING),
-        )
-        journal.on_durable(export.notify)
-        export.start()
-        return export
-
-    async def _close_export(self) -> None:
-        if self._export is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._export.close)
-
-    async def _recall_pacing(self, info: ConnectInfo) -> None:
-        """What history was asked for before the program was started (once, on the first connect)."""
-        del info
-        account, client_id = self.portfolio.account_id, self.settings.connection.client_id
-
-        def problem(text: str) -> None:
-            self.session.incident("pacing_not_kept", text, Severity.WARNING)
-
-        files = PacingFiles(self.settings.paths.state_dir, account, client_id, self.clock)
-        await self.session.guard.keep_windows(KeptWindows(files, self.clock, problem))
-
-    def _control(self, journal: Journal, account: str) -> TradingControl:
-        """The trading state of the account, as every process sees it. Blocks; on a worker thread."""
-        known = journal.meta(_TRADING_KEY)
-        control = shared_control(self.settings.paths.state_dir, account, known=known)
-        if known is None or "file" not in known:
-            # From now on a record that is missing was lost, and with it perhaps a kill.
-            journal.put_meta(_TRADING_KEY, {"file": True})
-        return control
-
-    def _audit(self, kind: str, data: Mapping[str, object]) -> None:
-        if self.manager.desk.journal is not None:
-            self.manager.desk.journal.audit(kind, data)
-
-    def _journal(self, account: str) -> Journal:
-        """Blocks; on a worker thread."""
-        paths = self.settings.paths
-        kept = max(timedelta(days=paths.keep_orders), _REMEMBER)
-        # Broker time: orders are stamped with it, and a gateway may replay another year.
-        before = self.session.broker_now() - kept if paths.keep_orders else None
-        journal = self._open_file(paths.state_dir, account, self.clock, forget_before=before)
-        journal.on_written(lambda seconds: self.session.meters.observe("audit_write", seconds))
-        return journal
+    async def _open_files(self, info: ConnectInfo) -> None:
+        if await self.files.open(info):
+            self.watchman.start()
 
     async def _ask_time(self, info: ConnectInfo) -> None:
         del info
