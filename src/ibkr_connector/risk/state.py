@@ -240,7 +240,8 @@ class TradingControl:
                         self._save(now.to_dict())
                     raise
             with self._swap:
-                resumed = self._held is held
+                # Whoever looked meanwhile may have read the new record already: that is no other word.
+                resumed = self._held is held or (self._held == record and self._held.serial == record.serial)
                 if resumed:
                     self._held, self._unsaved, self._known = record, False, True
         if not resumed:

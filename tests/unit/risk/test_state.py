@@ -199,6 +199,21 @@ def test_a_kill_by_another_process_holds_here_at_the_next_look() -> None:
     assert there.record.resumes == 1
 
 
+def test_a_resume_that_somebody_reads_before_it_returns_is_still_a_resume() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.kill("operator", AT)
+
+    def save_and_look(record: Mapping[str, Any]) -> None:
+        """The moment between storing the record and taking it: another thread looks."""
+        disk.record = record
+        assert state(control) is TradingState.ACTIVE
+
+    control._save = save_and_look
+    assert control.resume("checked", later(1))
+    assert state(control) is TradingState.ACTIVE
+
+
 def test_a_record_that_was_there_and_is_gone_counts_as_killed_until_somebody_resumes() -> None:
     disk = Disk()
     control = TradingControl(disk.load, disk.save)
