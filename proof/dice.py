@@ -227,7 +227,7 @@ def _refusal(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Valu
     moments: tuple[Values, ...] = (
         {"on": "place_order", "nth": _nth(dice, orders)},
         {"on": "modify_order", "nth": 1},
-        {"on": "cancel_order", "nth": 1, "code": 202 if dice.random() < 0.2 else 161, "text": "refused"},
+        {"on": "cancel_order", "nth": 1, "code": 161, "text": "refused"},
     )
     return {"kind": "reject", **dice.choice(moments)}
 

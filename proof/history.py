@@ -39,10 +39,15 @@ class History:
         self._now = now
         self._secret = secret
         self._alive = alive
+        self._over = False
+
+    def close(self) -> None:
+        """The run is over: what finalisers do afterwards is no part of it."""
+        self._over = True
 
     def add(self, kind: str, /, **data: Any) -> None:
         """Note something that happens now, unless the process it happens in has just been killed."""
-        if not self._alive():
+        if self._over or not self._alive():
             return
         self.notes.append(Note(self._now(), kind, data))
 

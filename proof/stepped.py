@@ -95,6 +95,7 @@ class StepRun:
         except Hang as hang:
             evidence.hang = str(hang)
         finally:
+            self.history.close()
             evidence.problems += self.loop.problems
             evidence.wire_seconds = self.loop.time() - 1_000.0
             self._bury()

@@ -199,6 +199,15 @@ def burst(evidence: Evidence) -> None:
     evidence.history.notes += [Note(at + number / 100, "wire", wire) for number in range(60)]
 
 
+def test_messages_are_counted_per_connection(evidence: Evidence) -> None:
+    at = evidence.history.notes[-1].at
+    for number in range(60):
+        message = "71" if number == 30 else "49"
+        wire = {"message": message, "order_id": 0, "client_id": 2}
+        evidence.history.notes.append(Note(at + number / 100, "wire", wire))
+    assert broken(evidence) == set()
+
+
 def naked(evidence: Evidence) -> None:
     stop = of(evidence, "accepted", order_ref="b1.sl").fields
     entries(evidence).insert(
@@ -240,7 +249,7 @@ def cancel_refused_for_the_disk(evidence: Evidence) -> None:
 
 
 def secret(evidence: Evidence) -> None:
-    evidence.history.add("secret", where="Incident")
+    evidence.history.notes.append(Note(2_000.0, "secret", {"where": "Incident"}))
 
 
 def other_state_after_crash(evidence: Evidence) -> None:
