@@ -130,10 +130,10 @@ async def _each(made: IBKRConnector, prepared: Prepared, requests: list[OrderReq
     found: dict[str, list[float]] = {gate.name: [] for gate in engine._gates}
     with engine.atomically():
         for request in requests:
-            view, trading = prepared.view(), engine.control.record
+            leg, trading = Leg(request, prepared.view()), engine.control.record
             for gate in engine._gates:
                 check = engine._check_of(
-                    Leg(request), view, trading, without=frozenset(), recent=engine._recent, filled=request.quantity * 0
+                    leg, trading, without=frozenset(), recent=engine._recent, filled=request.quantity * 0
                 )
                 begun = time.perf_counter()
                 gate.check(check)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .connector import IBKRConnector
     from .errors import (
         ConfigurationError,
+        GroupIncomplete,
         IBKRConnectionError,
         IBKRError,
         InvalidRequest,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .models.contract import Contract
     from .models.market import Quote
     from .models.order import OrderRequest, OrderSnapshot, OrderState
-    from .orders.handle import BracketOrder, Order
+    from .orders.handle import BracketOrder, OcaGroup, Order
     from .registry import get_ibkr_connector
     from .streams.quotes import QuoteStream
 
@@ -48,11 +49,13 @@ _EXPORTS: dict[str, str] = {
     "BracketOrder": "orders.handle",
     "ConfigurationError": "errors",
     "Contract": "models.contract",
+    "GroupIncomplete": "errors",
     "IBKRConnectionError": "errors",
     "IBKRConnector": "connector",
     "IBKRError": "errors",
     "InvalidRequest": "errors",
     "MarketDataError": "errors",
+    "OcaGroup": "orders.handle",
     "Order": "orders.handle",
     "OrderError": "errors",
     "OrderInDoubt": "errors",
@@ -77,11 +80,13 @@ __all__ = [
     "BracketOrder",
     "ConfigurationError",
     "Contract",
+    "GroupIncomplete",
     "IBKRConnectionError",
     "IBKRConnector",
     "IBKRError",
     "InvalidRequest",
     "MarketDataError",
+    "OcaGroup",
     "Order",
     "OrderError",
     "OrderInDoubt",

@@ -38,6 +38,7 @@
         │   ├── InsufficientFunds · PriceIncrementError
         ├── OrderInDoubt          it may have reached the broker: do NOT send again
         │   ├── ModifyInDoubt · CancelInDoubt
+        ├── GroupIncomplete       some orders of an OCA group work, another was refused or not sent
         ├── OrderNotFound · OrderNotCancellable
         ├── ModifyNotPossible · ModifyRejected
         ├── OrderCancelled        the order ended before what was awaited
@@ -472,6 +473,19 @@ class CancelInDoubt(OrderInDoubt):
 
     retryable = True
     default_remedy = "The order may still fill. Cancel again, or check the order's state."
+
+
+class GroupIncomplete(OrderError):
+    """Orders of an OCA group work at the broker, and another was refused or not sent. Do NOT place the group again.
+
+    `context['group']` names it, `context['orders']` tells the state of each order by ref, `context['why']` the reason.
+    """
+
+    outcome = Outcome.UNKNOWN
+    default_remedy = (
+        "The others work on. Cancel them with cancel_order(ref) if they must not work without it, or place an order in "
+        "its stead; do NOT place the whole group again."
+    )
 
 
 class OrderNotFound(OrderError):

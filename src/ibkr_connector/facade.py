@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ibkr_connector.api.defaults import BUY, MARKET
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
@@ -19,16 +20,17 @@ if TYPE_CHECKING:
     from ibkr_connector.api.contracts import ContractsApi
     from ibkr_connector.api.history import HistoryApi
     from ibkr_connector.api.market import MarketApi
-    from ibkr_connector.api.orders import Number, OrderLike, OrdersApi
+    from ibkr_connector.api.order_arguments import Number, OrderLike
+    from ibkr_connector.api.orders import OrdersApi
     from ibkr_connector.api.risk import RiskApi
     from ibkr_connector.assembly import House
     from ibkr_connector.backends.base import WhatIf
     from ibkr_connector.models.account import AccountSummary, Execution, PortfolioPnL, Position
     from ibkr_connector.models.contract import Contract, ContractDetails
     from ibkr_connector.models.market import BarSeries, Quote
-    from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderState, OrderType
+    from ibkr_connector.models.order import OcaType, OrderRequest, OrderSnapshot, OrderState, OrderType
     from ibkr_connector.orders.flatten import FlattenReport
-    from ibkr_connector.orders.handle import BracketOrder, Order
+    from ibkr_connector.orders.handle import BracketOrder, OcaGroup, Order
     from ibkr_connector.orders.updates import AllOrderUpdates
     from ibkr_connector.streams.quotes import QuoteStream
 
@@ -156,6 +158,17 @@ class Facade:
             take_profit_pct=take_profit_pct,
             **options,
         )
+
+    async def place_oca_group(
+        self,
+        orders: Sequence[OrderRequest | Mapping[str, Any]],
+        oca_type: OcaType | int = 1,
+        group: str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> OcaGroup:
+        """Place orders of which a fill cancels (type 1) or reduces (2, 3) the others; see `OrdersApi.oca`."""
+        return await self.orders.oca(orders, oca_type, group, timeout=timeout)
 
     async def preview_order(
         self,

@@ -40,6 +40,18 @@ async def reaches(order: Order, condition: Callable[[OrderSnapshot], bool], seco
     raise AssertionError(msg)
 
 
+async def settled(connector: IBKRConnector, ref: str, seconds: float = 20.0) -> OrderSnapshot:
+    """Wait until nothing about the order is in doubt any more."""
+    order = await connector.get_order(ref)
+    async with asyncio.timeout(seconds), order.updates() as updates:
+        if not any(doubtful.order_ref == ref for doubtful in connector.orders_in_doubt()):
+            return order.snapshot
+        async for snapshot in updates:
+            if not any(doubtful.order_ref == ref for doubtful in connector.orders_in_doubt()):
+                return snapshot
+    return order.snapshot
+
+
 @asynccontextmanager
 async def incident(connector: IBKRConnector, kind: str, seconds: float = 20.0) -> AsyncIterator[None]:
     """Run the block, then wait until an incident of this kind was told since the block began."""

@@ -17,7 +17,7 @@ from ibkr_connector.api.history import HistoryApi
 from ibkr_connector.api.market import MarketApi
 from ibkr_connector.api.orders import OrdersApi
 from ibkr_connector.connector import IBKRConnector
-from ibkr_connector.orders.handle import BracketOrder, Order
+from ibkr_connector.orders.handle import BracketOrder, OcaGroup, Order
 from ibkr_connector.sync import (
     SyncAccountApi,
     SyncBracketOrder,
@@ -25,6 +25,7 @@ from ibkr_connector.sync import (
     SyncContractsApi,
     SyncHistoryApi,
     SyncMarketApi,
+    SyncOcaGroup,
     SyncOrder,
     SyncOrdersApi,
 )
@@ -38,6 +39,7 @@ TWINS: list[tuple[type[Any], type[Any]]] = [
     (HistoryApi, SyncHistoryApi),
     (Order, SyncOrder),
     (BracketOrder, SyncBracketOrder),
+    (OcaGroup, SyncOcaGroup),
 ]
 LEFT_OUT = {(IBKRConnector, "sync")}
 """The twin has no twin."""

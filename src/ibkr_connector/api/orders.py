@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any
 
-from ibkr_connector.api.defaults import Default
+from ibkr_connector.api.defaults import MARKET, Default
 from ibkr_connector.api.leaving import placing
+from ibkr_connector.api.order_arguments import (
+    Number,
+    OrderLike,
+    action_of,
+    bracket_ref,
+    exit_price,
+    key_of,
+    oca_type_of,
+    order_type_of,
+    request_of,
+    round_to,
+    twice,
+)
 from ibkr_connector.backends.base import WhatIf
-from ibkr_connector.errors import OrderNotFound, OrderValidationError
-from ibkr_connector.models.arguments import seconds, sentence, shown, whole, wrong
+from ibkr_connector.errors import OrderNotFound, OrderValidationError, TradingError
+from ibkr_connector.models.arguments import seconds, sentence, shown, text, whole, wrong
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import (
-    Action,
     BracketRequest,
+    OcaType,
     OrderRequest,
     OrderSnapshot,
     OrderState,
@@ -22,7 +36,8 @@ from ibkr_connector.models.order import (
     to_decimal,
 )
 from ibkr_connector.orders.flatten import Flattener, FlattenReport
-from ibkr_connector.orders.handle import BracketOrder, Order
+from ibkr_connector.orders.groups import plan_oca
+from ibkr_connector.orders.handle import BracketOrder, OcaGroup, Order
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.manager import OrderManager
 from ibkr_connector.orders.updates import AllOrderUpdates
@@ -30,19 +45,14 @@ from ibkr_connector.session.mailbox import Mailbox
 from ibkr_connector.session.thread import SessionThread
 from ibkr_connector.symbols import parse_symbol
 
-Number: TypeAlias = float | Decimal
-OrderLike: TypeAlias = Order | str | int
-"""An `Order`, an order ref, or an order id of this connector's client id."""
-
 _SCOPES = ("own", "client", "account")
 _SAID_BY_A_BRACKET = frozenset(
     {"contract", "order_type", "limit_price", "stop_price", "trail_amount", "trail_percent", "price"}
 )
-_FARTHEST_EXIT = 100
-_LONGEST_BRACKET_REF = 37
-_LONGEST_REF = 256
-"""Other programs' refs are not bound to our 40 characters."""
-_HIGHEST_ID = 2**63
+_LONGEST_GROUP = 64
+_MOST_LEGS = 20
+"""IBKR allows 15 to 20 working orders per side and contract."""
+_NEEDED = {"symbol": "a symbol or a Contract", "action": "BUY, SELL"}
 _LARGEST_BUFFER = 10_000_000
 
 
@@ -67,7 +77,7 @@ class OrdersApi:
 
         A caller that is cancelled meanwhile finds the order's ref in a note of its `CancelledError`.
         """
-        checked, timeout = _request(request, "request"), seconds(timeout)
+        checked, timeout = request_of(request, "request"), seconds(timeout)
         with placing([checked.order_ref]) as caller:
             live = await self._thread.run(caller.unless_left(lambda: self._manager.place(checked, timeout)))
         return Order(live, self._manager, self._thread)
@@ -82,12 +92,12 @@ class OrdersApi:
     ) -> OrderRequest:
         """An `OrderRequest` from plain arguments; `options` are its other fields (limit_price, tif, order_ref …)."""
         if "contract" in options:
-            raise _twice("symbol", "contract", options["contract"])
+            raise twice("symbol", "contract", options["contract"])
         return OrderRequest.make(
             contract=parse_symbol(symbol),
             quantity=quantity,
             action=action,
-            order_type=_order_type(order_type),
+            order_type=order_type_of(order_type),
             **options,
         )
 
@@ -118,11 +128,11 @@ class OrdersApi:
             return symbol
         if quantity is None:
             raise OrderValidationError("quantity is needed.", field="quantity", value="None", legal="a number > 0")
-        kind = _order_type(order_type)
+        kind = order_type_of(order_type)
         if price is not None:
             field = "stop_price" if kind is OrderType.STOP else "limit_price"
             if options.get(field) is not None:
-                raise _twice("price", field, options[field])
+                raise twice("price", field, options[field])
             options = {**options, field: price}
         return self.request(symbol, quantity, action, kind, **options)
 
@@ -138,7 +148,7 @@ class OrdersApi:
         """The request of a method whose name says the order's type."""
         for name in ("order_type", *prices):
             if name in options:
-                raise _twice(name, name, options[name])
+                raise twice(name, name, options[name])
         return self.request(symbol, quantity, action, kind, **prices, **options)
 
     async def market(self, symbol: str | Contract, quantity: Number, action: str, **options: Any) -> Order:
@@ -214,13 +224,13 @@ class OrdersApi:
         Exits not given as prices are `stop_loss_pct` and `take_profit_pct` away from the entry price (0.05 = 5 %),
         rounded to the contract's tick; they need an `entry_price`. `order_ttl` is the entry's alone.
         """
-        contract, side = parse_symbol(symbol), _action(action)
+        contract, side = parse_symbol(symbol), action_of(action)
         for name in _SAID_BY_A_BRACKET & options.keys():
-            raise _twice("the bracket's own arguments", name, options[name])
+            raise twice("the bracket's own arguments", name, options[name])
         entry = None if entry_price is None else to_decimal(entry_price, "entry_price")
-        target = _exit_price(take_profit_price, entry, take_profit_pct, side.sign, "take_profit")
-        stop = _exit_price(stop_loss_price, entry, stop_loss_pct, -side.sign, "stop_loss")
-        ref = new_order_ref() if order_ref is None else _bracket_ref(order_ref)
+        target = exit_price(take_profit_price, entry, take_profit_pct, side.sign, "take_profit")
+        stop = exit_price(stop_loss_price, entry, stop_loss_pct, -side.sign, "stop_loss")
+        ref = new_order_ref() if order_ref is None else bracket_ref(order_ref)
         exits: dict[str, Any] = {**options, "tif": options.get("exit_tif", options.get("tif", "GTC"))}
         exits.pop("exit_tif", None)
         exits.pop("order_ttl", None)  # an exit that ended by itself would leave its position unprotected
@@ -229,8 +239,8 @@ class OrdersApi:
 
         def legs(tick: Decimal) -> BracketRequest:
             away = side.opposite.value
-            limit = target if take_profit_price is not None else _round_to(target, tick)
-            trigger = stop if stop_loss_price is not None else _round_to(stop, tick)
+            limit = target if take_profit_price is not None else round_to(target, tick)
+            trigger = stop if stop_loss_price is not None else round_to(stop, tick)
             return BracketRequest(
                 entry=self.request(contract, quantity, side.value, kind, limit_price=entry, order_ref=ref, **options),
                 take_profit=self.request(
@@ -251,15 +261,80 @@ class OrdersApi:
         if not isinstance(given, BracketRequest):
             raise wrong("request", request, "a BracketRequest", kind=OrderValidationError)
         timeout = seconds(timeout)
-        refs = [_request(leg, "request").order_ref for leg in request.legs]
+        refs = [request_of(leg, "request").order_ref for leg in request.legs]
         with placing(refs) as caller:
             legs = await self._thread.run(caller.unless_left(lambda: self._manager.place_bracket(request, timeout)))
         entry, target, stop = (Order(live, self._manager, self._thread) for live in legs)
         return BracketOrder(entry, target, stop)
 
+    async def oca(
+        self,
+        orders: Sequence[OrderRequest | Mapping[str, Any]],
+        oca_type: OcaType | int = OcaType.CANCEL_WITH_BLOCK,
+        group: str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> OcaGroup:
+        """Place orders of which a fill ends or reduces the others (one cancels all), of one contract or of several.
+
+        All are checked together, journaled in one commit and sent back to back; either all of them are sent or none.
+        They are independent orders at IBKR, so one may be refused while the others work.
+
+        Args:
+            orders: two or more, each an `OrderRequest` or a mapping with the arguments of `place_order`.
+            oca_type: 1 cancels the others, 2 reduces them in proportion; both with block, so that the group never
+                fills more than its largest order. 3 reduces without block: it can overfill, and the limits count
+                every order of it in full.
+            group: IBKR's ocaGroup, unique among working orders; None = named after the first order.
+            timeout: seconds until they must be sent; None = `order_deadline` of the settings.
+
+        Raises:
+            GroupIncomplete: an order was refused or not sent, and others work. OrderInDoubt: one may be at the broker.
+        """
+        kind, timeout = oca_type_of(oca_type), seconds(timeout)
+        name = None if group is None else text(group, "group", most=_LONGEST_GROUP, kind=OrderValidationError)
+        plan = plan_oca(self._legs(orders), name, kind)
+        with placing([leg.request.order_ref for leg in plan]) as caller:
+            lives = await self._thread.run(caller.unless_left(lambda: self._manager.place_oca(plan, timeout)))
+        return OcaGroup(lives, self._manager, self._thread)
+
+    def _legs(self, orders: Sequence[OrderRequest | Mapping[str, Any]]) -> list[OrderRequest]:
+        given: object = orders
+        if not isinstance(given, list | tuple) or len(given) > _MOST_LEGS:
+            raise wrong("orders", orders, f"a list of 2 to {_MOST_LEGS} orders", kind=OrderValidationError)
+        legs = []
+        for number, order in enumerate(given):
+            place = f"orders[{number}]"
+            try:
+                legs.append(request_of(self._build_leg(order, place), place))
+            except TradingError as error:
+                field = str(error.context.get("field", place))
+                context = {**error.context, "field": field if field.startswith(place) else f"{place}.{field}"}
+                raise type(error)(f"{place}: {error.message}", remedy=error.remedy, **context) from None
+        return legs
+
+    def _build_leg(self, order: object, place: str) -> OrderRequest:
+        if isinstance(order, OrderRequest):
+            return order
+        if not isinstance(order, Mapping) or not all(isinstance(key, str) for key in order):
+            legal = "an OrderRequest, or a mapping with the arguments of place_order"
+            raise wrong(place, order, legal, kind=OrderValidationError)
+        options: dict[str, Any] = {"quantity": None, "order_type": MARKET, "price": None, **order}
+        for name in ("symbol", "action"):  # no side is the usual one here
+            if options.get(name) is None:
+                raise OrderValidationError(f"{name} is needed.", field=name, value="None", legal=_NEEDED[name])
+        return self.build(
+            options.pop("symbol"),
+            options.pop("quantity"),
+            options.pop("order_type"),
+            options.pop("action"),
+            options.pop("price"),
+            **options,
+        )
+
     async def preview(self, request: OrderRequest, *, timeout: float | None = None) -> WhatIf:
         """The broker's own preview: margin and commission; nothing is placed."""
-        return await self._thread.run(self._manager.preview(_request(request, "request"), seconds(timeout)))
+        return await self._thread.run(self._manager.preview(request_of(request, "request"), seconds(timeout)))
 
     # --- changing --------------------------------------------------------------------------------------------------
 
@@ -272,7 +347,7 @@ class OrdersApi:
         stop_price: Number | None = None,
     ) -> OrderSnapshot:
         """Change a working order. Raises ModifyNotPossible, ModifyRejected, ModifyInDoubt, RiskRejected."""
-        return await Order(self._manager.resolve_order(_key(order)), self._manager, self._thread).modify(
+        return await Order(self._manager.resolve_order(key_of(order)), self._manager, self._thread).modify(
             quantity=quantity, limit_price=limit_price, stop_price=stop_price
         )
 
@@ -287,10 +362,10 @@ class OrdersApi:
     ) -> OrderSnapshot:
         """`modify` with one `price`: the limit price, or the stop price of a STP order."""
         if price is not None:
-            kind = self._manager.resolve_order(_key(order)).snapshot.order_type
+            kind = self._manager.resolve_order(key_of(order)).snapshot.order_type
             field, other = ("stop_price", stop_price) if kind == OrderType.STOP.value else ("limit_price", limit_price)
             if other is not None:
-                raise _twice("price", field, other)
+                raise twice("price", field, other)
             if field == "stop_price":
                 stop_price = price
             else:
@@ -300,7 +375,7 @@ class OrdersApi:
     async def cancel(self, order: OrderLike, *, timeout: float | None = None) -> OrderSnapshot:
         """Cancel and wait for the end: Cancelled (partly filled, perhaps) or Filled. Raises CancelInDoubt."""
         timeout = seconds(timeout)
-        return await self._thread.run(self._manager.cancel(self._manager.resolve_order(_key(order)), timeout))
+        return await self._thread.run(self._manager.cancel(self._manager.resolve_order(key_of(order)), timeout))
 
     async def cancel_all(self, scope: str = "own", *, timeout: float | None = None) -> list[OrderSnapshot]:
         """Cancel `own` orders, all of this `client` id, or the whole `account`'s (others' and manual ones too)."""
@@ -331,7 +406,7 @@ class OrdersApi:
 
     async def get(self, order: OrderLike) -> Order:
         """The order by handle, ref or id. Raises `OrderNotFound`."""
-        key = _key(order)
+        key = key_of(order)
         try:
             live = self._manager.resolve_order(key)
         except OrderNotFound:
@@ -390,87 +465,5 @@ class OrdersApi:
             raise wrong("as_", state, legal, why="is no state") from None
         evidence = sentence(evidence, "evidence")
         return await self._thread.run(
-            self._manager.resolve_doubt(self._manager.resolve_order(_key(order)), end, evidence)
+            self._manager.resolve_doubt(self._manager.resolve_order(key_of(order)), end, evidence)
         )
-
-
-def _order_type(value: OrderType | str) -> OrderType:
-    given: object = value
-    text = given.strip().upper().replace("_", " ") if isinstance(given, str) else ""
-    names = {"MARKET": "MKT", "LIMIT": "LMT", "STOP": "STP", "STOP LIMIT": "STP LMT", "TRAILING STOP": "TRAIL"}
-    try:
-        return OrderType(names.get(text, text))
-    except ValueError:
-        legal = ", ".join(kind.value for kind in OrderType)
-        raise wrong("order_type", value, legal, why="is not supported", kind=OrderValidationError) from None
-
-
-def _action(value: str) -> Action:
-    given: object = value
-    try:
-        return Action(given.strip().upper() if isinstance(given, str) else "")
-    except ValueError:
-        raise wrong("action", value, "BUY, SELL", kind=OrderValidationError) from None
-
-
-def _request(request: OrderRequest, field: str) -> OrderRequest:
-    """A request that was built elsewhere, if it is one, and by the rules for a new order."""
-    given: object = request
-    if not isinstance(given, OrderRequest):
-        raise wrong(field, request, "an OrderRequest (OrderRequest.make, or orders.request)", kind=OrderValidationError)
-    parse_symbol(given.contract)
-    return given
-
-
-def _twice(one: str, other: str, value: object) -> OrderValidationError:
-    names = one if one == other else f"{one} and {other}"
-    return OrderValidationError(
-        f"{names} cannot both be said ({other}={shown(value)}): they mean the same.",
-        field=other,
-        value=shown(value),
-        legal=f"{names}, once",
-        fields=list(dict.fromkeys([one, other])),
-    )
-
-
-def _key(order: OrderLike) -> str | int:
-    """What names an order: its ref, or its id."""
-    if isinstance(order, Order):
-        return order.ref
-    given: object = order
-    if isinstance(given, str):
-        # A text of digits is tried as an id, and ids have the digits 0-9 only.
-        if 0 < len(given) <= _LONGEST_REF and (given.isascii() or not given.isdigit()):
-            return given
-    elif isinstance(given, int) and not isinstance(given, bool) and given and abs(given) < _HIGHEST_ID:
-        return given
-    raise wrong("order", order, "an Order, an order ref, or an order id", why="does not name an order")
-
-
-def _bracket_ref(ref: str) -> str:
-    given: object = ref
-    if not isinstance(given, str) or not 0 < len(given) <= _LONGEST_BRACKET_REF:
-        legal = f"1 to {_LONGEST_BRACKET_REF} characters: its exits add .tp and .sl"
-        raise wrong("order_ref", ref, legal, kind=OrderValidationError)
-    return given
-
-
-def _exit_price(given: Number | None, entry: Decimal | None, fraction: float, sign: int, name: str) -> Decimal:
-    """An exit's price: as given, or as far from the entry's as the fraction says, on the side of `sign`."""
-    if given is not None:
-        return to_decimal(given, f"{name}_price")
-    distance = to_decimal(fraction, f"{name}_pct")
-    if not 0 < distance <= _FARTHEST_EXIT:
-        legal = f"a fraction between 0 and {_FARTHEST_EXIT} (0.05 = 5 %)"
-        raise wrong(f"{name}_pct", fraction, legal, kind=OrderValidationError)
-    if entry is None:
-        raise OrderValidationError(
-            f"{name}_price is needed when there is no entry_price to measure from.",
-            field=f"{name}_price",
-            legal="a price > 0",
-        )
-    return entry * (1 + sign * distance)
-
-
-def _round_to(price: Decimal, tick: Decimal) -> Decimal:
-    return (price / tick).quantize(Decimal(1)) * tick if tick > 0 else price

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -26,6 +26,7 @@ __all__ = [
     "Action",
     "BracketRequest",
     "Fill",
+    "OcaType",
     "OrderRequest",
     "OrderSnapshot",
     "OrderState",
@@ -76,6 +77,25 @@ class TimeInForce(StrEnum):
     IOC = "IOC"
     FOK = "FOK"
     GTD = "GTD"
+
+
+class OcaType(IntEnum):
+    """What a fill of one order of an OCA group does to the others, by IBKR's numbers.
+
+    With block only one order of the group is at an exchange at a time, so that no more than one can fill at once.
+    """
+
+    CANCEL_WITH_BLOCK = 1
+    """The others are cancelled."""
+    REDUCE_WITH_BLOCK = 2
+    """The others are reduced in proportion."""
+    REDUCE_WITHOUT_BLOCK = 3
+    """The others are reduced in proportion, and may fill before that reaches them. IBKR's own default."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the group can never fill more than its largest order."""
+        return self is not OcaType.REDUCE_WITHOUT_BLOCK
 
 
 class OrderState(StrEnum):
@@ -153,6 +173,8 @@ class OrderRequest(BaseModel):
     outside_rth: bool = False
     account: str | None = None
     oca_group: str | None = None
+    oca_type: OcaType | None = None
+    """What a fill does to the others of `oca_group`; None = type 3, as IBKR has it."""
     order_ref: str = Field(default_factory=new_order_ref)
     agent: str | None = None
     """Which of the program's agents asked: for limits, logs and the journal."""
@@ -206,6 +228,16 @@ class OrderRequest(BaseModel):
         field = str(info.field_name)
         return moment(value, field) if isinstance(value, datetime) else text(value, field, most=_LONGEST_NAME)
 
+    @field_validator("oca_type", mode="before")
+    @classmethod
+    def _one_of_three(cls, value: object, info: ValidationInfo) -> object:
+        if value is None or info.mode == "json":
+            return value
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= len(OcaType):
+            msg = f"oca_type must be {_LEGAL['oca_type']}"
+            raise ValueError(msg)
+        return OcaType(value)
+
     @field_validator("order_ref")
     @classmethod
     def _ref_fits_the_wire(cls, value: str) -> str:
@@ -239,6 +271,9 @@ class OrderRequest(BaseModel):
         self._check_trail()
         if (self.tif is TimeInForce.GTD) != (self.good_till is not None):
             msg = "good_till goes with tif=GTD, and GTD needs it"
+            raise ValueError(msg)
+        if self.oca_type is not None and self.oca_group is None:
+            msg = "oca_type goes with oca_group"
             raise ValueError(msg)
         return self
 
@@ -276,6 +311,7 @@ _LEGAL = {
     "order_type": ", ".join(OrderType),
     "tif": ", ".join(TimeInForce),
     "quantity": "a number > 0",
+    "oca_type": "1 (cancel with block), 2 (reduce with block), 3 (reduce without block)",
 }
 
 
@@ -386,6 +422,8 @@ class OrderSnapshot:
     outside_rth: bool = False
     parent_ref: str = ""
     oca_group: str = ""
+    oca_type: int = 0
+    """What a fill does to the others of its OCA group (`OcaType`); 0 = none was said."""
     agent: str = ""
     broker_status: str = ""
     """IBKR's own word: Submitted, PreSubmitted, Filled …"""
@@ -436,6 +474,7 @@ class OrderSnapshot:
             "commission": None if self.commission is None else float(self.commission),
             "why": self.why,
             "parent_ref": self.parent_ref,
+            "oca_group": self.oca_group,
             "fills": [fill.to_dict() for fill in self.fills],
             "success": self.state not in (OrderState.REJECTED, OrderState.NOT_SENT),
             "timestamp": None if self.updated_at is None else self.updated_at.isoformat(),

@@ -50,6 +50,8 @@ class OrderTerms:
     outside_rth: bool = False
     good_till: datetime | None = None
     oca_group: str = ""
+    oca_type: int = 0
+    """0 = not said."""
 
     @classmethod
     def of_request(cls, request: OrderRequest) -> OrderTerms:
@@ -67,6 +69,7 @@ class OrderTerms:
             outside_rth=request.outside_rth,
             good_till=request.good_till,
             oca_group=request.oca_group or "",
+            oca_type=int(request.oca_type or 0),
         )
 
 

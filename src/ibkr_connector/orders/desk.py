@@ -21,12 +21,13 @@ from ibkr_connector.backends.base import (
 from ibkr_connector.clock import Clock
 from ibkr_connector.events import EventBus, Incident, OrderUpdated, Severity
 from ibkr_connector.logs import get_logger
-from ibkr_connector.models.order import OrderSnapshot
+from ibkr_connector.models.order import OcaType, OrderSnapshot
 from ibkr_connector.orders import lifecycle
 from ibkr_connector.orders.changes import (
     Change,
     Committed,
     Drifted,
+    Echoed,
     End,
     EnteredDoubt,
     FillAdded,
@@ -220,7 +221,7 @@ class OrderDesk:
                 self._risk.on_done(record.ref)
             elif isinstance(change, Revived):
                 self._risk.on_revived(record.ref, record.open_quantity)
-            elif isinstance(change, Forked | Settled):
+            elif isinstance(change, Forked | Settled) or (isinstance(change, Echoed) and record.may_shrink):
                 self._risk.on_open(record.ref, record.open_quantity)
         self._mark_fork(record)
 
@@ -241,7 +242,8 @@ class OrderDesk:
                 quantity=record.wanted,
                 open_quantity=record.open_quantity,
                 filled=record.filled,
-                group=record.group,
+                group=record.bracket,
+                oca=record.oca if OcaType(record.terms.oca_type or 3).blocks else "",
                 agent=record.agent.lower(),
             )
             self._mark_fork(record)

@@ -1,8 +1,9 @@
 """The broker's echo of an order, compared with what was asked.
 
 Only what has a meaning for the order's type is compared (a trailing stop's own stop price moves with the market; a
-market order's limit field is noise), and an unset price equals an absent one. OCA groups are not compared: TWS gives a
-bracket's children a group of its own making.
+market order's limit field is noise), and an unset price equals an absent one. An OCA group is compared where one was
+asked for: TWS gives a bracket's children a group of its own making. What shares a group may be reduced by the broker
+when another order of the group fills: less than was asked for is no drift there, more is.
 """
 
 from __future__ import annotations
@@ -49,8 +50,11 @@ def terms_of_echo(fact: OrderEchoed) -> OrderTerms:
     )
 
 
-def compare(intent: OrderTerms, echo: OrderTerms) -> tuple[Drift, ...]:
-    """The fields in which the echo differs from the intent; empty when it says the same to the market."""
+def compare(intent: OrderTerms, echo: OrderTerms, *, may_shrink: bool = False) -> tuple[Drift, ...]:
+    """The fields in which the echo differs from the intent; empty when it says the same to the market.
+
+    `may_shrink`: the broker may have reduced the quantity, for a fill elsewhere in its group.
+    """
     found: list[Drift] = []
 
     def differ(field: str, intended: object, echoed: object) -> None:
@@ -62,13 +66,16 @@ def compare(intent: OrderTerms, echo: OrderTerms) -> tuple[Drift, ...]:
     elif intent.contract.symbol and echo.contract.symbol:
         differ("symbol", intent.contract.symbol, echo.contract.symbol)
     differ("action", intent.action.value, echo.action.value)
-    differ("quantity", intent.quantity, echo.quantity)
+    if not (may_shrink and echo.quantity < intent.quantity):
+        differ("quantity", intent.quantity, echo.quantity)
     differ("order_type", intent.order_type, echo.order_type)
     if intent.order_type == echo.order_type:
         for field in PRICES_OF_TYPE.get(intent.order_type, _ALL_PRICES):
             differ(field, _price(getattr(intent, field)), _price(getattr(echo, field)))
     differ("tif", intent.tif, echo.tif)
     differ("outside_rth", intent.outside_rth, echo.outside_rth)
+    if intent.oca_group:
+        differ("oca_group", intent.oca_group, echo.oca_group)
     return tuple(found)
 
 

@@ -1,73 +1,42 @@
 """Orders that share one fate: a bracket (entry, target, stop) and an OCA group (one cancels all). Pure.
 
-A group is reserved once, for its worst case: a bracket's exits only undo its entry, and of an OCA group one leg per
-side fills. It is committed once and written back to back. Only the last frame of a bracket transmits: TWS holds a child
-until then and sends parent and children together. The legs of an OCA group have no parent, so each transmits by itself
-(an untransmitted order without a parent would stay in TWS for ever).
+A group is checked and reserved as one, committed once and written back to back. Only the last frame of a bracket
+transmits: TWS holds a child until then and sends parent and children together. The orders of an OCA group have no
+parent, so each transmits by itself (an untransmitted order without a parent would stay in TWS for ever): the broker may
+hold some of a group when the writing of the next fails, and `refused_alone` says when that is trouble.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from ibkr_connector.errors import OrderValidationError
-from ibkr_connector.models.contract import Contract
-from ibkr_connector.models.order import Action, BracketRequest, OrderRequest
+from ibkr_connector.models.order import BracketRequest, OcaType, OrderRequest, OrderState
+from ibkr_connector.orders.record import OrderRecord
+
+_BEATEN = "oca group is already filled"
+"""In IBKR's text of the rejection of an order that came after another of its group had filled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLeg:
-    """One order of a group."""
+    """One order on its way, alone or of a group."""
 
     request: OrderRequest
+    group: str = ""
+    """The entry's ref for a bracket, the group's name for OCA; empty for an order alone."""
     parent_ref: str = ""
     transmit: bool = True
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupReservation:
-    """What the group can do to a position at worst, on one side of one contract."""
-
-    ref: str
-    """The leg that stands for it."""
-    contract: Contract
-    action: Action
-    quantity: Decimal
+    @property
+    def oca(self) -> str:
+        """The name of the OCA group that it is placed with; else empty."""
+        return self.group if self.group == self.request.oca_group and self.group != self.request.order_ref else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NumberedLeg:
-    """One order of a group with its ids."""
-
-    leg: GroupLeg
-    order_id: int
-    parent_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupPlan:
-    """A group ready to be checked, committed and written, legs in the order in which they are sent."""
-
-    group: str
-    legs: tuple[GroupLeg, ...]
-    reservations: tuple[GroupReservation, ...]
-
-    def number(self, order_ids: Sequence[int]) -> tuple[NumberedLeg, ...]:
-        """Give every leg its id; children name their parent's. Ids must rise, one per leg."""
-        if len(order_ids) != len(self.legs) or list(order_ids) != sorted(set(order_ids)):
-            msg = f"a group of {len(self.legs)} needs as many rising order ids, not {list(order_ids)}"
-            raise ValueError(msg)
-        by_ref = {leg.request.order_ref: order_id for leg, order_id in zip(self.legs, order_ids, strict=True)}
-        return tuple(
-            NumberedLeg(leg=leg, order_id=order_id, parent_id=by_ref.get(leg.parent_ref, 0))
-            for leg, order_id in zip(self.legs, order_ids, strict=True)
-        )
-
-
-def plan_bracket(bracket: BracketRequest) -> GroupPlan:
-    """Entry, target and stop as one group named after the entry. Raises: OrderValidationError."""
+def plan_bracket(bracket: BracketRequest) -> tuple[GroupLeg, ...]:
+    """Entry, target and stop as one group named after the entry, as they are sent. Raises: OrderValidationError."""
     entry = bracket.entry
     for name, leg in (("take_profit", bracket.take_profit), ("stop_loss", bracket.stop_loss)):
         for field in ("contract", "quantity", "account"):
@@ -75,49 +44,62 @@ def plan_bracket(bracket: BracketRequest) -> GroupPlan:
             if theirs != ours:
                 msg = f"the {name} of a bracket has another {field} than its entry ({theirs} instead of {ours})."
                 raise OrderValidationError(msg, field=field, value=str(theirs), legal=str(ours))
+        if leg.oca_group is not None:
+            msg = f"the {name} of a bracket cannot be in an OCA group: IBKR groups a bracket's exits itself."
+            raise OrderValidationError(msg, field="oca_group", value=leg.oca_group, legal="none for a bracket's exits")
     _distinct(bracket.legs)
     parent = entry.order_ref
-    return GroupPlan(
-        group=parent,
-        legs=(
-            GroupLeg(request=entry, transmit=False),
-            GroupLeg(request=bracket.take_profit, parent_ref=parent, transmit=False),
-            GroupLeg(request=bracket.stop_loss, parent_ref=parent, transmit=True),
-        ),
-        reservations=(
-            GroupReservation(ref=parent, contract=entry.contract, action=entry.action, quantity=entry.quantity),
-        ),
+    return (
+        GroupLeg(request=entry, group=parent, transmit=False),
+        GroupLeg(request=bracket.take_profit, group=parent, parent_ref=parent, transmit=False),
+        GroupLeg(request=bracket.stop_loss, group=parent, parent_ref=parent, transmit=True),
     )
 
 
-def plan_oca(requests: Sequence[OrderRequest], group: str) -> GroupPlan:
-    """Orders of which the first fill cancels or reduces the others. Raises: OrderValidationError."""
+def plan_oca(requests: Sequence[OrderRequest], group: str | None, oca_type: OcaType) -> tuple[GroupLeg, ...]:
+    """Orders of which a fill cancels or reduces the others, as they are sent. Raises: OrderValidationError.
+
+    Without a name the group is called after its first order: the same orders again are then the same group.
+    """
     if len(requests) < 2:
-        msg = "an OCA group needs at least two orders."
-        raise OrderValidationError(msg, field="orders", value=str(len(requests)), legal=">= 2")
-    if not group.strip():
-        msg = "an OCA group needs a name that no other group of the account has."
-        raise OrderValidationError(msg, field="oca_group", value=group, legal="a unique name")
-    if len({request.account for request in requests}) > 1:
-        msg = "the orders of an OCA group must be for one account."
-        raise OrderValidationError(msg, field="account", legal="one account")
+        msg = f"an OCA group needs at least two orders, not {len(requests)}."
+        raise OrderValidationError(msg, field="orders", value=str(len(requests)), legal="two orders or more")
     _distinct(requests)
-    legs = tuple(GroupLeg(request=request.model_copy(update={"oca_group": group})) for request in requests)
-    worst: dict[tuple[str, Action], OrderRequest] = {}
+    if len({request.account for request in requests}) > 1:
+        accounts = ", ".join(str(request.account or "(the connected one)") for request in requests)
+        msg = f"the orders of an OCA group must be for one account, not {accounts}."
+        raise OrderValidationError(msg, field="account", value=accounts, legal="one account for all")
+    name = group or f"{requests[0].order_ref}.oca"
+    if name in {request.order_ref for request in requests}:
+        msg = f"group={name!r} is the order_ref of one of its orders."
+        raise OrderValidationError(msg, field="group", value=name, legal="a name that no order has")
     for request in requests:
-        key = (request.contract.key, request.action)
-        if key not in worst or request.quantity > worst[key].quantity:
-            worst[key] = request
-    return GroupPlan(
-        group=group,
-        legs=legs,
-        reservations=tuple(
-            GroupReservation(
-                ref=request.order_ref, contract=request.contract, action=request.action, quantity=request.quantity
-            )
-            for request in worst.values()
-        ),
-    )
+        for field, theirs, ours in (
+            ("oca_group", request.oca_group, name),
+            ("oca_type", request.oca_type, oca_type),
+        ):
+            if theirs is not None and theirs != ours:
+                msg = f"order {request.order_ref} says {field}={theirs!s}, and its group {ours!s}."
+                raise OrderValidationError(msg, field=field, value=str(theirs), legal=f"{ours!s}, or nothing")
+    update = {"oca_group": name, "oca_type": oca_type}
+    return tuple(GroupLeg(request=request.model_copy(update=update), group=name) for request in requests)
+
+
+def refused_alone(records: Sequence[OrderRecord]) -> list[OrderRecord]:
+    """The orders of an OCA group that never worked while others of it do: nobody asked for such a group.
+
+    None when a fill came first: then the group has done its work, and IBKR refuses those that come later. None either
+    when nothing of it is left.
+    """
+    if any(has_filled(record) for record in records) or all(record.is_done for record in records):
+        return []
+    return [record for record in records if record.state in (OrderState.REJECTED, OrderState.NOT_SENT)]
+
+
+def has_filled(record: OrderRecord) -> bool:
+    """Whether an order of an OCA group has filled, or shows that another one of its group has."""
+    told = record.filled > 0 or record.reported > 0 or record.broker_status == "Filled"
+    return told or (record.state is OrderState.REJECTED and _BEATEN in record.why.lower())
 
 
 def _distinct(requests: Sequence[OrderRequest]) -> None:

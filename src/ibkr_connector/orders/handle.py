@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ibkr_connector.errors import OrderCancelled, OrderNotSent, OrderRejected, RequestTimeout
 from ibkr_connector.models.arguments import seconds, to_decimal
 from ibkr_connector.models.contract import Contract
-from ibkr_connector.models.order import Action, Fill, OrderSnapshot, OrderState
+from ibkr_connector.models.order import Action, Fill, OcaType, OrderSnapshot, OrderState
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.updates import OrderUpdates
+from ibkr_connector.resilience import Deadline
 from ibkr_connector.session.thread import SessionThread
 
 if TYPE_CHECKING:
@@ -226,3 +228,61 @@ class BracketOrder:
         if not self.entry.is_done:
             await self.entry.cancel(timeout)
         return [await leg.cancel(timeout) if not leg.is_done else leg.snapshot for leg in self.legs]
+
+
+class OcaGroup:
+    """Orders of which a fill cancels or reduces the others."""
+
+    def __init__(self, lives: Sequence[LiveOrder], manager: OrderManager, thread: SessionThread) -> None:
+        self._lives = tuple(lives)
+        self._legs = tuple(Order(live, manager, thread) for live in lives)
+        self._manager = manager
+        self._thread = thread
+
+    @property
+    def name(self) -> str:
+        """The group's name (IBKR's ocaGroup)."""
+        return self._legs[0].snapshot.oca_group
+
+    @property
+    def oca_type(self) -> OcaType:
+        """What a fill of one order does to the others."""
+        return OcaType(self._legs[0].snapshot.oca_type)
+
+    @property
+    def legs(self) -> tuple[Order, ...]:
+        """Its orders, as they were given."""
+        return self._legs
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all its orders have ended."""
+        return all(leg.is_done for leg in self.legs)
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """The names of its orders, in the order in which they were given."""
+        return tuple(leg.ref for leg in self.legs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The group and its orders as plain values; `filled` names the orders that have filled, in part or in full."""
+        return {
+            "oca_group": self.name,
+            "oca_type": int(self.oca_type),
+            "is_done": self.is_done,
+            "filled": [leg.ref for leg in self.legs if leg.filled_quantity],
+            "orders": [leg.to_dict() for leg in self.legs],
+        }
+
+    def __repr__(self) -> str:
+        return f"OcaGroup({self.name}: type {int(self.oca_type)}, {', '.join(map(repr, self.legs))})"
+
+    async def done(self, timeout: float | None = None) -> list[OrderSnapshot]:
+        """Wait until all have ended, however they ended. Raises `RequestTimeout` after `timeout` seconds."""
+        patience = seconds(timeout)
+        deadline = None if patience is None else Deadline(self._manager.clock, patience)
+        return [await leg.done(None if deadline is None else deadline.remaining()) for leg in self.legs]
+
+    async def cancel(self, timeout: float | None = None) -> list[OrderSnapshot]:
+        """Cancel all that work, at once, and wait for their ends. Raises `CancelInDoubt` naming those not confirmed."""
+        return await self._thread.run(self._manager.cancel_chosen(self._lives, seconds(timeout)))

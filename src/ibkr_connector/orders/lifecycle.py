@@ -153,7 +153,7 @@ class _Message(Step):
         record = self.record
         if not record.ours or branch.perm_id != record.perm_id:
             return
-        found = min((compare(version, terms) for version in record.versions()), key=len)
+        found = min((compare(version, terms, may_shrink=record.may_shrink) for version in record.versions()), key=len)
         found += compare_names(
             account=record.account, ref=record.ref, echo_account=fact.account, echo_ref=fact.order_ref
         )

@@ -25,16 +25,18 @@ from ibkr_connector.logs import get_logger
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderSnapshot, OrderState
 from ibkr_connector.orders import steps
+from ibkr_connector.orders.answers import in_doubt, raise_if_refused
 from ibkr_connector.orders.canceller import OrderCanceller
-from ibkr_connector.orders.changes import Change, Drifted, OrderTerms, Rejected
+from ibkr_connector.orders.changes import Change, Drifted, NeverArrived, NotSent, OrderTerms, Rejected
 from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.groups import GroupLeg, plan_bracket
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.modifier import OrderModifier
 from ibkr_connector.orders.recover import recover
+from ibkr_connector.orders.repeat import check_same
 from ibkr_connector.orders.road import OrderRoad, Prefetch
-from ibkr_connector.orders.sender import OrderSender, check_same, group_of, raise_if_refused
+from ibkr_connector.orders.sender import OrderSender
 from ibkr_connector.orders.settler import Settler
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
@@ -150,7 +152,11 @@ class OrderManager:
 
     async def place_bracket(self, request: BracketRequest, timeout: float | None = None) -> list[LiveOrder]:
         """Place entry, target and stop as one group."""
-        return await self._place(plan_bracket(request).legs, timeout)
+        return await self._place(plan_bracket(request), timeout)
+
+    async def place_oca(self, plan: Sequence[GroupLeg], timeout: float | None = None) -> list[LiveOrder]:
+        """Place the orders of an OCA group as one; see `OrdersApi.oca`."""
+        return await self._place(plan, timeout)
 
     async def _place(self, plan: Sequence[GroupLeg], timeout: float | None) -> list[LiveOrder]:
         if self._session.settings.read_only:
@@ -161,6 +167,7 @@ class OrderManager:
         known = self._known(plan)
         if known is not None:
             return await self._repeat(known)
+        self._refuse_used_group(plan)
         return await self._take_off(plan, timeout).flight.join()
 
     def _take_off(self, plan: Sequence[GroupLeg], timeout: float | None) -> _OrderFlight:
@@ -204,7 +211,7 @@ class OrderManager:
         for leg in plan:
             ref = leg.request.order_ref
             other = flying.get(ref, under_way.plan[0])
-            check_same(leg, group_of(leg, plan[0]), other, group_of(other, under_way.plan[0]), OrderState.NEW)
+            check_same(leg, other, OrderState.NEW)
         return under_way
 
     def _known(self, plan: Sequence[GroupLeg]) -> list[LiveOrder] | None:
@@ -222,8 +229,8 @@ class OrderManager:
             record = (known[0] if named is None else named).record
             if record.request is None:
                 raise OrderNotSent(f"order_ref={leg.request.order_ref!r} names an order that is not ours.")
-            had = GroupLeg(request=record.request, parent_ref=record.parent_ref)
-            check_same(leg, group_of(leg, plan[0]), had, record.group, record.state)
+            had = GroupLeg(request=record.request, group=record.group, parent_ref=record.parent_ref)
+            check_same(leg, had, record.state)
         return known
 
     def _refuse_lost_names(self, plan: Sequence[GroupLeg]) -> None:
@@ -241,12 +248,29 @@ class OrderManager:
                     legal="a new ref; the journal of the program that placed it was lost, or lies in another state_dir",
                 )
 
+    def _refuse_used_group(self, plan: Sequence[GroupLeg]) -> None:
+        """A second group of the same name would be one with the first: a fill in either would end both."""
+        name, account = plan[0].oca, plan[0].request.account or self._account()
+        if not name:
+            return
+        flying = [leg.request for flight in self._flights.values() for leg in flight.plan]
+        taken = [one.order_ref for one in flying if one.oca_group == name and (one.account or account) == account]
+        known = [live.record for live in self.desk.table.open()]
+        taken += [one.ref for one in known if one.terms.oca_group == name and one.account == account]
+        if taken:
+            raise OrderValidationError(
+                f"group={name!r} is the name of an OCA group that works: order {taken[0]} is in it.",
+                field="group",
+                value=name,
+                legal="a name that no working order has, or none (it is then named after its first order)",
+            )
+
     async def _repeat(self, known: list[LiveOrder]) -> list[LiveOrder]:
         """The same ref again: the same order, and the same answer."""
+        raise_if_refused(known, self._session.backend, oca=known[0].record.oca)
         for live in known:
-            raise_if_refused(live, self._session.backend)
             if live.record.state is OrderState.IN_DOUBT:
-                raise OrderInDoubt(f"order {live.ref} is in doubt: {live.record.why}.", order_ref=live.ref)
+                raise in_doubt(live)
         return known
 
     async def preview(self, request: OrderRequest, timeout: float | None = None) -> WhatIf:
@@ -310,7 +334,7 @@ class OrderManager:
         """Do `work` to its end, whether or not the caller waits; it ends with the manager."""
         return await asyncio.shield(self._spawn(work, name))
 
-    async def cancel_chosen(self, chosen: Sequence[LiveOrder], timeout: float) -> list[OrderSnapshot]:
+    async def cancel_chosen(self, chosen: Sequence[LiveOrder], timeout: float | None) -> list[OrderSnapshot]:
         """Cancel these own orders at once. Raises `CancelInDoubt` naming those whose end is not known in time."""
         return await self._canceller.cancel_many(chosen, timeout)
 
@@ -373,17 +397,25 @@ class OrderManager:
     def _on_changes(self, live: LiveOrder, changes: list[Change]) -> None:
         """A severe drift of the broker's echo (side, account, quantity) cancels the order; so does a refused exit."""
         for change in changes:
-            if isinstance(change, Rejected) and live.record.parent_ref:
-                self._on_refused_child(live)
+            if isinstance(change, Rejected | NotSent | NeverArrived) and live.record.group:
+                self._on_refused_leg(live)
             if isinstance(change, Drifted) and change.severe and live.record.ours and not live.record.cancel_wanted:
                 _log.error("the broker's echo differs from the intent: cancelling", order_ref=live.ref)
                 self._spawn(self._canceller.cancel(live, None), f"cancel drifted {live.ref}")
+
+    def _on_refused_leg(self, leg: LiveOrder) -> None:
+        if leg.record.parent_ref:
+            self._on_refused_child(leg)
+        elif leg.record.oca and leg.ref not in self._flights:  # else whoever places it tells, when all have answered
+            self._sender.tell_incomplete([one for one in self.desk.table if one.record.group == leg.record.group])
 
     def _on_refused_child(self, child: LiveOrder) -> None:
         """An entry must not fill without its exits (INV-10): take it back while nothing of it is filled."""
         parent = self.desk.table.by_ref(child.record.parent_ref)
         if parent is None or (parent.record.is_done and not parent.record.filled):
             return
+        if child.record.state is OrderState.NOT_SENT and not parent.record.acknowledged:
+            return  # what becomes of the entry is as open
         text = f"order {child.ref}, an exit of {parent.ref}, was refused: {child.record.why}"
         if parent.record.filled:
             text += f"; {parent.record.filled} of the entry are filled and NOT protected by it"

@@ -218,6 +218,7 @@ def _request(terms: OrderTerms, record: OrderRecord) -> OrderRequest:
         outside_rth=terms.outside_rth,
         account=record.account,
         oca_group=terms.oca_group or None,
+        oca_type=terms.oca_type or None,
         order_ref=record.ref,
         agent=record.agent or None,  # its own limits judge the change too
         reference_price=None if record.request is None else record.request.reference_price,

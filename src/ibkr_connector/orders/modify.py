@@ -32,7 +32,14 @@ def check_modify(record: OrderRecord, epoch: int, *, link_up: bool = True) -> Or
     meaningful = PRICES_OF_TYPE[echo.order_type]
     prices = {field: getattr(echo if field in meaningful else known, field) for field in _PRICE_FIELDS}
     # What the broker does not repeat, or makes up by itself (a bracket's OCA group), stays as we asked for it.
-    return replace(echo, contract=known.contract, good_till=known.good_till, oca_group=known.oca_group, **prices)
+    return replace(
+        echo,
+        contract=known.contract,
+        good_till=known.good_till,
+        oca_group=known.oca_group,
+        oca_type=known.oca_type,
+        **prices,
+    )
 
 
 def changed(

@@ -213,11 +213,30 @@ class OrderRecord:
         return (self.terms,) if self.proposed is None else (self.terms, self.proposed)
 
     @property
+    def bracket(self) -> str:
+        """The ref of the entry, for the orders of a bracket; else empty."""
+        return self.group if self.parent_ref or self.group == self.ref else ""
+
+    @property
+    def oca(self) -> str:
+        """The OCA group it was placed with as one; else empty."""
+        return "" if self.bracket else self.group
+
+    @property
+    def may_shrink(self) -> bool:
+        """Whether the broker may reduce it: a fill elsewhere in its OCA group, an entry that ends half filled."""
+        return bool(self.terms.oca_group or self.parent_ref)
+
+    @property
     def wanted(self) -> Decimal:
-        """The largest quantity the order may have at the broker: over all versions and what the echo shows."""
-        quantities = [terms.quantity for terms in self.versions()]
-        quantities += [branch.quantity for branch in self.branches.values() if branch.quantity is not None]
-        return max(quantities)
+        """The largest quantity the order may have at the broker: over all versions and what the echo shows.
+
+        What the broker reduced by itself is as large as it shows, unless a change of ours is unanswered.
+        """
+        told = [branch.quantity for branch in self.branches.values() if branch.quantity is not None]
+        if told and self.may_shrink and self.proposed is None:
+            return max(told)
+        return max([*(terms.quantity for terms in self.versions()), *told])
 
     @property
     def open_quantity(self) -> Decimal:
@@ -289,7 +308,7 @@ class OrderRecord:
             state=self.state,
             contract=terms.contract,
             action=terms.action,
-            quantity=terms.quantity,
+            quantity=min(terms.quantity, self.wanted) if self.may_shrink else terms.quantity,
             order_type=terms.order_type,
             account=self.account,
             order_id=self.order_id,
@@ -303,6 +322,7 @@ class OrderRecord:
             outside_rth=terms.outside_rth,
             parent_ref=self.parent_ref,
             oca_group=terms.oca_group,
+            oca_type=terms.oca_type,
             agent=self.agent,
             broker_status=self.broker_status,
             filled=self.filled,

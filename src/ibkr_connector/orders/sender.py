@@ -10,24 +10,23 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ibkr_connector.backends.base import Backend, Operation, WireOrder
+from ibkr_connector.backends.base import Operation, WireOrder
 from ibkr_connector.errors import (
-    OrderInDoubt,
     OrderNotSent,
-    OrderValidationError,
 )
 from ibkr_connector.events import EventBus, RiskDecided, Severity
 from ibkr_connector.logs import get_logger
-from ibkr_connector.models.contract import Contract, ContractDetails
-from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderState
+from ibkr_connector.models.contract import ContractDetails
+from ibkr_connector.models.order import BracketRequest, OcaType, OrderRequest, OrderState
 from ibkr_connector.orders import steps
+from ibkr_connector.orders.answers import in_doubt, raise_if_refused
 from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.entries import SendingEntry
-from ibkr_connector.orders.groups import GroupLeg
+from ibkr_connector.orders.groups import GroupLeg, refused_alone
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.road import OrderRoad, Prepared, nothing_sent
-from ibkr_connector.orders.ttl import as_asked, with_ttl
+from ibkr_connector.orders.ttl import with_ttl
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.decision import RiskDecision
@@ -42,7 +41,6 @@ _HELD_UP = (
     "Wait until it is settled (orders_in_doubt() lists it; the connector asks the broker), or settle it by hand with "
     "resolve(order, as_=…, evidence=…); then send this one again."
 )
-_USED_REF = "Nothing is at the broker; a new try needs a new order_ref, because this one was written once."
 
 
 @dataclass(slots=True)
@@ -76,15 +74,15 @@ class OrderSender:
 
         Raises: RiskRejected, OrderNotSent, JournalError (nothing was sent); OrderRejected; OrderInDoubt.
         """
-        lives = [LiveOrder(_record(leg, plan[0], self._account())) for leg in plan]
+        lives = [LiveOrder(_record(leg, self._account())) for leg in plan]
         for live in lives:
             self._desk.adopt(live)  # from here on a cancel finds it
         try:
             with nothing_sent(lives[0].ref):
                 self._session.require_orders()
                 prepared = await self._prepare_undoubted(lives, [leg.request for leg in plan], deadline)
-                legs = [self._leg(*known, plan[0]) for known in zip(lives, plan, prepared, strict=True)]
-                decision = self._check(legs, prepared)
+                legs = [self._leg(*known) for known in zip(lives, plan, prepared, strict=True)]
+                decision = self._check(legs)
                 with await self._session.hold_order_slot(units=len(legs), timeout=deadline.remaining()) as slot:
                     outcome = await self._write(legs, decision, deadline, slot.sent)
         except BaseException as error:
@@ -128,7 +126,7 @@ class OrderSender:
                 why = _held_up_by(doubtful)
                 raise OrderNotSent(f"not sent: {why}.", remedy=_HELD_UP, order_ref=requests[0].order_ref)
 
-    def _leg(self, live: LiveOrder, planned: GroupLeg, found: Prepared, first: GroupLeg) -> _Leg:
+    def _leg(self, live: LiveOrder, planned: GroupLeg, found: Prepared) -> _Leg:
         request = planned.request.model_copy(update={"contract": found.details.contract})
         request = with_ttl(
             request,
@@ -139,19 +137,23 @@ class OrderSender:
         )
         qualified = replace(planned, request=request)
         wanted = live.record.cancel_wanted
-        live.record = _record(qualified, first, self._account())
+        live.record = _record(qualified, self._account())
         live.record.cancel_wanted = wanted
         return _Leg(request, qualified, live, found.details, found.view)
 
-    def _check(self, legs: Sequence[_Leg], prepared: Sequence[Prepared]) -> RiskDecision:
+    def _check(self, legs: Sequence[_Leg]) -> RiskDecision:
         """All gates and the reservation, without an `await`."""
-        view = prepared[0].view()
+        first = legs[0]
         if len(legs) == 1:
-            decision = self._risk.check_and_reserve(legs[0].request, view)
+            decision = self._risk.check_and_reserve(first.request, first.view())
+        elif first.planned.oca:
+            blocks = (first.request.oca_type or OcaType.REDUCE_WITHOUT_BLOCK).blocks
+            asked = [(leg.request, leg.view()) for leg in legs]
+            decision = self._risk.check_and_reserve_oca(asked, group=first.planned.oca, blocks=blocks)
         else:
             entry, target, stop = (leg.request for leg in legs)
             bracket = BracketRequest(entry=entry, take_profit=target, stop_loss=stop)
-            decision = self._risk.check_and_reserve_bracket(bracket, view)
+            decision = self._risk.check_and_reserve_bracket(bracket, first.view())
         ref = legs[0].request.order_ref
         for result in decision.results:
             self._session.meters.count("risk_decisions", result.gate, "passed" if result.passed else "refused")
@@ -262,7 +264,10 @@ class OrderSender:
 
     async def _await_answer(self, legs: Sequence[_Leg], outcome: LaneOutcome, slot: HeldSlot) -> list[LiveOrder]:
         if outcome.written is Written.MAYBE:
-            self._doubt(legs, f"the write failed in the middle: {outcome.reason}")
+            why = f"the write failed in the middle: {outcome.reason}"
+            for leg in legs[outcome.frames :]:  # the writing of a group ends at the first frame that fails
+                self._desk.tell(leg.live, steps.not_sent(leg.live.record, why, self._desk.context()))
+            self._doubt(legs[outcome.whole : outcome.frames], why)
         until = self._clock.monotonic() + self._road.settings.ack_timeout
         for leg in legs:
             left = max(until - self._clock.monotonic(), 0.0)
@@ -272,14 +277,19 @@ class OrderSender:
             self._doubt(silent, f"no answer in {self._road.settings.ack_timeout:g} s")
         doubtful = [leg for leg in legs if leg.live.record.state is OrderState.IN_DOUBT]
         slot.answered(in_doubt=bool(doubtful))
-        for leg in legs:
-            raise_if_refused(leg.live, self._session.backend)
+        lives = [leg.live for leg in legs]
+        if legs[0].planned.oca:
+            self.tell_incomplete(lives)
+        raise_if_refused(lives, self._session.backend, oca=legs[0].planned.oca)
         if doubtful:
-            first = doubtful[0].live
-            raise OrderInDoubt(
-                f"order {first.ref} may or may not be at the broker: {first.record.why}.", order_ref=first.ref
-            )
-        return [leg.live for leg in legs]
+            raise in_doubt(doubtful[0].live)
+        return lives
+
+    def tell_incomplete(self, lives: Sequence[LiveOrder]) -> None:
+        """Raise an incident when an order of an OCA group never worked and others of it do."""
+        for record in refused_alone([live.record for live in lives]):
+            text = f"order {record.ref} of the OCA group {record.group} does not work ({record.why}); the others do"
+            self._session.incident("oca_incomplete", text, about=record.ref)
 
     def _doubt(self, legs: Sequence[_Leg], why: str) -> None:
         for leg in legs:
@@ -306,62 +316,10 @@ def _is_clear(record: OrderRecord) -> bool:
     return record.is_done or record.in_doubt or (record.acknowledged and record.broker_status != _ON_HOLD)
 
 
-def raise_if_refused(live: LiveOrder, backend: Backend) -> None:
-    """Raise the typed error of an order that the broker refused, or that never reached it."""
-    ended = live.record.ended
-    if ended is None or ended.state not in (OrderState.REJECTED, OrderState.NOT_SENT):
-        return
-    text = f"order {live.ref}: {ended.why or 'refused without a reason'}"
-    if ended.state is OrderState.NOT_SENT:
-        raise OrderNotSent(text, remedy=None if ended.reusable else _USED_REF, order_ref=live.ref)
-    raise backend.refusal(ended.code, text, order_ref=live.ref)
-
-
-def check_same(planned: GroupLeg, group: str, known: GroupLeg, known_group: str, state: OrderState) -> None:
-    """Refuse a ref that names another order already. Raises `OrderValidationError`."""
-    asked, had = planned.request, known.request
-    same = (
-        group == known_group
-        and planned.parent_ref == known.parent_ref
-        and _same_contract(had.contract, asked.contract)
-        and as_asked(had, asked).model_copy(update={"contract": asked.contract}) == asked
-    )
-    if not same:
-        raise OrderValidationError(
-            f"order_ref={asked.order_ref!r} names another order already ({state.value}).",
-            field="order_ref",
-            value=asked.order_ref,
-            legal="a new ref for a new order; the same ref only with the very same order",
-        )
-
-
-def group_of(planned: GroupLeg, first: GroupLeg) -> str:
-    """The name of the group that an order of a plan belongs to; empty for an order of its own."""
-    name = first.request.order_ref
-    return name if planned.request.order_ref != name or planned.parent_ref or not planned.transmit else ""
-
-
-def _record(planned: GroupLeg, first: GroupLeg, account: str) -> OrderRecord:
+def _record(planned: GroupLeg, account: str) -> OrderRecord:
     return steps.new_record(
         planned.request,
         account=planned.request.account or account,
-        group=group_of(planned, first),
+        group=planned.group,
         parent_ref=planned.parent_ref,
     )
-
-
-def _same_contract(known: Contract, asked: Contract) -> bool:
-    if known.con_id and asked.con_id:
-        return known.con_id == asked.con_id
-
-    def name(contract: Contract) -> tuple[object, ...]:
-        return (
-            contract.symbol,
-            contract.sec_type,
-            contract.currency,
-            contract.expiry[:6],
-            contract.strike,
-            contract.right,
-        )
-
-    return name(known) == name(asked)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from ibkr_connector.backends.base import WireOrder
 from ibkr_connector.models.contract import Contract
+from ibkr_connector.models.order import OcaType
 from ibkr_connector.orders.changes import OrderTerms
-
-OCA_REDUCE_OVERFILL_PROTECTED = 3
-"""IBKR's OCA type 3: the others are reduced in proportion, without a guard against overfill; its own default for API
-brackets."""
 
 
 def wire_order(
@@ -40,7 +37,7 @@ def wire_order(
         order_ref=order_ref,
         parent_id=parent_id,
         oca_group=terms.oca_group,
-        oca_type=OCA_REDUCE_OVERFILL_PROTECTED if terms.oca_group else 0,
+        oca_type=(terms.oca_type or OcaType.REDUCE_WITHOUT_BLOCK.value) if terms.oca_group else 0,
         transmit=transmit,
         what_if=what_if,
     )

@@ -80,8 +80,9 @@ class RiskDecision:
     def to_error(self) -> RiskRejected:
         """The exception that tells a caller why. Lists every gate that refused."""
         reasons = self.reasons
+        told = (f"{reason.order_ref} {reason.gate}: {reason.message}".strip() for reason in reasons)
         return RiskRejected(
-            "; ".join(f"{reason.gate}: {reason.message}" for reason in reasons) + ".",
+            "; ".join(told) + ".",
             remedy=" ".join(dict.fromkeys(reason.remedy for reason in reasons if reason.remedy)) or None,
             order_ref=self.order_ref,
             gates=[reason.gate for reason in reasons],

@@ -23,10 +23,19 @@ from ibkr_connector.risk.agents import AgentLedger, AgentShare
 from ibkr_connector.risk.daily_loss import DailyLoss, DayFigures
 from ibkr_connector.risk.decision import RiskDecision
 from ibkr_connector.risk.gates import Gate, default_gates
-from ibkr_connector.risk.judging import ask, decision_of, integrity, loss_of, refused_change, status_of, worth_of
+from ibkr_connector.risk.judging import (
+    ask,
+    decision_of,
+    integrity,
+    loss_of,
+    refused_change,
+    reservation_of,
+    status_of,
+    worth_of,
+)
 from ibkr_connector.risk.legs import Leg, bracket_legs, leg_of
 from ibkr_connector.risk.limits import RiskLimits
-from ibkr_connector.risk.order_check import OrderCheck, Others, RecentOrder, shape_of
+from ibkr_connector.risk.order_check import OrderCheck, Others, RecentOrder, Role, shape_of
 from ibkr_connector.risk.reservation import Exposure, Reservation, ReservationBook
 from ibkr_connector.risk.state import TradingAction, TradingControl, TradingRecord, TradingState
 from ibkr_connector.risk.view import RiskView
@@ -72,15 +81,26 @@ class RiskEngine:
 
     def check_and_reserve(self, request: OrderRequest, view: RiskView) -> RiskDecision:
         """Ask all gates about a new order and, if all agree, reserve its share of the limits. Never raises for a no."""
-        return self._decide([Leg(request)], view, reserve=True)
+        return self._decide([Leg(request, view)], reserve=True)
 
     def check_and_reserve_bracket(self, bracket: BracketRequest, view: RiskView) -> RiskDecision:
         """The same for an entry with its exits: one decision, one reservation, all or nothing."""
-        return self._decide(bracket_legs(bracket), view, reserve=True)
+        return self._decide(bracket_legs(bracket, view), reserve=True)
+
+    def check_and_reserve_oca(
+        self, orders: Sequence[tuple[OrderRequest, RiskView]], *, group: str, blocks: bool
+    ) -> RiskDecision:
+        """The same for the orders of an OCA group, each with a view that knows its contract.
+
+        `blocks`: no two of them can fill in full (IBKR's types 1 and 2). On each side of each contract the worst leg is
+        reserved then, and of the loss in flight the worst of all. Without block every leg counts in full.
+        """
+        legs = [Leg(request, view, oca=group if blocks else "") for request, view in orders]
+        return self._decide(legs, reserve=True)
 
     def check(self, request: OrderRequest, view: RiskView) -> RiskDecision:
         """What `check_and_reserve` would say; nothing is reserved."""
-        return self._decide([Leg(request)], view, reserve=False)
+        return self._decide([Leg(request, view)], reserve=False)
 
     def check_and_reserve_change(self, request: OrderRequest, view: RiskView) -> RiskDecision:
         """Ask about a changed version of a live order (same ref); until it is settled max(old, new) is reserved.
@@ -99,8 +119,9 @@ class RiskEngine:
                     "Cancel it and place a new order.",
                 )
             own, trading = frozenset({request.order_ref}), self.control.record
-            check = self._check_of(leg_of(old, request), view, trading, without=own, recent=(), filled=old.filled)
-            decision = decision_of(request.order_ref, ask(self._gates, [check]), view, [check])
+            leg = leg_of(old, request, view)
+            check = self._check_of(leg, trading, without=own, recent=(), filled=old.filled)
+            decision = decision_of(ask(self._gates, check), check)
             if decision.allowed:
                 old.open = max(old.open, check.quantity)
                 old.quantity = max(old.quantity, request.quantity)
@@ -118,12 +139,12 @@ class RiskEngine:
             trading = self.control.record
             self._observe(view, trading)
             own = self._book.get(request.order_ref)
-            leg = Leg(request) if own is None else leg_of(own, request)
-            refs = {request.order_ref} if own is None or not own.group else self._group_refs(own.group)
+            leg = Leg(request, view) if own is None else leg_of(own, request, view)
+            refs = {request.order_ref} if own is None or not own.group else self._book.bracket_refs(own.group)
             check = self._check_of(
-                leg, view, trading, without=frozenset(refs), recent=(), filled=_ZERO if own is None else own.filled
+                leg, trading, without=frozenset(refs), recent=(), filled=_ZERO if own is None else own.filled
             )
-            return decision_of(request.order_ref, ask(self._again, [check]), view, [check], again=True)
+            return decision_of(ask(self._again, check), check, again=True)
 
     # --- the life of a reservation ------------------------------------------------------------------------------------
 
@@ -193,14 +214,15 @@ class RiskEngine:
         open_quantity: Decimal,
         filled: Decimal = _ZERO,
         group: str = "",
+        oca: str = "",
         loss: Decimal = _ZERO,
         agent: str = "",
     ) -> None:
         """Count an order that is there already: read back from the journal, or another program's. No gate is asked.
 
-        sign: +1 buy, -1 sell. group: the entry's ref, for a bracket's legs. loss: what the whole quantity may cost
-        while in flight, base currency. agent: lower case; what is filled is in `start_agents` already. An order counted
-        already is brought up to date instead.
+        sign: +1 buy, -1 sell. group: the entry's ref, for a bracket's legs. oca: its OCA group with block. loss: what
+        the whole quantity may cost while in flight, base currency. agent: lower case; what is filled is in
+        `start_agents` already. An order counted already is brought up to date instead.
         """
         with self._lock:
             if not self._book.set_open(ref, open_quantity, filled):
@@ -214,6 +236,7 @@ class RiskEngine:
                         loss,
                         filled=filled,
                         group=group,
+                        oca=oca,
                         agent=agent,
                         committed=True,
                     )
@@ -336,42 +359,69 @@ class RiskEngine:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _decide(self, legs: list[Leg], view: RiskView, *, reserve: bool) -> RiskDecision:
+    def _decide(self, legs: Sequence[Leg], *, reserve: bool) -> RiskDecision:
+        """Each leg is judged as if those before it were there already, so that what is reserved was judged."""
         with self._lock:
             trading = self.control.record  # read once: all gates and legs see the same
-            self._observe(view, trading)
-            checks = [
-                self._check_of(leg, view, trading, without=_NOBODY, recent=self._recent, filled=_ZERO) for leg in legs
-            ]
-            results = [*integrity(checks, view, self._book), *ask(self._gates, checks)]
-            decision = decision_of(legs[0].request.order_ref, results, view, checks)
-            if decision.allowed and reserve:
-                self._reserve(legs, checks, view)
+            self._observe(legs[0].view, trading)
+            results = integrity(legs, self._book)
+            entry = legs[0].request.order_ref if legs[0].role is Role.ENTRY else ""
+            checks: list[OrderCheck] = []
+            reserved: list[RecentOrder] = []
+            try:
+                for leg in legs:
+                    recent = (*self._recent, *reserved) if reserved else self._recent
+                    checks.append(self._check_of(leg, trading, without=_NOBODY, recent=recent, filled=_ZERO))
+                    results += ask(self._gates, checks[-1], many=len(legs) > 1)
+                    if reserve and all(result.passed for result in results):
+                        held = reservation_of(leg, checks[-1], entry, with_worth=self.limits.needs_portfolio)
+                        noted = RecentOrder(leg.view.monotonic, shape_of(leg.request), held.agent)
+                        self._book.add(held)
+                        reserved.append(noted)
+                decision = decision_of(results, checks[0])
+            except BaseException:
+                self._take_back(legs[: len(reserved)])
+                raise
+            if not decision.allowed:
+                self._take_back(legs[: len(reserved)])
+            elif self._keep_recent and reserved:
+                self._recent.extend(reserved)
+                while reserved[-1].at - self._recent[0].at >= self._keep_recent:
+                    self._recent.popleft()
             return decision
+
+    def _take_back(self, legs: Sequence[Leg]) -> None:
+        """The group is refused after all: what was reserved of it never was."""
+        for leg in legs:
+            self._book.remove(leg.request.order_ref, remember=False)
 
     def _check_of(
         self,
         leg: Leg,
-        view: RiskView,
         trading: TradingRecord,
         *,
         without: frozenset[str],
         recent: Sequence[RecentOrder],
         filled: Decimal,
     ) -> OrderCheck:
+        request, view = leg.request, leg.view
+        con_id, sign = request.contract.con_id, request.action.sign
+        # Of a group with block one order stands for all on its side, and its loss for all of them: see `reservation`.
+        group = self._book.oca_refs(leg.oca) if leg.oca else _NOBODY
+        beside = without | self._book.on_side(group, con_id, sign)
         return OrderCheck(
-            leg.request,
+            request,
             view,
             self.limits,
             trading=trading,
             day=self._day.figures(view.net_liquidation, view.daily_pnl),
-            exposure=self._book.exposure(leg.request.contract.con_id, without=without),
+            exposure=self._book.exposure(con_id, without=beside),
             others=Others(
-                self._book.loss_open(without=without),
+                self._book.loss_open(without=without | group),
                 len(self._book) - len(without),
-                forked=tuple(ref for ref, con_id in self._forked.items() if con_id == leg.request.contract.con_id),
-                agent=lambda: self._share_of(leg.request, without),
-                open_contracts=lambda: self._book.open_contracts(without=without),
+                forked=tuple(ref for ref, forked in self._forked.items() if forked == con_id),
+                agent=lambda: self._share_of(request, without, beside),
+                open_contracts=lambda: self._book.open_contracts(without=beside),
             ),
             recent=recent,
             role=leg.role,
@@ -379,44 +429,15 @@ class RiskEngine:
             filled=filled,
         )
 
-    def _share_of(self, request: OrderRequest, without: frozenset[str]) -> AgentShare:
+    def _share_of(self, request: OrderRequest, without: frozenset[str], beside: frozenset[str]) -> AgentShare:
         """Asked for by a gate: inside the critical section."""
         name, con_id = (request.agent or "").lower(), request.contract.con_id
         own = sum((found := self._book.get(ref)) is not None and found.agent == name for ref in without)
         return AgentShare(
             self._agents.position(name, con_id),
-            self._book.exposure(con_id, without=without, agent=name),
+            self._book.exposure(con_id, without=beside, agent=name),
             self._book.open_of(name) - own,
         )
-
-    def _reserve(self, legs: list[Leg], checks: list[OrderCheck], view: RiskView) -> None:
-        group = legs[0].request.order_ref if len(legs) > 1 else ""
-        losses = [loss_of(check) for check in checks]  # first: nothing may fail between two reservations of a group
-        worths = [worth_of(check) if self.limits.needs_portfolio else (None, None) for check in checks]
-        for leg, loss, (unit_value, margin) in zip(legs, losses, worths, strict=True):
-            request = leg.request
-            self._book.add(
-                Reservation(
-                    request.order_ref,
-                    request.contract.con_id,
-                    request.action.sign,
-                    request.quantity,
-                    request.quantity,
-                    loss,
-                    group=group,
-                    stop=leg.stop,
-                    agent=(request.agent or "").lower(),
-                    unit_value=unit_value,
-                    margin=margin,
-                )
-            )
-        if self._keep_recent:
-            now = view.monotonic
-            self._recent.extend(
-                RecentOrder(now, shape_of(leg.request), (leg.request.agent or "").lower()) for leg in legs
-            )
-            while now - self._recent[0].at >= self._keep_recent:
-                self._recent.popleft()
 
     def _observe(self, view: RiskView, trading: TradingRecord) -> bool:
         self._day.observe(view.now, view.net_liquidation, view.daily_pnl, trading.resumes)
@@ -424,6 +445,3 @@ class RiskEngine:
         if limit is None or loss is None or loss <= limit:
             return False
         return self._day.latch(tripped=True)
-
-    def _group_refs(self, group: str) -> set[str]:
-        return {ref for ref in self._book.refs() if (found := self._book.get(ref)) and found.group == group}

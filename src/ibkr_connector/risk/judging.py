@@ -11,8 +11,9 @@ from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.risk.daily_loss import DailyLoss
 from ibkr_connector.risk.decision import DataMissing, GateResult, RiskDecision
 from ibkr_connector.risk.gates import Gate
-from ibkr_connector.risk.order_check import OrderCheck
-from ibkr_connector.risk.reservation import ReservationBook
+from ibkr_connector.risk.legs import Leg
+from ibkr_connector.risk.order_check import OrderCheck, Role
+from ibkr_connector.risk.reservation import Reservation, ReservationBook
 from ibkr_connector.risk.state import TradingRecord
 from ibkr_connector.risk.view import RiskView
 
@@ -21,9 +22,9 @@ INTEGRITY = "order"
 """The name under which the engine itself refuses."""
 
 
-def ask(gates: Sequence[Gate], checks: Sequence[OrderCheck]) -> list[GateResult]:
-    """Every gate's answer about every leg."""
-    return [_ask_one(gate, check, many=len(checks) > 1) for check in checks for gate in gates]
+def ask(gates: Sequence[Gate], check: OrderCheck, *, many: bool = False) -> list[GateResult]:
+    """Every gate's answer about an order; `many`: it is one of several, and the answers name it."""
+    return [_ask_one(gate, check, many=many) for gate in gates]
 
 
 def _ask_one(gate: Gate, check: OrderCheck, *, many: bool) -> GateResult:
@@ -46,36 +47,35 @@ def _ask_one(gate: Gate, check: OrderCheck, *, many: bool) -> GateResult:
     )
 
 
-def broken(check: OrderCheck, message: str, remedy: str) -> GateResult:
+def broken(leg: Leg, message: str, remedy: str) -> GateResult:
     """The engine's own refusal: the order makes no sense as it is."""
-    return GateResult(INTEGRITY, False, None, None, message, remedy, check.request.order_ref)
+    return GateResult(INTEGRITY, False, None, None, message, remedy, leg.request.order_ref)
 
 
-def integrity(checks: Sequence[OrderCheck], view: RiskView, book: ReservationBook) -> list[GateResult]:
+def integrity(legs: Sequence[Leg], book: ReservationBook) -> list[GateResult]:
     """What is wrong with an order, or a group, whatever the limits are."""
     results: list[GateResult] = []
-    for check in checks:
-        request = check.request
+    for leg in legs:
+        request, account = leg.request, leg.view.account
         if request.contract.con_id <= 0:
-            results.append(broken(check, "its contract has no con_id", "Look the contract up (`get_contract`)."))
-        if request.account not in {None, view.account}:
-            results.append(
-                broken(check, f"it is for account {request.account}, not {view.account}", "Correct the account.")
-            )
+            results.append(broken(leg, "its contract has no con_id", "Look the contract up (`get_contract`)."))
+        if request.account not in {None, account}:
+            results.append(broken(leg, f"it is for account {request.account}, not {account}", "Correct the account."))
         if book.get(request.order_ref) is not None:
-            results.append(broken(check, "its order_ref is in use", "Use a new order_ref for a new order."))
-    entry = checks[0]
+            results.append(broken(leg, "its order_ref is in use", "Use a new order_ref for a new order."))
+    entry = legs[0].request
     results += [
         broken(
-            check,
+            leg,
             "an exit is larger than its entry, or in another contract",
             "Give the exits at most the entry's quantity, in the same contract.",
         )
-        for check in checks[1:]
-        if check.quantity > entry.quantity or check.con_id != entry.con_id
+        for leg in legs
+        if leg.role is Role.EXIT
+        and (leg.request.quantity > entry.quantity or leg.request.contract.con_id != entry.contract.con_id)
     ]
-    if len({check.request.order_ref for check in checks}) < len(checks):
-        results.append(broken(entry, "its legs share one order_ref", "Give each leg its own order_ref."))
+    if len({leg.request.order_ref for leg in legs}) < len(legs):
+        results.append(broken(legs[0], "its legs share one order_ref", "Give each leg its own order_ref."))
     return results
 
 
@@ -101,13 +101,31 @@ def loss_of(check: OrderCheck) -> Decimal:
         return Decimal(0)
 
 
-def decision_of(
-    ref: str, results: Sequence[GateResult], view: RiskView, checks: Sequence[OrderCheck], *, again: bool = False
-) -> RiskDecision:
+def reservation_of(leg: Leg, check: OrderCheck, entry: str, *, with_worth: bool) -> Reservation:
+    """What the limits are to hold for an order; `entry`: the ref of its bracket's entry."""
+    request = leg.request
+    unit_value, margin = worth_of(check) if with_worth else (None, None)
+    return Reservation(
+        request.order_ref,
+        request.contract.con_id,
+        request.action.sign,
+        request.quantity,
+        request.quantity,
+        loss_of(check),
+        group=entry,
+        oca=leg.oca,
+        stop=leg.stop,
+        agent=(request.agent or "").lower(),
+        unit_value=unit_value,
+        margin=margin,
+    )
+
+
+def decision_of(results: Sequence[GateResult], first: OrderCheck, *, again: bool = False) -> RiskDecision:
     """The answers as one decision: allowed if nobody objects. What they saw is noted, but for a repeated yes."""
-    allowed = all(result.passed for result in results)
-    inputs = () if again and allowed else _inputs(checks[0])
-    return RiskDecision(ref, allowed, tuple(results), view.now, view.account, inputs)
+    allowed, view = all(result.passed for result in results), first.view
+    inputs = () if again and allowed else _inputs(first)
+    return RiskDecision(first.request.order_ref, allowed, tuple(results), view.now, view.account, inputs)
 
 
 def _inputs(check: OrderCheck) -> tuple[tuple[str, str], ...]:

@@ -5,12 +5,16 @@ so the sum of both never changes by a fill. Silence, time and lost connections r
 
 A bracket is one group: its exits only give back what the entry has brought, so they add nothing beyond it, and of
 several exits the largest counts (one cancels the other).
+
+Of an OCA group with block (IBKR's types 1 and 2) all fills together come to at most its largest order: on each side of
+each contract the largest counts, less what the group has filled there. Groups without block (type 3) can overfill;
+their orders are reservations like any others.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -34,6 +38,8 @@ class Reservation:
     filled: Decimal = _ZERO
     group: str = ""
     """The ref of the entry, for a bracket's legs (the entry itself included)."""
+    oca: str = ""
+    """The OCA group with block that it belongs to."""
     stop: Decimal | None = None
     """The protecting stop of a bracket's entry."""
     agent: str = ""
@@ -68,12 +74,35 @@ class Reservation:
         return self.loss * self.open / self.quantity if self.quantity else _ZERO
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Group:
     entry_filled: Decimal | None = None
     """None = the entry is not known here: its exits count as they are."""
     exits_filled: dict[str, Decimal] = field(default_factory=dict)
     refs: set[str] = field(default_factory=set)
+
+    def open_of(self, live: list[Reservation]) -> Decimal:
+        """What the exits among `live` can give back: at most what the entry brought and no exit gave back yet."""
+        worst = max(leg.open for leg in live)
+        if self.entry_filled is None:
+            return worst
+        brought = self.entry_filled - sum(self.exits_filled.values(), _ZERO)
+        return min(worst, max(brought, _ZERO))
+
+
+@dataclass(slots=True, eq=False)
+class _Oca:
+    legs: dict[str, Reservation] = field(default_factory=dict)
+    """Those that ended too, as long as one lives: what they filled counts."""
+
+    def open_of(self, live: list[Reservation]) -> Decimal:
+        """What `live`, on one side of one contract, can still fill together."""
+        con_id, sign = live[0].con_id, live[0].sign
+        side = [leg for leg in self.legs.values() if (leg.con_id, leg.sign) == (con_id, sign)]
+        # A fork made by the broker can fill more than was asked for.
+        most = max(max(leg.quantity, leg.filled + leg.open) for leg in side)
+        left = most - sum((leg.filled for leg in side), _ZERO)
+        return min(max(leg.open for leg in live), max(left, _ZERO))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +137,7 @@ class ReservationBook:
         self._live: dict[str, Reservation] = {}
         self._by_contract: dict[int, set[str]] = {}
         self._groups: dict[str, _Group] = {}
+        self._ocas: dict[str, _Oca] = {}
         self._ended: OrderedDict[str, Reservation] = OrderedDict()
 
     def __len__(self) -> int:
@@ -125,6 +155,15 @@ class ReservationBook:
         """Every order ref with a live reservation."""
         return tuple(self._live)
 
+    def bracket_refs(self, name: str) -> frozenset[str]:
+        """The live orders of a bracket."""
+        return frozenset(ref for ref in self._groups[name].refs if ref in self._live)
+
+    def oca_refs(self, name: str) -> frozenset[str]:
+        """The live orders of an OCA group with block."""
+        group = self._ocas.get(name)
+        return frozenset() if group is None else frozenset(ref for ref in group.legs if ref in self._live)
+
     def add(self, reservation: Reservation) -> None:
         """Count an order from now on. ValueError when its ref is counted already."""
         if reservation.ref in self._live:
@@ -136,6 +175,14 @@ class ReservationBook:
             group = self._groups.setdefault(reservation.group, _Group())
             group.refs.add(reservation.ref)
             self._count_in_group(reservation, group)
+        if reservation.oca:
+            self._ocas.setdefault(reservation.oca, _Oca()).legs[reservation.ref] = reservation
+
+    def on_side(self, refs: frozenset[str], con_id: int, sign: int) -> frozenset[str]:
+        """Those of `refs` that are live on one side of one contract."""
+        return frozenset(
+            ref for ref in refs if (one := self._live.get(ref)) and (one.con_id, one.sign) == (con_id, sign)
+        )
 
     def set_open(self, ref: str, open_quantity: Decimal, filled: Decimal | None = None) -> bool:
         """Set what can still fill, and what has; False when `ref` is not counted."""
@@ -149,8 +196,8 @@ class ReservationBook:
                 self._count_in_group(found, self._groups[found.group])
         return True
 
-    def remove(self, ref: str) -> Reservation | None:
-        """Stop counting an order; returns what was held."""
+    def remove(self, ref: str, *, remember: bool = True) -> Reservation | None:
+        """Stop counting an order; returns what was held. `remember`: it may turn out to live."""
         found = self._live.pop(ref, None)
         if found is None:
             return None
@@ -160,6 +207,10 @@ class ReservationBook:
             del self._by_contract[found.con_id]
         if found.group and not any(other in self._live for other in self._groups[found.group].refs):
             del self._groups[found.group]
+        if found.oca and not any(other in self._live for other in self._ocas[found.oca].legs):
+            del self._ocas[found.oca]
+        if not remember:
+            return found
         self._ended[ref] = found
         while len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
@@ -167,31 +218,26 @@ class ReservationBook:
 
     def exposure(self, con_id: int, *, without: frozenset[str] = frozenset(), agent: str | None = None) -> Exposure:
         """What may still be bought and sold in a contract, `without` some orders, or by one agent."""
-        buys = sells = _ZERO
-        exits: dict[str, list[Reservation]] = {}
+        sides = {1: _ZERO, -1: _ZERO}
+        shared: dict[tuple[_Group | _Oca, int], list[Reservation]] = {}
         for ref in self._by_contract.get(con_id, ()):
             if ref in without:
                 continue
             found = self._live[ref]
             if agent is not None and found.agent != agent:
                 continue
-            if found.is_exit:
-                exits.setdefault(found.group, []).append(found)
-            elif found.sign > 0:
-                buys += found.open
+            group = self._groups[found.group] if found.is_exit else self._ocas.get(found.oca)
+            if group is None:
+                sides[found.sign] += found.open
             else:
-                sells += found.open
-        for name, legs in exits.items():
-            held = self._exit_quantity(self._groups[name], legs)
-            if legs[0].sign > 0:
-                buys += held
-            else:
-                sells += held
-        return Exposure(buys, sells)
+                shared.setdefault((group, found.sign), []).append(found)
+        for (group, sign), legs in shared.items():
+            sides[sign] += group.open_of(legs)
+        return Exposure(sides[1], sides[-1])
 
     def loss_open(self, *, without: frozenset[str] = frozenset()) -> Decimal:
         """What everything in flight may cost, base currency."""
-        return sum((found.loss_open for ref, found in self._live.items() if ref not in without), _ZERO)
+        return _worst([found for ref, found in self._live.items() if ref not in without], lambda one: one.loss_open)
 
     def contracts(self) -> Iterable[int]:
         """Every con_id with a live reservation."""
@@ -210,8 +256,8 @@ class ReservationBook:
                 values = [one.unit_value for one in held if one.unit_value is not None]
                 # An exit gives back what its entry brought: it ties up no margin of its own.
                 entries = [one for one in held if not one.is_exit]
-                known = sum((one.margin_open for one in entries if one.margin is not None), _ZERO)
-                unknown = sum((one.open for one in entries if one.margin is None), _ZERO)
+                known = _worst([one for one in entries if one.margin is not None], lambda one: one.margin_open)
+                unknown = _worst([one for one in entries if one.margin is None], lambda one: one.open)
                 exposure = self.exposure(con_id, without=without)
                 found[con_id] = OpenContract(exposure, max(values, default=None), known, unknown)
         return found
@@ -223,10 +269,13 @@ class ReservationBook:
         else:
             group.exits_filled[reservation.ref] = reservation.filled
 
-    @staticmethod
-    def _exit_quantity(group: _Group, legs: list[Reservation]) -> Decimal:
-        worst = max(leg.open for leg in legs)
-        if group.entry_filled is None:
-            return worst
-        brought = group.entry_filled - sum(group.exits_filled.values(), _ZERO)
-        return min(worst, max(brought, _ZERO))
+
+def _worst(held: Iterable[Reservation], figure: Callable[[Reservation], Decimal]) -> Decimal:
+    """The sum of a figure, in which of each OCA group with block the highest stands for all."""
+    total, highest = _ZERO, dict[str, Decimal]()
+    for one in held:
+        if one.oca:
+            highest[one.oca] = max(highest.get(one.oca, _ZERO), figure(one))
+        else:
+            total += figure(one)
+    return total + sum(highest.values(), _ZERO)

@@ -29,11 +29,12 @@ class Written(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LaneOutcome:
-    """The result of a turn: `frames` says how many of the writes were begun."""
+    """The result of a turn: how many of the writes were begun, and how many of them are certainly complete."""
 
     written: Written
     frames: int = 0
     reason: str = ""
+    whole: int = 0
 
 
 class OrderLane:
@@ -90,11 +91,11 @@ def _write_all(frames: Sequence[Callable[[], None]]) -> LaneOutcome:
         try:
             frame()
         except TradingError as error:
-            # Ours, and it says itself that nothing was written: certain for the first frame of a group only.
-            if begun == 0 and error.outcome is Outcome.NOT_SENT:
-                return LaneOutcome(Written.NO, reason=error.message)
-            return LaneOutcome(Written.MAYBE, begun, error.message)
+            # Ours, and it says itself that nothing was written: of a group, nothing of this frame and those after it.
+            if error.outcome is not Outcome.NOT_SENT:
+                return LaneOutcome(Written.MAYBE, begun + 1, error.message, begun)
+            return LaneOutcome(Written.MAYBE if begun else Written.NO, begun, error.message, begun)
         except Exception as error:  # noqa: BLE001 - whatever it was, bytes may be on their way
-            return LaneOutcome(Written.MAYBE, begun + 1, f"{type(error).__name__}: {error}")
+            return LaneOutcome(Written.MAYBE, begun + 1, f"{type(error).__name__}: {error}", begun)
         begun += 1
-    return LaneOutcome(Written.YES, begun)
+    return LaneOutcome(Written.YES, begun, whole=begun)

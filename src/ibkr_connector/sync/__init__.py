@@ -7,7 +7,7 @@ both always have the same names, arguments and documentation; `runtime` is what 
 from __future__ import annotations
 
 from ibkr_connector.sync.connector import SyncConnector
-from ibkr_connector.sync.handles import SyncBracketOrder, SyncOrder
+from ibkr_connector.sync.handles import SyncBracketOrder, SyncOcaGroup, SyncOrder
 from ibkr_connector.sync.resources import (
     SyncAccountApi,
     SyncContractsApi,
@@ -25,6 +25,7 @@ __all__ = [
     "SyncContractsApi",
     "SyncHistoryApi",
     "SyncMarketApi",
+    "SyncOcaGroup",
     "SyncOrder",
     "SyncOrderLike",
     "SyncOrderUpdates",

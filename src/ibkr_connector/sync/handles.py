@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.models.contract import Contract
-from ibkr_connector.models.order import Action, Fill, OrderSnapshot, OrderState
-from ibkr_connector.orders.handle import BracketOrder, Order
+from ibkr_connector.models.order import Action, Fill, OcaType, OrderSnapshot, OrderState
+from ibkr_connector.orders.handle import BracketOrder, OcaGroup, Order
 from ibkr_connector.sync.runtime import Blocking, SyncOrderUpdates
 
 
@@ -158,4 +158,45 @@ class SyncBracketOrder(Blocking[BracketOrder]):
 
     def cancel(self, timeout: float | None = None) -> list[OrderSnapshot]:
         """Cancel the entry, and with it the children; when the entry is filled, the children."""
+        return self._wait(self._inner.cancel(timeout))
+
+
+class SyncOcaGroup(Blocking[OcaGroup]):
+    """Orders of which a fill cancels or reduces the others: as `OcaGroup`, with methods that wait."""
+
+    @property
+    def name(self) -> str:
+        """The group's name (IBKR's ocaGroup)."""
+        return self._inner.name
+
+    @property
+    def oca_type(self) -> OcaType:
+        """What a fill of one order does to the others."""
+        return self._inner.oca_type
+
+    @property
+    def legs(self) -> tuple[SyncOrder, ...]:
+        """Its orders, as they were given."""
+        return tuple(SyncOrder(leg, self._thread) for leg in self._inner.legs)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all its orders have ended."""
+        return self._inner.is_done
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """The names of its orders, in the order in which they were given."""
+        return self._inner.refs
+
+    def to_dict(self) -> dict[str, Any]:
+        """The group and its orders as plain values; `filled` names the orders that have filled, in part or in full."""
+        return self._inner.to_dict()
+
+    def done(self, timeout: float | None = None) -> list[OrderSnapshot]:
+        """Wait until all have ended, however they ended. Raises `RequestTimeout` after `timeout` seconds."""
+        return self._wait(self._inner.done(timeout))
+
+    def cancel(self, timeout: float | None = None) -> list[OrderSnapshot]:
+        """Cancel all that work, at once, and wait for their ends. Raises `CancelInDoubt` naming those not confirmed."""
         return self._wait(self._inner.cancel(timeout))

@@ -2,7 +2,7 @@
 
     crasher.py '{"port": …, "state_dir": …, "road": "place", "moment": "commit", "ref": …}'
 
-Roads: place, bracket, modify, cancel, resolve. Moments: `reserved` (checked, waiting for nothing any more), `commit`
+Roads: place, bracket, oca, modify, cancel, resolve. Moments: `reserved` (checked, waiting for nothing any more), `commit`
 (the transaction is about to be committed), `committed` (it is durable, the write has not begun), `frame N` (the Nth
 frame of this road is with the operating system), `answered` (the caller has the broker's word). The end is SIGKILL.
 
@@ -157,6 +157,9 @@ async def main() -> None:
             await connector.place_bracket_order(
                 "AAPL", 10, 150, stop_loss_price=140, take_profit_price=160, order_ref=ref
             )
+        case "oca":
+            leg = {"symbol": "AAPL", "quantity": 10, "action": "BUY", "order_type": "LMT", "price": 150}
+            await connector.place_oca_group([{**leg, "order_ref": f"{ref}.{number}"} for number in (1, 2, 3)])
         case "modify":
             await connector.modify_order(ref, quantity=20)
         case "cancel":

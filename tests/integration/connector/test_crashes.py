@@ -23,12 +23,12 @@ from ibkr_connector.backends.base import Operation
 from ibkr_connector.clock import ManualClock
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import OrderNotSent
-from ibkr_connector.models.order import OrderSnapshot, OrderState
+from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.journal_read import JournalReader
 from ibkr_connector.orders.recover import replayed
 from ibkr_connector.paper import PaperGateway
-from support.connector import ACCOUNT, MakeConnector, arrived
+from support.connector import ACCOUNT, MakeConnector, arrived, settled
 from support.proxy import PLACE_ORDER, Frame, Proxy, is_kind
 from unit.orders.durable_vfs import library
 
@@ -64,18 +64,6 @@ async def crash(gateway: PaperGateway, tmp_path: Path, road: str, moment: str, p
     async with asyncio.timeout(SECONDS):
         assert await process.wait() == -signal.SIGKILL
     return ref
-
-
-async def settled(connector: IBKRConnector, ref: str) -> OrderSnapshot:
-    """Wait until nothing about the order is in doubt any more."""
-    order = await connector.get_order(ref)
-    async with asyncio.timeout(SECONDS), order.updates() as updates:
-        if not any(doubtful.order_ref == ref for doubtful in connector.orders_in_doubt()):
-            return order.snapshot
-        async for snapshot in updates:
-            if not any(doubtful.order_ref == ref for doubtful in connector.orders_in_doubt()):
-                return snapshot
-    return order.snapshot
 
 
 async def restarted(gateway: PaperGateway, make: MakeConnector) -> IBKRConnector:
@@ -134,6 +122,26 @@ async def test_bracket_killed_at_any_step_is_whole_or_not_there(
     if moment != "commit":
         ends = [(await settled(connector, name)).state for name in refs]
         assert set(ends) == ({OrderState.WORKING} if frames == 3 else {OrderState.NOT_SENT})
+    audit_is_whole(tmp_path)
+
+
+@pytest.mark.parametrize("moment", ["commit", "committed", "frame 1", "frame 2", "frame 3", "answered"])
+async def test_oca_group_killed_at_any_step_is_accounted_for_leg_by_leg(
+    gateway: PaperGateway, make: MakeConnector, tmp_path: Path, moment: str
+) -> None:
+    """Each leg transmits by itself: those that were written work, those that were not are known as not sent."""
+    ref = await crash(gateway, tmp_path, "oca", moment)
+    frames = {"frame 1": 1, "frame 2": 2, "frame 3": 3, "answered": 3}.get(moment, 0)
+    refs = [f"{ref}.{number}" for number in (1, 2, 3)]
+    for name in refs[:frames]:
+        await gateway.truth.wait_for("recv_place", timeout=SECONDS, order_ref=name)
+    connector = await restarted(gateway, make)
+    if moment != "commit":
+        ends = [(await settled(connector, name)).state for name in refs]
+        assert ends == [OrderState.WORKING] * frames + [OrderState.NOT_SENT] * (3 - frames)
+    assert [arrived(gateway, name) for name in refs] == [1] * frames + [0] * (3 - frames)
+    assert [live(gateway, name) for name in refs] == [[10]] * frames + [[]] * (3 - frames)
+    assert connector.risk.status()["open_orders"] == frames
     audit_is_whole(tmp_path)
 
 

@@ -80,6 +80,7 @@ GOOD: dict[str, Any] = {
     "evidence": "test",
     "pattern": "AA",
     "price": None,
+    "orders": [{"symbol": "AAPL", "quantity": 1, "action": "BUY", "order_ref": f"good-{leg}"} for leg in "ab"],
     "request": OrderRequest.make(contract=Contract.stock("AAPL"), action="BUY", quantity=1, order_ref="good"),
 }
 ALSO: dict[str, dict[str, Any]] = {
@@ -91,9 +92,19 @@ ALSO: dict[str, dict[str, Any]] = {
 }
 OPTIONS = (
     *("order_ref", "tif", "good_till", "outside_rth", "account", "oca_group", "agent", "reference_price"),
-    *("contract", "order_type", "limit_price", "stop_price", "trail_amount", "trail_percent", "timeout", "nonsense"),
+    *(
+        "contract",
+        "order_type",
+        "limit_price",
+        "stop_price",
+        "trail_amount",
+        "trail_percent",
+        "timeout",
+        "oca_type",
+        "nonsense",
+    ),
 )
-NAMES = {"order_ref", "oca_group", "agent"}
+NAMES = {"order_ref", "oca_group", "agent", "group"}
 """Plain text of their owner's."""
 
 
@@ -101,6 +112,7 @@ def is_legal(parameter: str, value: object) -> bool:
     """Whether an odd value is a good one there, and an order would be placed rightly."""
     if value is None:
         by_default = {"order_ref", "good_till", "account", "oca_group", "agent", "reference_price", "timeout"}
+        by_default |= {"group", "oca_type"}
         by_default |= {"limit_price", "stop_price", "trail_amount", "trail_percent", "price"}
         by_default |= {"take_profit_price", "stop_loss_price"}
         return parameter in by_default

@@ -11,25 +11,13 @@ import pytest
 
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import CancelInDoubt, OrderInDoubt, OrderNotSent
-from ibkr_connector.models.order import OrderSnapshot, OrderState
+from ibkr_connector.models.order import OrderState
 from ibkr_connector.paper import PaperGateway
-from support.connector import MakeConnector, arrived, link_reaches, reaches
+from support.connector import MakeConnector, arrived, link_reaches, reaches, settled
 from support.proxy import PLACE_ORDER, Proxy, is_kind
 
 SECONDS = 20.0
 ANSWERS_ABOUT_ORDERS = is_kind("3", "5", "11", "59")
-
-
-async def settled(connector: IBKRConnector, ref: str) -> OrderSnapshot:
-    """Wait until nothing about the order is in doubt any more."""
-    order = await connector.get_order(ref)
-    async with asyncio.timeout(SECONDS), order.updates() as updates:
-        if not any(doubtful.order_ref == ref for doubtful in connector.orders_in_doubt()):
-            return order.snapshot
-        async for snapshot in updates:
-            if not any(doubtful.order_ref == ref for doubtful in connector.orders_in_doubt()):
-                return snapshot
-    return order.snapshot
 
 
 @pytest.fixture

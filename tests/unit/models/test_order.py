@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from ibkr_connector.errors import OrderValidationError
 from ibkr_connector.models.contract import Contract
-from ibkr_connector.models.order import BracketRequest, OrderRequest, OrderState, new_order_ref, to_decimal
+from ibkr_connector.models.order import BracketRequest, OcaType, OrderRequest, OrderState, new_order_ref, to_decimal
 
 AAPL = Contract.stock("AAPL")
 
@@ -124,6 +124,11 @@ def test_every_state_is_live_or_done_or_new() -> None:
         ({"oca_group": ""}, "oca_group"),
         ({"oca_group": "x" * 65}, "oca_group"),
         ({"oca_group": 5}, "oca_group"),
+        ({"oca_group": "g", "oca_type": 0}, "oca_type"),
+        ({"oca_group": "g", "oca_type": 4}, "oca_type"),
+        ({"oca_group": "g", "oca_type": True}, "oca_type"),
+        ({"oca_group": "g", "oca_type": "1"}, "oca_type"),
+        ({"oca_type": 1}, "oca_type"),
         ({"account": 5}, "account"),
         ({"account": "DU1\0"}, "account"),
         ({"agent": object()}, "agent"),
@@ -172,3 +177,11 @@ def test_a_request_built_without_make_obeys_the_same_rules() -> None:
     for values in ({"quantity": "1_000"}, {"quantity": 1e30}, {"quantity": 1, "oca_group": "é"}):
         with pytest.raises(ValueError, match=r"quantity|oca_group"):
             OrderRequest(contract=AAPL, action="BUY", **values)
+
+
+@pytest.mark.parametrize(("number", "blocks"), [(1, True), (2, True), (3, False)])
+def test_an_oca_type_is_ibkrs_number_and_survives_the_journal(number: int, *, blocks: bool) -> None:
+    request = make(oca_group="g", oca_type=number)
+    assert request.oca_type is OcaType(number)
+    assert request.oca_type.blocks is blocks
+    assert OrderRequest.model_validate_json(request.model_dump_json()) == request

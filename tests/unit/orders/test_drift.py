@@ -39,6 +39,17 @@ def test_only_what_means_something_drifts(values: dict[str, object], expected: l
     assert fields(LIMIT, replace(LIMIT, **values)) == expected  # type: ignore[arg-type]
 
 
+def test_an_order_that_shares_a_group_may_be_reduced_by_the_broker_and_not_enlarged() -> None:
+    assert [one.field for one in compare(LIMIT, replace(LIMIT, quantity=d(99)), may_shrink=True)] == []
+    assert [one.field for one in compare(LIMIT, replace(LIMIT, quantity=d(101)), may_shrink=True)] == ["quantity"]
+
+
+def test_an_order_that_lost_its_group_drifts() -> None:
+    grouped = replace(LIMIT, oca_group="g", oca_type=1)
+    assert fields(grouped, replace(grouped, oca_type=0)) == []
+    assert fields(grouped, replace(grouped, oca_group="")) == ["oca_group"]
+
+
 def test_a_trailing_stops_own_stop_price_moves_with_the_market() -> None:
     trail = OrderTerms.of_request(request(order_type="TRAIL", limit_price=None, trail_amount=1))
     assert fields(trail, replace(trail, stop_price=d(9), trail_percent=d(0))) == []

@@ -1,17 +1,20 @@
-"""Brackets and OCA groups: one plan, one reservation for the worst, the right frames."""
+"""Brackets and OCA groups: the right frames, and what is trouble when a part of a group does not work."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ibkr_connector.errors import OrderValidationError
 from ibkr_connector.models.contract import Contract
-from ibkr_connector.models.order import BracketRequest, OrderRequest
-from ibkr_connector.orders.groups import plan_bracket, plan_oca
-from unit.orders.kit import AAPL, d, request
+from ibkr_connector.models.order import BracketRequest, OcaType, OrderRequest
+from ibkr_connector.orders.changes import Expired, Rejected, StatusChanged
+from ibkr_connector.orders.evolve import evolve
+from ibkr_connector.orders.groups import GroupLeg, plan_bracket, plan_oca, refused_alone
+from ibkr_connector.orders.record import OrderRecord
+from ibkr_connector.orders.steps import not_sent
+from unit.orders.kit import NOW, UP, d, request, sent
 
 MSFT = Contract.stock("MSFT").with_con_id(272093)
 
@@ -33,30 +36,21 @@ def bracket(**stop: Any) -> BracketRequest:
 
 
 def test_only_the_last_frame_of_a_bracket_transmits_and_children_name_their_parent() -> None:
-    plan = plan_bracket(bracket())
-    assert plan.group == "E"
-    assert [(leg.request.order_ref, leg.parent_ref, leg.transmit) for leg in plan.legs] == [
-        ("E", "", False),
-        ("T", "E", False),
-        ("S", "E", True),
+    assert [(leg.request.order_ref, leg.group, leg.parent_ref, leg.transmit) for leg in plan_bracket(bracket())] == [
+        ("E", "E", "", False),
+        ("T", "E", "E", False),
+        ("S", "E", "E", True),
     ]
-    assert [(leg.order_id, leg.parent_id) for leg in plan.number([7, 8, 9])] == [(7, 0), (8, 7), (9, 7)]
-
-
-def test_a_bracket_reserves_its_entry_alone() -> None:
-    (only,) = plan_bracket(bracket()).reservations
-    assert (only.ref, only.action.value, only.quantity, only.contract) == ("E", "BUY", d(100), AAPL)
-
-
-@pytest.mark.parametrize("ids", [[7, 8], [7, 9, 8], [7, 7, 8]])
-def test_a_group_takes_as_many_rising_ids_as_it_has_legs(ids: list[int]) -> None:
-    with pytest.raises(ValueError, match="rising order ids"):
-        plan_bracket(bracket()).number(ids)
 
 
 @pytest.mark.parametrize(
     ("values", "field"),
-    [({"quantity": 50}, "quantity"), ({"contract": MSFT}, "contract"), ({"account": "DU2"}, "account")],
+    [
+        ({"quantity": 50}, "quantity"),
+        ({"contract": MSFT}, "contract"),
+        ({"account": "DU2"}, "account"),
+        ({"oca_group": "g"}, "oca_group"),
+    ],
 )
 def test_the_exits_of_a_bracket_must_fit_its_entry(values: dict[str, Any], field: str) -> None:
     with pytest.raises(OrderValidationError) as caught:
@@ -69,43 +63,77 @@ def test_every_leg_needs_a_name_of_its_own() -> None:
         plan_bracket(bracket(order_ref="T"))
 
 
-def oca(*requests: OrderRequest, group: str = "G") -> Any:
-    return plan_oca(list(requests), group)
+def oca(*requests: OrderRequest, group: str | None = None, kind: int = 1) -> tuple[GroupLeg, ...]:
+    return plan_oca(list(requests), group, OcaType(kind))
 
 
 def test_every_leg_of_an_oca_group_transmits_because_none_has_a_parent() -> None:
-    plan = oca(request(order_ref="A"), request(order_ref="B"))
-    assert [(leg.request.oca_group, leg.parent_ref, leg.transmit) for leg in plan.legs] == [("G", "", True)] * 2
+    plan = oca(request(order_ref="A"), request(order_ref="B"), group="G", kind=2)
+    told = [(leg.oca, leg.request.oca_group, leg.request.oca_type, leg.parent_ref, leg.transmit) for leg in plan]
+    assert told == [("G", "G", 2, "", True)] * 2
 
 
-def test_an_oca_group_reserves_the_worst_leg_per_side_and_contract() -> None:
-    plan = oca(
-        request(order_ref="A", quantity=10),
-        request(order_ref="B", quantity=30),
-        request(order_ref="C", quantity=20, action="SELL"),
-        request(order_ref="D", quantity=5, contract=MSFT),
-        request(order_ref="E", quantity=5),
-    )
-    assert [(one.ref, one.action.value, one.quantity) for one in plan.reservations] == [
-        ("B", "BUY", d(30)),
-        ("C", "SELL", d(20)),
-        ("D", "BUY", d(5)),
-    ]
+def test_a_group_without_a_name_is_called_after_its_first_order_so_that_a_repeat_finds_it() -> None:
+    assert {leg.group for leg in oca(request(order_ref="A"), request(order_ref="B"))} == {"A.oca"}
 
 
-def test_an_oca_group_that_is_none_is_refused() -> None:
-    one = request(order_ref="A")
-    for requests, group, field in (
-        ([one], "G", "orders"),
-        ([one, request(order_ref="B")], " ", "oca_group"),
-        ([one, request(order_ref="B", account="DU2")], "G", "account"),
-        ([one, one], "G", "order_ref"),
-    ):
-        with pytest.raises(OrderValidationError) as caught:
-            plan_oca(requests, group)
-        assert caught.value.context["field"] == field
+def test_a_leg_may_say_what_its_group_says() -> None:
+    legs = (request(order_ref="A", oca_group="G", oca_type=1), request(order_ref="B"))
+    assert {leg.group for leg in oca(*legs, group="G")} == {"G"}
 
 
-def test_a_plan_is_a_value() -> None:
-    plan = plan_bracket(bracket())
-    assert replace(plan) == plan
+def test_an_order_alone_and_the_legs_of_a_bracket_are_no_oca_group() -> None:
+    assert GroupLeg(request=request(oca_group="G")).oca == ""
+    assert {leg.oca for leg in plan_bracket(bracket())} == {""}
+
+
+@pytest.mark.parametrize(
+    ("legs", "group", "field"),
+    [
+        ([{"order_ref": "A"}], "G", "orders"),
+        ([{"order_ref": "A"}, {"order_ref": "B", "account": "DU2"}], "G", "account"),
+        ([{"order_ref": "A"}, {"order_ref": "A"}], "G", "order_ref"),
+        ([{"order_ref": "A"}, {"order_ref": "B"}], "B", "group"),
+        ([{"order_ref": "A"}, {"order_ref": "B", "oca_group": "H"}], "G", "oca_group"),
+        ([{"order_ref": "A"}, {"order_ref": "B", "oca_group": "G", "oca_type": 3}], "G", "oca_type"),
+    ],
+)
+def test_an_oca_group_that_is_none_is_refused(legs: list[dict[str, Any]], group: str, field: str) -> None:
+    with pytest.raises(OrderValidationError) as caught:
+        oca(*(request(**leg) for leg in legs), group=group)
+    assert caught.value.context["field"] == field
+    assert caught.value.context["legal"]
+
+
+# --- a part of a group ------------------------------------------------------------------------------------------------
+
+
+def refused(why: str = "no") -> OrderRecord:
+    record = sent()
+    evolve(record, Rejected(at=NOW, code=201, why=why))
+    return record
+
+
+def test_a_refused_order_beside_working_ones_is_told() -> None:
+    gone = refused()
+    assert refused_alone([sent(), gone, sent()]) == [gone]
+    unsent = sent()
+    not_sent(unsent, "the write failed", UP)
+    assert refused_alone([sent(), unsent]) == [unsent]
+
+
+def test_a_group_of_which_nothing_is_left_or_nothing_was_refused_is_whole() -> None:
+    assert refused_alone([refused(), refused()]) == []
+    assert refused_alone([sent(), sent()]) == []
+    expired = sent()
+    evolve(expired, Expired(at=NOW, why="its day is over"))
+    assert refused_alone([sent(), expired]) == []
+
+
+@pytest.mark.parametrize(("status", "reported"), [("Filled", 0), ("Submitted", 1)])
+def test_orders_refused_because_another_had_filled_are_how_a_group_works(status: str, reported: int) -> None:
+    first = sent()
+    evolve(first, StatusChanged(at=NOW, perm_id=0, status=status, reported=d(reported)))
+    assert refused_alone([first, refused()]) == []
+    late = refused("Order rejected - reason:OCA group is already filled.")
+    assert refused_alone([sent(), late]) == []

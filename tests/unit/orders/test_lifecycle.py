@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -771,3 +772,33 @@ def test_cancel_targets_before_the_broker_answered_is_the_order_id() -> None:
     assert [(one.order_id, one.client_id) for one in record.cancel_targets()] == [(ORDER_ID, CLIENT_ID)]
     new = steps.new_record(request(), account=ACCOUNT)
     assert [one.order_id for one in new.cancel_targets()] == [0]
+
+
+@pytest.mark.parametrize(
+    "record", [lambda: sent(request(oca_group="g", oca_type=2)), lambda: sent_child()], ids=["oca", "bracket's exit"]
+)
+def test_an_order_that_its_group_reduced_is_as_large_as_the_broker_shows_it(record: Callable[[], OrderRecord]) -> None:
+    order = record()
+    group = order.terms.oca_group or "made-up"
+    apply(order, echo(order, oca_group=group), UP)
+    apply(order, echo(order, oca_group=group, quantity=d(40)), UP)
+    assert order.drift == ()
+    shown = order.to_snapshot()
+    assert [order.open_quantity, shown.quantity, shown.remaining] == [40, 40, 40]
+    apply(order, fill(40), UP)
+    apply(order, status("Filled", 40, 0), UP)
+    assert order.state is OrderState.FILLED
+    assert order.to_snapshot().remaining == 0
+
+
+def test_an_order_without_a_group_that_shrank_has_drifted() -> None:
+    record = sent()
+    apply(record, echo(record, quantity=d(40)), UP)
+    assert [one.field for one in record.drift] == ["quantity"]
+    assert record.open_quantity == 100
+
+
+def sent_child() -> OrderRecord:
+    record = sent()
+    record.group = record.parent_ref = "PARENT"
+    return record

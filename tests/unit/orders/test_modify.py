@@ -11,10 +11,12 @@ import pytest
 from ibkr_connector.backends.base import Operation
 from ibkr_connector.errors import ModifyNotPossible, OrderValidationError
 from ibkr_connector.orders import steps
+from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.lifecycle import apply
 from ibkr_connector.orders.modify import changed, check_modify
 from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.whose import foreign
+from ibkr_connector.orders.wire import wire_order
 from unit.orders.kit import DOWN, PERM, UP, d, echo, fill, request, sent, status
 
 
@@ -109,6 +111,21 @@ def test_the_change_starts_from_the_brokers_echo() -> None:
     base = check_modify(record, UP.epoch)
     assert (base.quantity, base.tif, base.oca_group, base.stop_price) == (d(80), "GTC", "", None)
     assert changed(record, UP.epoch, limit_price=9.5) == replace(base, limit_price=d("9.5"))
+
+
+def test_a_change_leaves_an_order_in_its_oca_group() -> None:
+    record = working(oca_group="g", oca_type=2)
+    new = changed(record, UP.epoch, limit_price=9.5)
+    assert (new.oca_group, new.oca_type) == ("g", 2)
+    wire = wire_order(new, contract=new.contract, order_id=1, account="DU1", order_ref="r")
+    assert (wire.oca_group, wire.oca_type) == ("g", 2)
+
+
+def test_an_oca_group_without_a_type_is_of_ibkrs_default_type() -> None:
+    for values, on_the_wire in (({"oca_group": "g"}, 3), ({}, 0)):
+        terms = OrderTerms.of_request(request(**values))
+        wire = wire_order(terms, contract=terms.contract, order_id=1, account="DU1", order_ref="r")
+        assert wire.oca_type == on_the_wire
 
 
 def test_a_trailing_stop_keeps_its_own_meaning() -> None:

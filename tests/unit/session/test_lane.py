@@ -52,7 +52,7 @@ class Steps:
 async def test_order_is_prepare_commit_recheck_write() -> None:
     steps = Steps(frames=3)
     outcome = await steps.run(OrderLane(SystemClock()))
-    assert outcome == LaneOutcome(Written.YES, 3)
+    assert outcome == LaneOutcome(Written.YES, 3, whole=3)
     assert steps.done == ["prepare", "commit", "recheck", "write 0", "write 1", "write 2"]
 
 
@@ -77,21 +77,24 @@ async def test_commit_that_fails_writes_nothing_and_frees_the_lane() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fail", "at_frame", "written"),
+    ("fail", "at_frame", "written", "begun"),
     [
-        (NotConnected("gone"), 0, Written.NO),
-        (OrderValidationError("a text that cannot be written"), 0, Written.NO),
-        (OrderInDoubt("half of it"), 0, Written.MAYBE),
-        (NotConnected("gone"), 1, Written.MAYBE),
-        (AssertionError("the library asserts after writing"), 0, Written.MAYBE),
-        (OSError("broken pipe"), 2, Written.MAYBE),
+        (NotConnected("gone"), 0, Written.NO, 0),
+        (OrderValidationError("a text that cannot be written"), 0, Written.NO, 0),
+        (OrderInDoubt("half of it"), 0, Written.MAYBE, 1),
+        (NotConnected("gone"), 1, Written.MAYBE, 1),
+        (OrderInDoubt("half of it"), 1, Written.MAYBE, 2),
+        (AssertionError("the library asserts after writing"), 0, Written.MAYBE, 1),
+        (OSError("broken pipe"), 2, Written.MAYBE, 3),
     ],
 )
 async def test_only_not_connected_before_the_first_frame_is_certainly_not_sent(
-    fail: Exception, at_frame: int, written: Written
+    fail: Exception, at_frame: int, written: Written, begun: int
 ) -> None:
-    outcome = await Steps(fail=fail, at_frame=at_frame, frames=3).run(OrderLane(SystemClock()))
-    assert outcome.written is written
+    steps = Steps(fail=fail, at_frame=at_frame, frames=3)
+    outcome = await steps.run(OrderLane(SystemClock()))
+    assert (outcome.written, outcome.frames, outcome.whole) == (written, begun, at_frame)
+    assert steps.done[3:] == [f"write {number}" for number in range(at_frame)]  # nothing after what failed
 
 
 async def test_turns_never_overlap() -> None:

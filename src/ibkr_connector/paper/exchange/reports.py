@@ -147,5 +147,6 @@ def request(ticket: OrderTicket) -> dict[str, object]:
         "outside_rth": ticket.outside_rth,
         "parent_id": ticket.parent_id,
         "oca_group": ticket.oca_group,
+        "oca_type": ticket.oca_type,
         "transmit": ticket.transmit,
     }
