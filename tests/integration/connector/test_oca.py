@@ -173,6 +173,9 @@ async def test_partial_fill_reduces_the_others_and_is_no_drift(
     await first.modify(limit_price=await marketable(connector))
     reduced = await reaches(second, lambda one: one.quantity < 3_000)
     assert reduced.remaining == reduced.quantity
+    held = connector._house.engine.reserved("b")
+    assert held is not None
+    assert held <= reduced.quantity
     await connector.cancel_all_orders()
     ended = await group.done(SECONDS)
     assert ended[0].filled > 0

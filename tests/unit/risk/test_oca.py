@@ -64,7 +64,7 @@ def test_each_leg_is_an_order_of_its_own_for_the_gates_on_traffic() -> None:
 
 
 def test_the_loss_in_flight_is_that_of_the_worst_leg() -> None:
-    engine = RiskEngine(replace(OFF, daily_loss_limit=D(300)))
+    engine = RiskEngine(replace(OFF, daily_loss_limit=D(60)))  # enough for one of them
     alone = RiskEngine(OFF)
     alone.check_and_reserve(order("BUY", 100), view())
     assert ask(engine, *legs(100, 50), order("BUY", 99, order_ref="e")).allowed
