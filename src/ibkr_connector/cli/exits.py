@@ -17,6 +17,7 @@ from enum import IntEnum
 from ibkr_connector.errors import (
     ConfigurationError,
     ContractError,
+    GroupIncomplete,
     IBKRConnectionError,
     InvalidRequest,
     LiveTradingRefused,
@@ -50,6 +51,7 @@ class ExitCode(IntEnum):
 
 _CODES: tuple[tuple[type[TradingError], ExitCode], ...] = (
     (OrderInDoubt, ExitCode.IN_DOUBT),
+    (GroupIncomplete, ExitCode.IN_DOUBT),
     (RiskRejected, ExitCode.RISK),
     (LiveTradingRefused, ExitCode.RISK),
     (OrderValidationError, ExitCode.USAGE),

@@ -34,7 +34,6 @@ from .sub_sections import SubSections
 CONFIG_NAME = "ibkr_config.ini"
 CONFIG_VARIABLE = "IBKR_CONFIG"
 
-_MODES = ("paper", "live")
 _ENDPOINT_SECTIONS = {"paper_trading": "paper", "live_trading": "live"}
 # Keys of the flat files of older programs: read from no section at all, or from [ibkr].
 _FLAT_SECTIONS = ("", "ibkr")
@@ -88,7 +87,7 @@ def load_settings(
     merged: _Layer = {**in_file, **environment, **arguments}
     if mode == "live" and "connection.port" not in merged:
         merged["connection.port"] = _Candidate(LIVE_PORT, DEFAULT)
-    sections = {name: _validate(name, merged, findings) for name in SECTIONS}
+    sections = {name: _validate(name, merged, mode, findings) for name in SECTIONS}
     agents, symbols = subs.agents.sections(findings), subs.symbols.sections(findings)
     _guard_risk_limits(in_file, environment, findings)
     findings.raise_if_any()
@@ -209,8 +208,8 @@ def _file_layer(entries: list[Entry], path: Path, mode: str, findings: Findings)
     layer: _Layer = {}
     flat: list[str] = []
     for entry in entries:
-        origin = Origin(OriginKind.FILE, f"{path}:{entry.line}")
         section, key = entry.section, entry.key
+        origin = Origin(OriginKind.FILE, f"{path}:{entry.line}", f"{section}.{key}" if section else key)
         if section in _FLAT_SECTIONS or (section == "paper_trading" and key in _FLAT_KEYS):
             flat.append(f"{key} (line {entry.line})")
             key = _FLAT_KEYS.get(key, key)
@@ -289,7 +288,7 @@ def _expanded(key: str, candidate: _Candidate, base: Path, environ: Mapping[str,
     return base / Path(text).expanduser()
 
 
-def _validate(name: str, merged: Mapping[str, _Candidate], findings: Findings) -> Section | None:
+def _validate(name: str, merged: Mapping[str, _Candidate], mode: str, findings: Findings) -> Section | None:
     model = SECTIONS[name]
     given = {spec.key: merged[path] for path, spec in _SPECS.items() if spec.section == name and path in merged}
     try:
@@ -297,7 +296,7 @@ def _validate(name: str, merged: Mapping[str, _Candidate], findings: Findings) -
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False, include_context=False):
             key = str(detail["loc"][0]) if detail["loc"] else ""
-            _report(name, key, given.get(key), detail["msg"], findings)
+            _report(name, key, given.get(key), detail["msg"], mode, findings)
         return None
 
 
@@ -307,7 +306,7 @@ def _plain(spec: FieldSpec, candidate: _Candidate) -> object:
     return None if spec.optional and isinstance(value, str) and value.lower() == "none" else value
 
 
-def _report(name: str, key: str, candidate: _Candidate | None, text: str, findings: Findings) -> None:
+def _report(name: str, key: str, candidate: _Candidate | None, text: str, mode: str, findings: Findings) -> None:
     spec = _SPECS.get(f"{name}.{key}")
     origin = candidate.origin if candidate else DEFAULT
     problem = text.removeprefix("Value error, ").removeprefix("Input ")
@@ -318,7 +317,8 @@ def _report(name: str, key: str, candidate: _Candidate | None, text: str, findin
     remedy = f"{key}: {spec.info.help}{f' ({spec.info.unit})' if spec.info.unit else ''}."
     if origin.kind is OriginKind.FILE and candidate and re.search(r"\s[;#]", str(candidate.value)) and not spec.secret:
         remedy += " A comment needs a line of its own."
-    findings.refuse(f"{spec.path}{shown} ({origin}) {problem}.", remedy, spec.path, origin)
+    said = origin.name or spec.name(mode)
+    findings.refuse(f"{said}{shown} ({origin}) {problem}.", remedy, said, origin)
 
 
 def _short(value: object) -> str:
@@ -331,8 +331,8 @@ def _guard_risk_limits(in_file: _Layer, environment: _Layer, findings: Findings)
     touched = [path for path in environment if _SPECS[path].info.looser]
     if not touched or findings.problems:
         return
-    base = _validate("risk_limits", in_file, findings)
-    changed = _validate("risk_limits", {**in_file, **environment}, findings)
+    base = _validate("risk_limits", in_file, "", findings)
+    changed = _validate("risk_limits", {**in_file, **environment}, "", findings)
     if base is None or changed is None or getattr(base, "env_may_loosen", False):
         return
     for path in touched:
@@ -376,8 +376,7 @@ def _closest_key(section: str, key: str, mode: str) -> str | None:
     """The likeliest meaning of an unknown key: a neighbour in its section, else the same or a similar key elsewhere."""
 
     def header(spec: FieldSpec) -> str:
-        endpoint = f"{mode if mode in _MODES else 'paper'}_trading"
-        return (section if section in _ENDPOINT_SECTIONS else endpoint) if spec.info.endpoint else spec.section
+        return section if spec.info.endpoint and section in _ENDPOINT_SECTIONS else spec.header(mode)
 
     here = [spec.key for spec in _SPECS.values() if header(spec) == section]
     near = _closest(key, here)

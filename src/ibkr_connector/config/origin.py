@@ -21,6 +21,12 @@ class Origin:
 
     kind: OriginKind
     where: str = ""
+    name: str = ""
+    """What a file calls the setting: `section.key` as it stands there (old files have names of their own)."""
+
+    def of(self, name: str) -> str:
+        """The source, with the name there where it is another one than `name`."""
+        return f"{self} ({self.name})" if self.name not in ("", name) else str(self)
 
     def __str__(self) -> str:
         match self.kind:

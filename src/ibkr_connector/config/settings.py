@@ -310,8 +310,16 @@ class FieldSpec:
 
     @property
     def path(self) -> str:
-        """`section.key`, the name used in errors and listings."""
+        """`section.key`, as programs find it in `Settings`."""
         return f"{self.section}.{self.key}"
+
+    def header(self, mode: str) -> str:
+        """The section of the file that it stands in: the endpoint has one for paper and one for live."""
+        return ("live_trading" if mode == "live" else "paper_trading") if self.info.endpoint else self.section
+
+    def name(self, mode: str) -> str:
+        """`section.key` as a file has it: the name used in errors and listings."""
+        return f"{self.header(mode)}.{self.key}"
 
     @property
     def env(self) -> str:
@@ -391,10 +399,10 @@ class Settings:
         """Every setting with its value and origin, secrets masked."""
         return [
             SettingRow(
-                section=f"{self.mode}_trading" if spec.info.endpoint else spec.section,
+                section=spec.header(self.mode),
                 key=spec.key,
                 value=show(self.value(spec)),
-                origin=str(self.origin_of(spec.path)),
+                origin=self.origin_of(spec.path).of(spec.name(self.mode)),
                 unit=spec.info.unit,
                 env=spec.env,
                 help=spec.info.help,
@@ -424,7 +432,7 @@ class Settings:
             for name in sorted({*mine, *theirs})
             if mine.get(name) != theirs.get(name)
         ]
-        return (*(spec.path for spec in field_specs() if self.value(spec) != other.value(spec)), *subs)
+        return (*(spec.name(self.mode) for spec in field_specs() if self.value(spec) != other.value(spec)), *subs)
 
 
 def show(value: object) -> str:

@@ -187,8 +187,8 @@ async def test_other_settings_for_the_same_profile_are_a_conflict(gateway: Paper
     make(gateway.tws_port, profile="two", client_id=3)
     with pytest.raises(ConnectorConflict) as caught:
         get_ibkr_connector(profile="two", client_id=4, port=gateway.tws_port)
-    assert "connection.client_id" in caught.value.context["fields"]
-    assert "connection.port" not in caught.value.context["fields"]
+    assert "paper_trading.client_id" in caught.value.context["fields"]
+    assert "paper_trading.port" not in caught.value.context["fields"]
 
 
 async def test_closed_connector_says_so_and_a_new_one_can_be_made(gateway: PaperGateway, make: MakeConnector) -> None:

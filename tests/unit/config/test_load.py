@@ -223,7 +223,7 @@ def test_an_unknown_key_is_refused_with_the_likely_one(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[paper_trading]\nport = seven\n", "connection.port = 'seven'"),
+        ("[paper_trading]\nport = seven\n", "paper_trading.port = 'seven'"),
         ("[paper_trading]\nport = 70000\n", "less than or equal to 65535"),
         ("[paper_trading]\nport = 7497 ; the paper port\n", "A comment needs a line of its own."),
         ("[paper_trading]\nhost = http://x\n", "bare host name"),
@@ -418,6 +418,41 @@ def test_the_flat_keys_of_older_programs_still_work_and_are_noted(header: str, i
     assert "paper_port (line" in settings.notes[0]
 
 
+ENDPOINT = "[paper_trading]\nhost=127.0.0.1\nport={port}\nclient_id=2\naccount_currency=USD\n"
+"""As the user guide has it."""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "name", "others"),
+    [
+        (ENDPOINT, 3, "paper_trading.port", ""),
+        ("[ibkr]\npaper_port = {port}\n", 2, "ibkr.paper_port", " (ibkr.paper_port)"),
+        ("[paper_trading]\npaper_port = {port}\n", 2, "paper_trading.paper_port", " (paper_trading.paper_port)"),
+        ("paper_port = {port}\n", 1, "paper_port", " (paper_port)"),
+        ("port = {port}\n", 1, "port", " (port)"),
+        ("[connection]\nmode=live\n[live_trading]\naccount_id=U1\nport={port}\n", 5, "live_trading.port", ""),
+    ],
+    ids=["guide", "section of old", "mixed", "flat", "bare", "live"],
+)
+def test_errors_and_origins_have_the_name_and_section_that_the_user_wrote(
+    text: str, line: int, name: str, others: str, ini: Path
+) -> None:
+    error = refused(ini, text.format(port="seven"))
+    assert str(error).startswith(f"{name} = 'seven' ({ini}:{line}) should be a valid integer")
+    assert (error.context["field"], error.context["origin"]) == (name, f"{ini}:{line}")
+    (row,) = (row for row in load(ini, text.format(port=4002)).describe() if row.key == "port")
+    assert (row.value, row.origin) == ("4002", f"{ini}:{line}{others}")
+
+
+def test_a_value_from_elsewhere_has_the_name_that_the_listing_has(tmp_path: Path) -> None:
+    for arguments, environ, where in (
+        ({"port": "seven"}, {}, "argument port"),
+        ({}, {"IBKR_PORT": "seven"}, "environment variable IBKR_PORT"),
+    ):
+        with pytest.raises(ConfigurationError, match=rf"paper_trading\.port = 'seven' \({where}\)"):
+            load_settings(overrides=arguments, environ=environ, cwd=tmp_path)
+
+
 def test_old_and_new_key_together_are_refused(ini: Path) -> None:
     error = refused(ini, "paper_port = 1\n[paper_trading]\nport = 2\n")
     assert "says again what" in str(error)
@@ -441,7 +476,7 @@ def test_the_state_folder_is_expanded_and_starts_at_the_file(ini: Path, monkeypa
 def test_differences_name_the_fields_that_differ(tmp_path: Path) -> None:
     one = load_settings(environ={}, cwd=tmp_path)
     two = load_settings(overrides={"port": 1, "password": "x"}, environ={}, cwd=tmp_path)
-    assert one.differences(two) == ("connection.port", "connection.password")
+    assert one.differences(two) == ("paper_trading.port", "connection.password")
     assert one.differences(load_settings(environ={"IBKR_PORT": "7497"}, cwd=tmp_path)) == ()
 
 
