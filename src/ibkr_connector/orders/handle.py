@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from ibkr_connector.models.arguments import seconds, to_decimal
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import Action, Fill, OcaType, OrderSnapshot, OrderState
 from ibkr_connector.orders.live import LiveOrder
-from ibkr_connector.orders.updates import OrderUpdates
+from ibkr_connector.orders.updates import Box, Following, OrderUpdates
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.session.thread import SessionThread
 
@@ -164,12 +163,13 @@ class Order:
 
     def updates(self) -> OrderUpdates:
         """A stream of snapshots, one per change, ending with the order: `async with order.updates() as updates`."""
+        following = Following(self._live)
 
-        async def attach(updates: OrderUpdates, loop: asyncio.AbstractEventLoop) -> None:
-            await self._thread.run(updates.attach_to(self._live, loop))
+        async def attach(box: Box) -> None:
+            await self._thread.run(following.begin(box))
 
-        async def detach(updates: OrderUpdates) -> None:
-            await self._thread.run(updates.detach_now())
+        async def detach(_: Box) -> None:
+            await self._thread.run(following.end())
 
         return OrderUpdates(attach, detach)
 

@@ -11,20 +11,20 @@ from ibkr_connector.errors import ConnectorClosed
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.lifecycle import apply
 from ibkr_connector.orders.live import LiveOrder
-from ibkr_connector.orders.updates import OrderUpdates
+from ibkr_connector.orders.updates import Box, Following, OrderUpdates
+from ibkr_connector.session.mailbox import Mailbox
 from unit.orders.kit import UP, echo, sent, status
 
 
 def updates_of(live: LiveOrder, *, closed: bool = False) -> OrderUpdates:
-    async def attach(updates: OrderUpdates, loop: asyncio.AbstractEventLoop) -> None:
-        await updates.attach_to(live, loop)
+    following = Following(live)
 
-    async def detach(updates: OrderUpdates) -> None:
+    async def detach(_: Box) -> None:
         if closed:
             raise ConnectorClosed("the connector's session is not running.")
-        await updates.detach_now()
+        await following.end()
 
-    return OrderUpdates(attach, detach)
+    return OrderUpdates(following.begin, detach)
 
 
 def happen(live: LiveOrder, *facts: Any) -> None:
@@ -47,8 +47,7 @@ async def test_first_comes_what_is_known_and_last_the_end() -> None:
 async def test_reader_whose_loop_died_is_forgotten() -> None:
     live = LiveOrder(sent())
     loop = asyncio.new_event_loop()
-    updates = updates_of(live)
-    await updates.attach_to(live, loop)
+    await Following(live).begin(Mailbox(loop, 10))
     loop.close()
     assert live._listeners
     happen(live, echo())

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
+from functools import partial
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -182,11 +183,7 @@ class RowMarket(ABC):
         use_rth: bool,
     ) -> list[Bar]:
         """Bars from the recorded rows; see MarketSource.bars. Whole rows come back exactly as recorded."""
-
-        def parts(kind: What, low: datetime, high: datetime) -> Iterator[Part]:
-            return self._parts(instrument, kind, low, high)
-
-        return build_bars(parts, instrument, start, end, size, what, use_rth)
+        return build_bars(partial(self._parts, instrument), instrument, start, end, size, what, use_rth)
 
     def head(self, instrument: Instrument, what: What) -> datetime | None:
         """The start of the first session with a row of this kind."""

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from .. import sessions
 from ..instruments import Instrument
@@ -110,11 +111,7 @@ class SyntheticMarket:
         use_rth: bool,
     ) -> list[Bar]:
         """Bars of the invented market; see MarketSource.bars. Currency pairs have no TRADES, indices nothing else."""
-
-        def parts(kind: What, low: datetime, high: datetime) -> Iterator[Part]:
-            return self._parts(instrument, kind, low, high)
-
-        return build_bars(parts, instrument, start, end, size, what, use_rth)
+        return build_bars(partial(self._parts, instrument), instrument, start, end, size, what, use_rth)
 
     def head(self, instrument: Instrument, what: What) -> datetime | None:
         """The open of the first session of history; for a future, two years before it expires."""

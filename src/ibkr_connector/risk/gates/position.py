@@ -62,7 +62,7 @@ class PositionValueGate:
         away = _away(order)
         if away <= 0:
             return passed(self, self._limit, Decimal(0), "it reduces the position")
-        value = away * abs(order.mark) * order.unit
+        value = away * order.unit_value_of(order.con_id)
         if value <= self._limit:
             return passed(self, self._limit, value)
         return refused(

@@ -37,7 +37,7 @@ def _sizes(order: OrderCheck, limits: SubLimits, position: Decimal, open_side: D
     if limits.max_position_size is not None and away > limits.max_position_size:
         found.append(_Found("max_position_size", limits.max_position_size, away, f"a position of {away:f}"))
     if limits.max_position_value is not None and away > 0:
-        value = away * abs(order.mark) * order.unit
+        value = away * order.unit_value_of(order.con_id)
         if value > limits.max_position_value:
             found.append(
                 _Found("max_position_value", limits.max_position_value, value, f"a position of {value:,.2f} {currency}")
