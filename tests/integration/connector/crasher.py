@@ -2,9 +2,10 @@
 
     crasher.py '{"port": …, "state_dir": …, "road": "place", "moment": "commit", "ref": …}'
 
-Roads: place, bracket, oca, modify, cancel, resolve. Moments: `reserved` (checked, waiting for nothing any more), `commit`
-(the transaction is about to be committed), `committed` (it is durable, the write has not begun), `frame N` (the Nth
-frame of this road is with the operating system), `answered` (the caller has the broker's word). The end is SIGKILL.
+Roads: place, bracket, oca, modify, cancel, resolve. Moments: `reserved` (checked, waiting for nothing any more),
+`commit` (the transaction is about to be committed), `committed` (it is durable, the write has not begun), `frame N`
+(the Nth frame of this road is with the operating system), `answered` (the caller has the broker's word). The end is
+SIGKILL.
 
 With `copies` it also keeps, in that folder, what SQLite made durable and nothing else; then a write to the socket is
 followed by waiting for a line on stdin, so that the test can look at what a loss of power would leave at that moment.
