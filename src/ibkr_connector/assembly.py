@@ -24,6 +24,7 @@ from ibkr_connector.backends.base import (
     BrokerFact,
     Capabilities,
     ConnectInfo,
+    MarketDataKind,
     PnlSeen,
     SocketClosed,
 )
@@ -47,6 +48,7 @@ from ibkr_connector.orders.manager import OrderManager
 from ibkr_connector.orders.watchman import Watchman
 from ibkr_connector.portfolio.service import Portfolio
 from ibkr_connector.prefetch import GateFeed
+from ibkr_connector.resilience.rules import Lane
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.limits import RiskLimits
 from ibkr_connector.risk.state import TradingAction
@@ -176,6 +178,7 @@ class House:
         self.session.on_ready("journal", self._open_files)
         self.session.on_ready("orders", self.manager.sync)
         self.session.on_ready("portfolio", self.portfolio.sync)
+        self.session.on_ready("market data", self._choose_market_data)
         self.session.on_ready("risk", self._arm)
         self.session.on_ready("streams", self._resubscribe)
         self.session.on_fact(self._on_fact)
@@ -381,6 +384,14 @@ class House:
     async def _ask_time(self, info: ConnectInfo) -> None:
         del info
         await self.session.ask_time(self.settings.connection.request_timeout)
+
+    async def _choose_market_data(self, info: ConnectInfo) -> None:
+        del info
+        connection = self.settings.connection
+        kind = MarketDataKind(connection.market_data)
+        if kind is not MarketDataKind.LIVE:  # what every connection begins with
+            await self.session.pace(Lane.MARKET, timeout=connection.request_timeout)
+            self.session.backend.set_market_data(kind)
 
     async def _arm(self, info: ConnectInfo) -> None:
         del info

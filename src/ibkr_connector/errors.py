@@ -372,7 +372,7 @@ class NoMarketData(MarketDataError):
 class MarketDataNotSubscribed(MarketDataError):
     """The account has no subscription for this data (354, 10089 …). Subscribe, or accept delayed data."""
 
-    default_remedy = "Subscribe in the Client Portal, or ask for delayed data."
+    default_remedy = "Subscribe in the Client Portal, or accept delayed data: market_data = delayed."
 
 
 class MarketDataLost(MarketDataError):

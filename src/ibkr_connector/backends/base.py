@@ -22,6 +22,17 @@ from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.market import Bar, Quote
 
 
+class MarketDataKind(StrEnum):
+    """What quotes may be where the live ones are not to be had. IBKR shows live quotes where the account gets them."""
+
+    LIVE = "live"
+    FROZEN = "frozen"
+    """The last ones before the close, while the market is closed."""
+    DELAYED = "delayed"
+    """15 to 20 minutes old, without a subscription."""
+    DELAYED_FROZEN = "delayed_frozen"
+
+
 class Operation(StrEnum):
     """What was asked of the broker about an order, and may not be answered yet."""
 
@@ -407,6 +418,10 @@ class Backend(Protocol):
 
     def close_line(self, line: LineHandle) -> None:
         """Close it. Idempotent; silent when disconnected. The message goes by `pace_with`."""
+        ...
+
+    def set_market_data(self, kind: MarketDataKind) -> None:
+        """What lines and snapshots asked for from now on may show."""
         ...
 
     async def snapshot(self, contract: Contract, timeout: float) -> Quote:

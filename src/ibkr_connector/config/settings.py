@@ -67,6 +67,14 @@ class ConnectionSettings(Section):
     password: Annotated[SecretStr, Setting("IBKR password; better in the environment", env="IBKR_PASSWORD")] = (
         SecretStr("")
     )
+    market_data: Annotated[
+        Literal["live", "frozen", "delayed", "delayed_frozen"],
+        Setting(
+            "quotes where no live ones are to be had: delayed = 15 minutes old, without a subscription; frozen = the "
+            "last before the close",
+            env="IBKR_MARKET_DATA",
+        ),
+    ] = "live"
     handshake_timeouts: Annotated[
         Tiers,
         Setting(

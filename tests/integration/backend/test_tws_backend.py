@@ -15,6 +15,7 @@ import pytest
 from ibkr_connector.backends.base import (
     AccountValueSeen,
     HistoryRequest,
+    MarketDataKind,
     NextIdTold,
     PnlSeen,
     PositionSeen,
@@ -179,7 +180,7 @@ class TestWithoutSubscriptions:
         wire.open_line(AAPL, lambda _quote: None, ended.set_result)
         async with asyncio.timeout(SECONDS):
             assert isinstance(await ended, MarketDataNotSubscribed)
-        wire.set_market_data_type(3)
+        wire.set_market_data(MarketDataKind.DELAYED)
         first: asyncio.Future[Quote] = asyncio.get_running_loop().create_future()
 
         def take(quote: Quote) -> None:

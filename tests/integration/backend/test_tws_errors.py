@@ -211,7 +211,5 @@ async def test_text_that_would_break_a_message_is_refused_before_it_is_sent() ->
                 await read
         with pytest.raises(ValueError, match="numbers"):
             backend.open_line(AAPL, lambda _quote: None, lambda _error: None, "233;x")
-        with pytest.raises(ValueError, match="market data type"):
-            backend.set_market_data_type(9)
         await backend.disconnect()
         assert tws.peers[0].received == [["71", "2", "1", ""]]

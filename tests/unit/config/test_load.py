@@ -116,6 +116,7 @@ def test_every_setting_can_be_set_from_the_environment_but_the_one_reserved_to_t
         "connection.mode": "paper",
         "connection.backend": "tws",
         "connection.tws_library": "ib_async",
+        "connection.market_data": "delayed",
         "connection.read_only": "yes",
         "connection.host": "example.org",
         "connection.account_id": "du7",

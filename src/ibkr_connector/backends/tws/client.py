@@ -17,6 +17,7 @@ from ibkr_connector.backends.base import (
     FactSink,
     Later,
     LineHandle,
+    MarketDataKind,
     Operation,
     QuoteSink,
     SocketClosed,
@@ -46,6 +47,13 @@ from .trouble import Unreadable
 from .wrapper import Callbacks
 
 _GENERIC_LEGAL = frozenset("0123456789,")
+_MARKET_DATA_TYPES = {
+    MarketDataKind.LIVE: 1,
+    MarketDataKind.FROZEN: 2,
+    MarketDataKind.DELAYED: 3,
+    MarketDataKind.DELAYED_FROZEN: 4,
+}
+"""reqMarketDataType."""
 
 
 class TwsBackend(Reads):
@@ -196,14 +204,10 @@ class TwsBackend(Reads):
             callbacks.pnl_accounts.pop(number, None)
             self._afterwards(lambda: client.cancelPnL(number))
 
-    def set_market_data_type(self, kind: int) -> None:
-        """What lines opened from now on show: 1 live, 2 frozen (last before the close), 3 delayed, 4 delayed frozen."""
-        if kind not in (1, 2, 3, 4):
-            raise InvalidRequest(
-                f"market data type {kind} does not exist.", field="kind", value=kind, legal="1, 2, 3, 4"
-            )
+    def set_market_data(self, kind: MarketDataKind) -> None:
+        """What lines and snapshots asked for from now on may show."""
         client, _, _ = self._live()
-        client.reqMarketDataType(kind)
+        client.reqMarketDataType(_MARKET_DATA_TYPES[kind])
 
     def open_line(
         self, contract: Contract, sink: QuoteSink, on_error: Callable[[Exception], None], generic_ticks: str = ""
