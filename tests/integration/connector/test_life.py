@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from ibkr_connector import assembly
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import ConnectorClosed, JournalInUse, NotConnected, RequestTimeout
+from ibkr_connector.ground import Ground
 from ibkr_connector.models.order import OrderSnapshot
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.paper import PaperGateway
@@ -169,7 +172,7 @@ async def test_order_on_its_way_when_the_connector_closes_is_told_and_never_look
 
 
 class SlowDisk:
-    """`Journal.open` that takes until the test says so."""
+    """A journal whose opening takes until the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go = threading.Event(), threading.Event()
@@ -182,7 +185,7 @@ class SlowDisk:
             self.opened += 1
             return real(*args, **values)
 
-        monkeypatch.setattr(Journal, "open", slow)
+        monkeypatch.setattr(assembly, "Ground", functools.partial(Ground, journal=slow))
 
 
 @pytest.fixture
