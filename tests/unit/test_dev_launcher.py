@@ -56,25 +56,41 @@ def test_printing_runs_nothing(repo_dir: Path, envs: Path) -> None:
 
 
 def test_test_runs_every_check_in_both_environments(repo_dir: Path, envs: Path) -> None:
+    parallel = f"-n {load(repo_dir).WORKERS} --dist loadfile"
     assert after_setup(shown(repo_dir, envs, "test")) == [
         ".venv/bin/ruff check .",
         ".venv/bin/ruff format --check .",
         ".venv/bin/mypy",
         ".venv/bin/lint-imports --no-logo",
-        ".venv/bin/python -m pytest tests/unit",
-        ".venv/bin/python -m pytest tests/integration",
-        ".venv-ib_async/bin/python -m pytest tests/integration",
+        f".venv/bin/python -m pytest tests/unit {parallel}",
+        f".venv/bin/python -m pytest -m protocol tests/integration {parallel}",
+        f".venv/bin/python -m pytest -m 'not protocol' tests/integration {parallel}",
+        f".venv-ib_async/bin/python -m pytest -m 'not protocol' tests/integration {parallel}",
     ]
+
+
+def test_what_runs_in_one_environment_only_does_not_touch_a_client_library(repo_dir: Path) -> None:
+    once = [
+        path.read_text("utf-8")
+        for path in (repo_dir / "tests/integration").rglob("test_*.py")
+        if "pytest.mark.protocol" in path.read_text("utf-8")
+    ]
+    assert once
+    for text in once:
+        imported = "\n".join(line for line in text.splitlines() if re.match(r"(from|import) ", line))
+        assert not re.search(r"ib_insync|ib_async|support\.connector|ibkr_connector(?!\.(paper|fees)\b)", imported)
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["test", "unit"], [".venv/bin/python -m pytest tests/unit"]),
         (["test", "unit", "-k", "foo"], [".venv/bin/python -m pytest tests/unit -k foo"]),
         (["test", "-k", "foo and bar"], [".venv/bin/python -m pytest -k 'foo and bar'"]),
         (["test", "tests/unit/x.py", "-q"], [".venv/bin/python -m pytest tests/unit/x.py -q"]),
-        (["test", "integration", "--lib", "ib_async"], [".venv-ib_async/bin/python -m pytest tests/integration"]),
+        (
+            ["test", "integration", "--lib", "ib_async", "-x"],
+            [".venv-ib_async/bin/python -m pytest -m 'not protocol' tests/integration -x"],
+        ),
         (["lint"], [".venv/bin/ruff check .", ".venv/bin/ruff format --check ."]),
         (["types"], [".venv/bin/mypy"]),
         (["demo", "--market", "lean:x"], [".venv/bin/ibkr-connector demo --market lean:x"]),

@@ -31,6 +31,8 @@ from .kit import (
     works,
 )
 
+pytestmark = pytest.mark.protocol
+
 
 def feeds_at_rest(gateway: PaperGateway) -> bool:
     """No stream is about to show anything."""

@@ -26,6 +26,8 @@ from .kit import (
     works,
 )
 
+pytestmark = pytest.mark.protocol
+
 
 async def test_a_dropped_connection_loses_the_request_that_triggered_it_and_only_that(
     gateway: PaperGateway, client: RawClient

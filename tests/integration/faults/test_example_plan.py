@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ibkr_connector.paper import ExchangeBehavior, PaperGateway
 
 from .kit import SECONDS, ask, cancel, connected, error_of, executions, limit, market, status_of, until, works
+
+pytestmark = pytest.mark.protocol
 
 
 async def test_the_example_plan_happens_as_it_says(repo_dir: object) -> None:

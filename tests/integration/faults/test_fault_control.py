@@ -17,6 +17,8 @@ from ..gateway.raw import RawClient
 from ..gateway.test_program import ending, program
 from .kit import ask, limit, status_of, until, works
 
+pytestmark = pytest.mark.protocol
+
 PLAN = """
 version = 1
 

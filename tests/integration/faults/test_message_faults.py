@@ -27,6 +27,8 @@ from .kit import (
     works,
 )
 
+pytestmark = pytest.mark.protocol
+
 
 async def test_a_swallowed_request_is_never_seen_and_the_next_one_is(gateway: PaperGateway, client: RawClient) -> None:
     gateway.inject("swallow_request", on="place_order")

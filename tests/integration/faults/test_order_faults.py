@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from ibkr_connector.paper import PaperGateway
 
 from ..gateway.raw import RawClient
@@ -23,6 +25,8 @@ from .kit import (
     until,
     works,
 )
+
+pytestmark = pytest.mark.protocol
 
 PERM_ID = 25
 """Where openOrder has the permId."""

@@ -12,6 +12,8 @@ from ibkr_connector.paper import PaperGateway, TwsOptions
 from .conftest import until
 from .raw import RawClient, pack, place_order
 
+pytestmark = pytest.mark.protocol
+
 TIME = ("49", "1")
 
 

@@ -11,6 +11,8 @@ from ibkr_connector.paper import PaperGateway, TwsOptions
 from .conftest import until
 from .raw import RawClient
 
+pytestmark = pytest.mark.protocol
+
 APPLE = ["265598", "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", ""]
 NO_PRIMARY = [*APPLE[:8], *APPLE[9:]]
 

@@ -12,6 +12,8 @@ from ibkr_connector.paper import PaperGateway
 
 from .conftest import until
 
+pytestmark = pytest.mark.protocol
+
 ibapi = {
     name: pytest.importorskip(f"ibapi.{name}", reason="needs IBKR's original client library")
     for name in ("client", "contract", "execution", "order", "order_condition", "wrapper")

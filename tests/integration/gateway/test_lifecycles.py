@@ -21,7 +21,7 @@ from ibkr_connector.paper import ExchangeBehavior, PaperGateway, TwsOptions
 from .conftest import until
 from .raw import RawClient, place_order
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.protocol, pytest.mark.shared]
 
 ACCOUNT = "DU9000001"
 PING = ("49", "1")

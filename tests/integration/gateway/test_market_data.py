@@ -14,6 +14,8 @@ from ibkr_connector.paper.exchange.types import QuoteChanged
 from .conftest import until
 from .raw import RawClient
 
+pytestmark = pytest.mark.protocol
+
 Message = list[str]
 APPLE = ["265598", "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", ""]
 EURO = ["12087792", "EUR", "CASH", "", "0.0", "", "", "IDEALPRO", "", "USD", "", ""]

@@ -15,6 +15,8 @@ import pytest
 
 from .raw import RawClient
 
+pytestmark = pytest.mark.protocol
+
 SECONDS = 30.0
 
 
