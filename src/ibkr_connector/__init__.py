@@ -17,8 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .connector import IBKRConnector
-    from .errors import (
+    from ibkr_connector.connector import IBKRConnector
+    from ibkr_connector.errors import (
         ConfigurationError,
         GroupIncomplete,
         IBKRConnectionError,
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
         RiskRejected,
         TradingError,
     )
-    from .models.account import Position
-    from .models.contract import Contract
-    from .models.market import Quote
-    from .models.order import OrderRequest, OrderSnapshot, OrderState
-    from .orders.handle import BracketOrder, OcaGroup, Order
-    from .registry import get_ibkr_connector
-    from .streams.quotes import QuoteStream
+    from ibkr_connector.models.account import Position
+    from ibkr_connector.models.contract import Contract
+    from ibkr_connector.models.market import Quote
+    from ibkr_connector.models.order import OrderRequest, OrderSnapshot, OrderState
+    from ibkr_connector.orders.handle import BracketOrder, OcaGroup, Order
+    from ibkr_connector.registry import get_ibkr_connector
+    from ibkr_connector.streams.quotes import QuoteStream
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,6 @@ events and in seconds.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -18,9 +17,10 @@ from enum import StrEnum
 from typing import Any
 
 from ibkr_connector.clock import Clock, system_clock
+from ibkr_connector.logs import get_logger
 from ibkr_connector.models.arguments import wrong
 
-_log = logging.getLogger("ibkr_connector.events")
+_log = get_logger(__name__)
 
 
 class Severity(StrEnum):
@@ -181,7 +181,7 @@ class _Worker:
                 self.listener(event)
             except BaseException:  # noqa: BLE001 - a listener is not ours: not even its SystemExit may end this thread
                 self.raised += 1
-                _log.exception("a listener raised on %s; it stays subscribed", type(event).__name__)
+                _log.exception("a listener raised; it stays subscribed", happened=type(event).__name__)
             self._busy_with = None
 
 
@@ -259,5 +259,5 @@ class EventBus:
             workers, self._workers = self._workers, {}
         for worker in workers.values():
             if not worker.stop(timeout):
-                _log.warning("a listener did not end in %.1f s; its thread is a daemon and is left behind", timeout)
+                _log.warning("a listener did not end; its thread is a daemon and is left behind", seconds=timeout)
             self._gone.append((worker.dropped, worker.raised))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from typing import NoReturn
 
-from .logs import register_secret
+from ibkr_connector.logs import register_secret
 
 MASK = "********"
 

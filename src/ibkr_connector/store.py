@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import re
 import sqlite3
@@ -29,8 +28,9 @@ from ibkr_connector.errors import (
     JournalInUse,
     JournalUnwritable,
 )
+from ibkr_connector.logs import get_logger
 
-_log = logging.getLogger("ibkr_connector.store")
+_log = get_logger(__name__)
 
 APPLICATION_ID = 0x49424A31
 """`IBJ1` in SQLite's header: this file is ours."""
@@ -170,7 +170,7 @@ class FileLock:
             os.write(handle, str(os.getpid()).encode())
         except OSError:
             # A full disk must not stop us here: the lock is what counts, the pid only makes a better message.
-            _log.warning("could not write the pid into %s", self.path)
+            _log.warning("could not write the pid", file=str(self.path))
         self._handle = handle
         _held.add(self)
 

@@ -91,7 +91,7 @@ def test_listener_that_wants_to_end_the_program_ends_nothing(
         bus.publish(incident(text))
     bus.close()
     assert (len(seen), len(other), bus.raised) == (3, 3, 3)
-    assert caplog.text.count("a listener raised on Incident") == 3
+    assert caplog.text.count("a listener raised; it stays subscribed happened=Incident") == 3
 
 
 def test_what_cannot_be_called_is_no_listener() -> None:

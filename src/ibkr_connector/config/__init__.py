@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .load import CONFIG_NAME, CONFIG_VARIABLE, find_config, load_settings
-from .origin import Origin, OriginKind
-from .risk import AgentLimits, RiskLimits, SymbolLimits
-from .settings import (
+from ibkr_connector.config.load import CONFIG_NAME, CONFIG_VARIABLE, find_config, load_settings
+from ibkr_connector.config.origin import Origin, OriginKind
+from ibkr_connector.config.risk import AgentLimits, RiskSettings, SymbolLimits
+from ibkr_connector.config.settings import (
     BreakerSettings,
     ConnectionSettings,
     OrderSettings,
@@ -15,7 +15,7 @@ from .settings import (
     Settings,
     TimeSettings,
 )
-from .template import template_text, write_template
+from ibkr_connector.config.template import template_text, write_template
 
 __all__ = [
     "CONFIG_NAME",
@@ -28,7 +28,7 @@ __all__ = [
     "OriginKind",
     "PacingSettings",
     "PathSettings",
-    "RiskLimits",
+    "RiskSettings",
     "SettingRow",
     "Settings",
     "SymbolLimits",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import ConfigurationError
-from .origin import Origin
+from ibkr_connector.config.origin import Origin
+from ibkr_connector.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

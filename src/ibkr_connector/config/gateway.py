@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from .resetwindow import ResetWindow
-from .section import Seconds, Section, Setting
+from ibkr_connector.config.resetwindow import ResetWindow
+from ibkr_connector.config.section import Seconds, Section, Setting
 
 
 class GatewaySettings(Section):

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError
+from ibkr_connector.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,21 +15,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..errors import ConfigurationError
-from .findings import Findings
-from .ini import Entry, read_ini
-from .origin import DEFAULT, Origin, OriginKind
-from .section import Section, loosens
-from .settings import (
-    APP_NAME,
-    LIVE_PORT,
-    SECTIONS,
-    FieldSpec,
-    Settings,
-    field_specs,
-    show,
-)
-from .sub_sections import SubSections
+from ibkr_connector.config.findings import Findings
+from ibkr_connector.config.ini import Entry, read_ini
+from ibkr_connector.config.origin import DEFAULT, Origin, OriginKind
+from ibkr_connector.config.section import Section, loosens
+from ibkr_connector.config.settings import APP_NAME, LIVE_PORT, SECTIONS, FieldSpec, Settings, field_specs, show
+from ibkr_connector.config.sub_sections import SubSections
+from ibkr_connector.errors import ConfigurationError
 
 CONFIG_NAME = "ibkr_config.ini"
 CONFIG_VARIABLE = "IBKR_CONFIG"

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from .section import Limit, Seconds, Section, Setting
+from ibkr_connector.config.section import Limit, Seconds, Section, Setting
 
 Share = Annotated[Decimal, Field(ge=0, le=10, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-class RiskLimits(Section):
+class RiskSettings(Section):
     """Pre-trade limits. `none` switches one off; the environment may tighten but not loosen them."""
 
     max_position_size: Annotated[

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from .gateway import GatewaySettings
-from .origin import DEFAULT, Origin
-from .risk import AgentLimits, RiskLimits, SymbolLimits
-from .section import Seconds, Section, Setting, Tiers, endpoint
+from ibkr_connector.config.gateway import GatewaySettings
+from ibkr_connector.config.origin import DEFAULT, Origin
+from ibkr_connector.config.risk import AgentLimits, RiskSettings, SymbolLimits
+from ibkr_connector.config.section import Seconds, Section, Setting, Tiers, endpoint
 
 APP_NAME = "ibkr-connector"
 MASK = "********"
@@ -297,7 +297,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "gateway": GatewaySettings,
     "paths": PathSettings,
     "orders": OrderSettings,
-    "risk_limits": RiskLimits,
+    "risk_limits": RiskSettings,
     "pacing": PacingSettings,
     "breaker": BreakerSettings,
     "time": TimeSettings,
@@ -373,7 +373,7 @@ class Settings:
     gateway: GatewaySettings = dataclass_field(default_factory=GatewaySettings)
     paths: PathSettings = dataclass_field(default_factory=PathSettings)
     orders: OrderSettings = dataclass_field(default_factory=OrderSettings)
-    risk_limits: RiskLimits = dataclass_field(default_factory=RiskLimits)
+    risk_limits: RiskSettings = dataclass_field(default_factory=RiskSettings)
     pacing: PacingSettings = dataclass_field(default_factory=PacingSettings)
     breaker: BreakerSettings = dataclass_field(default_factory=BreakerSettings)
     time: TimeSettings = dataclass_field(default_factory=TimeSettings)

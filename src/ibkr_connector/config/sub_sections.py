@@ -14,10 +14,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from .findings import Findings
-from .ini import Entry
-from .origin import Origin, OriginKind
-from .risk import AgentLimits, SymbolLimits
+from ibkr_connector.config.findings import Findings
+from ibkr_connector.config.ini import Entry
+from ibkr_connector.config.origin import Origin, OriginKind
+from ibkr_connector.config.risk import AgentLimits, SymbolLimits
 
 _S = TypeVar("_S", bound=SymbolLimits)
 ARGUMENTS = ("agents", "symbols")

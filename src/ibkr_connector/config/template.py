@@ -7,8 +7,8 @@ import secrets
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import ConfigurationError
-from .load import CONFIG_NAME
+from ibkr_connector.config.load import CONFIG_NAME
+from ibkr_connector.errors import ConfigurationError
 
 
 def template_text() -> str:

@@ -19,7 +19,6 @@ import atexit
 import contextlib
 import itertools
 import json
-import logging
 import os
 import sqlite3
 import weakref
@@ -30,6 +29,7 @@ from typing import Any
 
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import JournalError
+from ibkr_connector.logs import get_logger
 from ibkr_connector.models.account import Execution
 from ibkr_connector.orders.changes import Change, NotSent
 from ibkr_connector.orders.entries import AuditEntry, AuditReport, ChangeEntry, JournalOrder, SendingEntry
@@ -41,7 +41,7 @@ from ibkr_connector.store import FileLock, account_dir, translate
 
 __all__ = ["FILE_NAME", "THREAD_NAME", "Journal", "JournalReader", "JournalWriter"]
 
-_log = logging.getLogger("ibkr_connector.orders.journal")
+_log = get_logger(__name__)
 
 LOCK_NAME = "journal.lock"
 _KEEP = timedelta(days=8)
@@ -88,7 +88,7 @@ class JournalWriter:
                 _forget(file, forget_before, clock.now())
             journal = cls(file, lock, clock, threaded=threaded)
             undo.pop_all()
-        _log.info("the audit trail begins at line %d, head %s", *journal.head)
+        _log.info("the audit trail begins", **_line_and_head(journal.head))
         return journal
 
     # --- state --------------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ class JournalWriter:
         """
         atexit.unregister(self._at_exit)
         if self._queue.close(timeout):
-            _log.info("the audit trail ends at line %d, head %s", *self.head)
+            _log.info("the audit trail ends", **_line_and_head(self.head))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -251,7 +251,12 @@ def _forget(file: JournalFile, before: datetime | None, at: datetime) -> None:
     except sqlite3.Error as error:
         raise translate(error, file.path) from error
     if count:
-        _log.info("the journal forgot %d orders that ended before %s", count, before.date())
+        _log.info("the journal forgot old orders", orders=count, ended_before=str(before.date()))
+
+
+def _line_and_head(head: tuple[int, str]) -> dict[str, int | str]:
+    line, digest = head
+    return {"line": line, "head": digest}
 
 
 def _put_all(file: JournalFile, ref: str, changes: Sequence[Change]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import queue
 import sqlite3
@@ -19,11 +18,12 @@ from collections.abc import Callable
 
 from ibkr_connector.clock import Clock, system_clock
 from ibkr_connector.errors import JournalError, JournalUnwritable, TradingError
+from ibkr_connector.logs import get_logger
 from ibkr_connector.orders.fork_gate import sqlite_gate
 from ibkr_connector.orders.journal_file import JournalFile, displaced
 from ibkr_connector.store import FileLock, translate
 
-_log = logging.getLogger("ibkr_connector.orders.journal")
+_log = get_logger(__name__)
 
 THREAD_NAME = "ibkr-journal"
 _SYNC_AFTER = 0.25
@@ -147,7 +147,7 @@ class WriteQueue:
         elif self.thread is not threading.current_thread():
             self.thread.join(timeout)
             if self.thread.is_alive():
-                _log.error("the journal did not finish writing in %.1f s; the disk hangs", timeout)
+                _log.error("the journal did not finish writing: the disk hangs", seconds=timeout)
                 return False
         return True
 
@@ -256,10 +256,10 @@ class WriteQueue:
         for _ in range(lost):
             self._backlog.popleft()
         if lost > 0:
-            _log.error("the journal cannot be written and %d records in memory had to go", lost)
+            _log.error("the journal cannot be written, and records in memory had to go", records=lost)
         was_writable, self._writable = self._writable, False
         if was_writable:
-            _log.error("the journal cannot be written: %s", error)
+            _log.error("the journal cannot be written", error=str(error))
             try:
                 self.on_trouble(error)
             except Exception:  # noqa: BLE001 - a listener's fault must not stop the journal
@@ -280,7 +280,7 @@ class WriteQueue:
         if self._unsynced or self._backlog:
             self._work([])
         if self._backlog:
-            _log.error("the journal was closed with %d records it could not write", len(self._backlog))
+            _log.error("the journal was closed with records it could not write", records=len(self._backlog))
         with sqlite_gate:
             self._file.close()
         self._lock.release()

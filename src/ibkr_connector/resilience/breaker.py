@@ -18,7 +18,6 @@ Retry belongs outside the breaker, the deadline of one attempt inside. Cancels a
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import deque
@@ -28,6 +27,7 @@ from random import Random
 from typing import Any
 
 from ibkr_connector.errors import CircuitOpen
+from ibkr_connector.logs import get_logger
 from ibkr_connector.resilience.breaker_types import (
     LEGAL,
     BreakerChange,
@@ -39,7 +39,7 @@ from ibkr_connector.resilience.breaker_types import (
 )
 from ibkr_connector.resilience.outcomes import CallOutcome
 
-_log = logging.getLogger("ibkr_connector.resilience.breaker")
+_log = get_logger(__name__)
 
 STATE_VERSION = 1
 """Version of what `Breaker.export` writes."""
@@ -379,4 +379,4 @@ class Breaker:
         try:
             listener(change)
         except Exception:  # noqa: BLE001 - a listener must not reach the call that moved the breaker
-            _log.exception("a listener of breaker %s raised; it stays subscribed", self.name)
+            _log.exception("a listener of a breaker raised; it stays subscribed", breaker=self.name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from ibkr_connector.logs import get_logger
 from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.risk.daily_loss import DailyLoss
 from ibkr_connector.risk.decision import DataMissing, GateResult, RiskDecision
@@ -17,7 +17,7 @@ from ibkr_connector.risk.reservation import Reservation, ReservationBook
 from ibkr_connector.risk.state import TradingRecord
 from ibkr_connector.risk.view import RiskView
 
-_log = logging.getLogger("ibkr_connector.risk.judging")
+_log = get_logger(__name__)
 INTEGRITY = "order"
 """The name under which the engine itself refuses."""
 
@@ -33,7 +33,7 @@ def _ask_one(gate: Gate, check: OrderCheck, *, many: bool) -> GateResult:
     except DataMissing as missing:
         result = GateResult(gate.name, False, None, None, f"it cannot judge without {missing.what}", missing.remedy)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with a gate, it must not let the order through
-        _log.exception("gate %s failed; the order is refused", gate.name)
+        _log.exception("a gate failed; the order is refused", gate=gate.name)
         result = GateResult(
             gate.name,
             False,

@@ -34,7 +34,7 @@ class Unprintable:
         raise RuntimeError("no")
 
 
-ODD = [
+ODD: list[object] = [
     None,
     True,
     float("nan"),

@@ -567,7 +567,7 @@ async def test_closing_while_the_disk_fails_says_what_is_lost(
     Disk(opened, monkeypatch)
     opened.put_meta("key", 1)
     opened.close()
-    assert "closed with 1 records it could not write" in caplog.text
+    assert "closed with records it could not write records=1" in caplog.text
 
 
 async def test_a_record_that_cannot_be_written_does_not_hold_up_the_others(

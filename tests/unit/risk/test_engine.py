@@ -601,7 +601,7 @@ def test_a_gate_that_fails_refuses(caplog: pytest.LogCaptureFixture) -> None:
     decision = engine.check_and_reserve(order(), view())
     assert not decision.allowed
     assert decision.reasons[0].message == "the gate itself failed (ZeroDivisionError: oops)"
-    assert "gate broken failed" in caplog.text
+    assert "a gate failed; the order is refused gate=broken" in caplog.text
 
 
 def test_a_view_that_fails_in_the_middle_of_a_group_leaves_no_half_reservation() -> None:

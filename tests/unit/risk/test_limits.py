@@ -10,11 +10,11 @@ from ibkr_connector.risk import RiskLimits, SubLimits
 
 
 def test_defaults_are_those_of_the_settings() -> None:
-    assert RiskLimits.from_settings(settings.RiskLimits()) == RiskLimits()
+    assert RiskLimits.from_settings(settings.RiskSettings()) == RiskLimits()
 
 
 def test_every_setting_arrives() -> None:
-    section = settings.RiskLimits(
+    section = settings.RiskSettings(
         max_position_size=Decimal(1),
         max_position_value=Decimal(2),
         max_order_size=None,
@@ -43,13 +43,13 @@ def test_every_setting_arrives() -> None:
 
 def test_every_limit_has_a_setting_and_every_setting_a_limit() -> None:
     limits = {f.name for f in fields(RiskLimits)} - {"agents", "symbols"}
-    assert set(settings.RiskLimits.model_fields) - {"env_may_loosen"} == limits
+    assert set(settings.RiskSettings.model_fields) - {"env_may_loosen"} == limits
     assert {f.name for f in fields(SubLimits)} == set(AgentLimits.model_fields)
 
 
 def test_an_agent_has_its_own_limits_or_those_of_all_agents_and_no_agent_has_none() -> None:
     made = RiskLimits.from_settings(
-        settings.RiskLimits(),
+        settings.RiskSettings(),
         agents={"fast": AgentLimits(max_orders=1), "*": AgentLimits(max_orders=2)},
         symbols={"aapl": SymbolLimits(max_order_size=Decimal(3))},
     )

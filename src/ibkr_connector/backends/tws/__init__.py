@@ -6,6 +6,6 @@ The library's `Client` (socket, encoder, decoder) is used with callbacks of our 
 
 from __future__ import annotations
 
-from .client import TwsBackend
+from ibkr_connector.backends.tws.client import TwsBackend
 
 __all__ = ["TwsBackend"]

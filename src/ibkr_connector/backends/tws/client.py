@@ -23,6 +23,21 @@ from ibkr_connector.backends.base import (
     SocketClosed,
     WireOrder,
 )
+from ibkr_connector.backends.tws.codes import to_error
+from ibkr_connector.backends.tws.connection import Connection
+from ibkr_connector.backends.tws.library import (
+    Choice,
+    announce_loop,
+    choose_library,
+    describe_installation,
+    load_library,
+)
+from ibkr_connector.backends.tws.market import Line
+from ibkr_connector.backends.tws.orders import library_contract, library_order
+from ibkr_connector.backends.tws.outlet import Outlet
+from ibkr_connector.backends.tws.reads import Reads, check_text, timed_out
+from ibkr_connector.backends.tws.trouble import Unreadable
+from ibkr_connector.backends.tws.wrapper import Callbacks
 from ibkr_connector.clock import Clock, system_clock
 from ibkr_connector.errors import (
     ConfigurationError,
@@ -35,16 +50,6 @@ from ibkr_connector.errors import (
 )
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
-
-from .codes import to_error
-from .connection import Connection
-from .library import Choice, announce_loop, choose_library, describe_installation, load_library
-from .market import Line
-from .orders import library_contract, library_order
-from .outlet import Outlet
-from .reads import Reads, check_text, timed_out
-from .trouble import Unreadable
-from .wrapper import Callbacks
 
 _GENERIC_LEGAL = frozenset("0123456789,")
 _MARKET_DATA_TYPES = {

@@ -18,6 +18,11 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from ibkr_connector.backends.tws import exectime
+from ibkr_connector.backends.tws.codes import to_error
+from ibkr_connector.backends.tws.library import TwsLibrary
+from ibkr_connector.backends.tws.trouble import DecoderLog, Unreadable, WireLog
+from ibkr_connector.backends.tws.wrapper import Callbacks
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import (
     ConnectionRefused,
@@ -28,12 +33,6 @@ from ibkr_connector.errors import (
     UnsupportedServerVersion,
 )
 from ibkr_connector.logs import get_logger
-
-from . import exectime
-from .codes import to_error
-from .library import TwsLibrary
-from .trouble import DecoderLog, Unreadable, WireLog
-from .wrapper import Callbacks
 
 _log = get_logger(__name__)
 

@@ -11,10 +11,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ibkr_connector.backends.base import HistoryRequest
+from ibkr_connector.backends.tws.orders import utc_text
 from ibkr_connector.errors import ProtocolError
 from ibkr_connector.models.market import Bar
-
-from .orders import utc_text
 
 FORMAT_EPOCH = 2
 _DATE_DIGITS = 8

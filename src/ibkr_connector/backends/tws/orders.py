@@ -11,10 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.backends.base import WireOrder
+from ibkr_connector.backends.tws.library import TwsLibrary
 from ibkr_connector.errors import InvalidRequest, OrderValidationError
 from ibkr_connector.models.contract import Contract
-
-from .library import TwsLibrary
 
 _AUX_IS_STOP = frozenset({"STP", "STP LMT"})
 

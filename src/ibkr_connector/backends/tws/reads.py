@@ -25,19 +25,18 @@ from ibkr_connector.backends.base import (
     WhatIf,
     WireOrder,
 )
+from ibkr_connector.backends.tws import history
+from ibkr_connector.backends.tws.connection import Connection
+from ibkr_connector.backends.tws.ids import Ids
+from ibkr_connector.backends.tws.library import TwsLibrary
+from ibkr_connector.backends.tws.orders import is_plain_text, library_contract, library_order
+from ibkr_connector.backends.tws.requests import Answer, Request, at_once
+from ibkr_connector.backends.tws.wrapper import Callbacks
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import InvalidRequest, NotConnected, ProtocolError, RequestTimeout, TradingError
 from ibkr_connector.models.account import Execution, Position
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.market import Bar
-
-from . import history
-from .connection import Connection
-from .ids import Ids
-from .library import TwsLibrary
-from .orders import is_plain_text, library_contract, library_order
-from .requests import Answer, Request, at_once
-from .wrapper import Callbacks
 
 
 class Reads:

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ibkr_connector.backends.base import SystemNotice
+from ibkr_connector.backends.tws.outlet import Outlet
+from ibkr_connector.backends.tws.wrapper import Callbacks
 from ibkr_connector.errors import ProtocolError
 from ibkr_connector.logs import get_logger
-
-from .outlet import Outlet
-from .wrapper import Callbacks
 
 _log = get_logger(__name__)
 

@@ -30,17 +30,16 @@ from ibkr_connector.backends.base import (
     PositionSeen,
     SystemNotice,
 )
+from ibkr_connector.backends.tws import convert
+from ibkr_connector.backends.tws.codes import LINK_DOWN, LINK_UP, CodeInfo, Kind, classify, to_error
+from ibkr_connector.backends.tws.ids import Ids
+from ibkr_connector.backends.tws.market import LineTable
+from ibkr_connector.backends.tws.outlet import Outlet
+from ibkr_connector.backends.tws.requests import Channel, RequestTable, at_once
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import ReadOnlyApi, TradingError
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.account import Position
-
-from . import convert
-from .codes import LINK_DOWN, LINK_UP, CodeInfo, Kind, classify, to_error
-from .ids import Ids
-from .market import LineTable
-from .outlet import Outlet
-from .requests import Channel, RequestTable, at_once
 
 _log = get_logger(__name__)
 _NO_ID = 2**31 - 1

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from ibkr_connector.paper.instruments import Instrument
+    from ..instruments import Instrument
 
 ZERO = Decimal(0)
 
