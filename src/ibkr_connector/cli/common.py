@@ -208,10 +208,10 @@ class Cx:
         except _Terminated:
             code = ExitCode.TERMINATED
         if not endless:
-            self._interrupted(code, notes)
+            self.interrupted(code, notes)
         raise typer.Exit(code)
 
-    def _interrupted(self, code: ExitCode, notes: list[str]) -> None:
+    def interrupted(self, code: ExitCode, notes: list[str]) -> None:
         """Say what the interruption left behind: orders at the broker live on."""
         found = self.under_way()
         told = [f"Order {order.order_ref} lives on at the broker: it was {order.state.value}." for order in found]
@@ -324,7 +324,11 @@ def command(app: typer.Typer, name: str, *, local: bool = False) -> Callable[[Ca
 
             cx = Cx(take(Options))
             chosen = {name: take(kind) for name, kind in groups.items()}
-            function(cx, **chosen, **values)
+            try:
+                function(cx, **chosen, **values)
+            except KeyboardInterrupt:  # outside `Cx.run`: typer would turn it into an exit without a word
+                cx.interrupted(ExitCode.INTERRUPTED, [])
+                raise typer.Exit(ExitCode.INTERRUPTED) from None
 
         everything = [*parameters, *shared]
         run.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]

@@ -41,6 +41,8 @@ class PaperOptions:
     speed: float = 1.0
     seed: int = 0
     truth: Path | None = None
+    append: bool = False
+    """Whether the truth of an earlier run may stand in the same file."""
     control_port: int | None = None
     initial_cash: Decimal = Decimal(1_000_000)
     faults: Path | None = None
@@ -54,6 +56,8 @@ async def serve(options: PaperOptions, out: TextIO) -> None:
     """
     from .gateway import PaperGateway
 
+    if options.truth is not None and not options.append and _holds_something(options.truth):
+        raise ValueError(f"{options.truth} holds the truth of an earlier run: name a new file, or add --append")
     gateway = PaperGateway(
         tws_port=options.tws_port,
         host=options.host,
@@ -116,6 +120,7 @@ def parse(argv: Sequence[str] | None = None) -> PaperOptions:
         speed=values.speed,
         seed=values.seed,
         truth=values.truth,
+        append=values.append,
         control_port=values.control_port,
         initial_cash=values.initial_cash,
         faults=values.faults,
@@ -141,7 +146,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--start", type=_moment, metavar="ISO", help="market time to start at; without a zone New York's")
     add("--speed", type=_speed, default=1.0, metavar="N", help="market seconds per second (default 1)")
     add("--seed", type=int, default=0, metavar="N", help="same seed, same market (default 0)")
-    add("--truth", type=Path, metavar="FILE", help="write what really happened as JSON lines")
+    add("--truth", type=Path, metavar="FILE", help="write what really happened as JSON lines; FILE must be new")
+    add("--append", action="store_true", help="let --truth go on with a FILE that exists (each run counts from 1)")
     add("--control-port", type=_port, metavar="N", help="listen for control commands on this loopback port, 0 = any")
     add("--faults", type=Path, metavar="FILE", help="let go wrong what this plan (TOML) says")
     add("--initial-cash", type=_cash, default=Decimal(1_000_000), metavar="USD", help="per account (default 1000000)")
@@ -186,6 +192,10 @@ def _cash(text: str) -> Decimal:
     if not (cash.is_finite() and cash > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no amount: give a positive number of US dollars")
     return cash
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from ibkr_connector import errors
 from ibkr_connector.cli import exits
 from ibkr_connector.cli.exits import ExitCode, exit_code
 from ibkr_connector.errors import Outcome, TradingError
+from support.cli import Run
 
 ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, TradingError)]
 
@@ -57,3 +58,17 @@ def test_every_code_is_documented_where_users_look(repo_dir: object) -> None:
     text = inspect.getdoc(exits) or ""
     for code in ExitCode:
         assert str(int(code)) in text
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_ctrl_c_in_a_command_without_an_event_loop_is_told_and_has_its_code(
+    json: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ibkr_connector.cli.commands.setup.find_config", interrupted)
+    ran = run("config", "path", *["--json"] * json)
+    assert ran.code == 130
+    assert ("interrupted" in ran.err) is not json
+    assert ("Interrupted" in ran.out) is json

@@ -41,6 +41,7 @@ def test_every_option_arrives() -> None:
             "7",
             "--truth",
             "t.jsonl",
+            "--append",
             "--control-port",
             "0",
             "--initial-cash",
@@ -59,6 +60,7 @@ def test_every_option_arrives() -> None:
         speed=60.0,
         seed=7,
         truth=Path("t.jsonl"),
+        append=True,
         control_port=0,
         initial_cash=Decimal("5000.50"),
         faults=Path("plan.toml"),
@@ -134,3 +136,24 @@ def test_a_start_without_a_zone_is_new_york_s() -> None:
 def test_parts_of_a_gateway_that_was_not_started_say_so() -> None:
     with pytest.raises(RuntimeError, match="async with PaperGateway"):
         PaperGateway().exchange
+
+
+def test_the_truth_of_an_earlier_run_is_mixed_with_another_only_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Path | None] = []
+
+    async def stopped_at_once(self: PaperGateway) -> None:
+        served.append(self.truth.path)
+
+    monkeypatch.setattr(PaperGateway, "wait_closed", stopped_at_once)
+    truth = tmp_path / "truth.jsonl"
+    truth.touch()  # an empty file, as mktemp makes it, is as good as none
+    words = ["--tws-port", "0", "--truth", str(truth)]
+    assert main(words) == 0
+    truth.write_text("{}\n")
+    assert main(words) == 2
+    assert "--append" in capsys.readouterr().err
+    assert truth.read_text() == "{}\n"
+    assert main([*words, "--append"]) == 0
+    assert served == [truth, truth]
