@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from proof.schedule import Agent, At, Crash, Engine, Schedule, Step, Trouble
+from proof.schedule import Agent, At, Crash, Engine, Schedule, Step, Stop, Trouble
 
 Values = dict[str, str | int | float | None]
 
@@ -36,7 +36,7 @@ def make_schedule(seed: int, *, engine: Engine = "step") -> Schedule:
     orders = sum(step.do in ("place", "bracket") for agent in agents for step in agent.steps)
     faults = [_fault(dice, orders, symbols) for _ in range(_how_many(dice))]
     live = dice.random() < 0.01
-    return Schedule(
+    made = Schedule(
         seed=seed,
         engine=engine,
         start=dice.choice(_DAYS) + timedelta(seconds=dice.choice((60, 1_800, 7_200, 18_000, 23_100))),
@@ -49,6 +49,8 @@ def make_schedule(seed: int, *, engine: Engine = "step") -> Schedule:
         limits=_limits(dice, many),
         account=LIVE_ACCOUNT if live else ACCOUNT,
     )
+    savers = tuple(_saver(dice, trouble, symbols[0]) for trouble in made.troubles)
+    return msgspec.structs.replace(made, agents=made.agents + savers, stops=_stops(dice, orders))
 
 
 def _agents(dice: random.Random) -> int:
@@ -349,6 +351,25 @@ def _troubles(dice: random.Random) -> tuple[Trouble, ...]:
     if dice.random() > 0.08:
         return ()
     return (Trouble("disk_full", round(dice.uniform(0.05, 12), 3), round(dice.uniform(0.3, 8), 3)),)
+
+
+def _saver(dice: random.Random, trouble: Trouble, symbol: str) -> Agent:
+    """Whoever has to get out while the disk is full: an order that rests, and its cancel in the middle of it."""
+    order = Step("place", "saver-0", symbol, "BUY", 10, type="LMT", ticks=200)
+    begin = max(0.0, trouble.time - 3.0)
+    moment = trouble.time + dice.uniform(0.1, 0.9) * trouble.seconds
+    return Agent("saver", round(begin, 3), (order, Step("wait", seconds=round(moment - begin, 3)), _cancel("saver-0")))
+
+
+def _cancel(ref: str) -> Step:
+    return Step("cancel", ref=ref, seconds=10.0)
+
+
+def _stops(dice: random.Random, orders: int) -> tuple[Stop, ...]:
+    if dice.random() > 0.10:
+        return ()
+    at: At = dice.choice(("before_commit", "after_commit"))
+    return (Stop(at, _nth(dice, orders), round(dice.uniform(0.2, 5), 3), elsewhere=dice.random() < 0.3),)
 
 
 def _limits(dice: random.Random, many: int) -> dict[str, int | float]:

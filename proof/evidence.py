@@ -39,6 +39,8 @@ class Picture:
     positions: dict[int, Decimal]
     state: str
     """Of trading: active, reducing, halted."""
+    counted: dict[int, Decimal] = field(default_factory=dict)
+    """Positions as the gates count them."""
 
     @classmethod
     def of(cls, house: House, account: str) -> Picture:
@@ -67,6 +69,10 @@ class Picture:
                 if held.account == account and held.quantity
             },
             state=house.engine.trading.state.value,
+            counted={
+                con_id: house.portfolio.positions.counted(account, con_id)
+                for con_id in house.portfolio.positions.keys(account)
+            },
         )
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from proof.evidence import Evidence, Picture
 from proof.judge_flow import flow_rules
+from proof.judge_words import word_rules
 from proof.truthview import TruthOrder, TruthView
 from proof.verdict import Verdict
 
@@ -19,7 +20,7 @@ from proof.verdict import Verdict
 def judge(evidence: Evidence) -> Verdict:
     """All invariants of one run."""
     verdict = Verdict()
-    for rule in (*_RULES, *flow_rules()):
+    for rule in (*_RULES, *flow_rules(), *word_rules()):
         rule(evidence, verdict)
     return verdict
 

@@ -4,8 +4,10 @@
     ./dev faults --quick               200 schedules: what CI runs
     ./dev faults --schedules 20000 --seed 50000
     ./dev faults --replay 4711         one schedule again, with everything that happened
+    ./dev faults --canaries            plant bugs, one at a time: each must be caught within 500 schedules
+    ./dev faults --raw                 what a bare client library does on the same schedules, for comparison
 
-Ends with 1 when an invariant broke or a minimum was missed, with 2 when it was called wrongly.
+Ends with 1 when an invariant broke, a minimum was missed or a planted bug got away, with 2 when it was called wrongly.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from pathlib import Path
 
 import msgspec
 
-from proof import report
+from proof import compare, hunt, report
+from proof.canaries import all_canaries
 from proof.evidence import Evidence
 from proof.judge import judge
 from proof.schedule import make_schedule, to_json
@@ -118,6 +121,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--library", choices=("auto", "ib_insync", "ib_async"), default="auto")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: the cores)")
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one schedule and tell everything")
+    parser.add_argument(
+        "--canaries", nargs="*", metavar="NAME", choices=[*all_canaries()], help="hunt planted bugs (default: all)"
+    )
+    parser.add_argument("--raw", action="store_true", help="run the bare client library instead of the connector")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     given = parser.parse_args(words)
     _quiet()
@@ -125,6 +132,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return replay(given.replay, given.library)
     if given.engine != "step":
         parser.error("the engine on real sockets is not part of this program yet: use --engine step")
+    if given.canaries is not None:
+        catches = hunt.hunt_all(given.canaries, given.seed, library=given.library, jobs=given.jobs, prepare=_quiet)
+        print(hunt.text(catches))
+        return 0 if all(one.seed is not None for one in catches) else 1
+    if given.raw:
+        print(compare.text(given.seed, given.schedules or USUAL, library=given.library, jobs=given.jobs))
+        return 0
     count = given.schedules or (QUICK if given.quick else USUAL)
     begun = time.monotonic()
     total = run_many(given.seed, count, library=given.library, jobs=given.jobs, tell=sys.stderr.isatty())

@@ -14,7 +14,7 @@ import msgspec
 
 from ibkr_connector.paper.faults.plan import Fault, make_fault
 
-VERSION = 1
+VERSION = 2
 Engine = Literal["step", "sockets"]
 Do = Literal[
     "place", "bracket", "resend", "modify", "cancel", "cancel_all", "filled", "wait", "read", "kill", "kill_elsewhere",
@@ -66,6 +66,16 @@ class Crash(msgspec.Struct, frozen=True, omit_defaults=True):
     down: float = 1.0
 
 
+class Stop(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Trading is killed at the nth passing of a step of the order road, and resumed `seconds` later."""
+
+    at: At
+    nth: int
+    seconds: float
+    elsewhere: bool = False
+    """By another process."""
+
+
 class Trouble(msgspec.Struct, frozen=True):
     """What goes wrong on the connector's own side: `disk_full` for so many seconds from `time` on."""
 
@@ -89,6 +99,7 @@ class Schedule(msgspec.Struct, frozen=True):
     """As in a fault plan, armed when the gateway starts; `plan` makes them."""
     crashes: tuple[Crash, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    stops: tuple[Stop, ...] = ()
     limits: dict[str, int | float] = {}
     """`[risk_limits]`."""
     account: str = "DU1234567"

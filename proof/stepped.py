@@ -28,7 +28,7 @@ from proof.evidence import Evidence, Picture
 from proof.ground import Disk, LoopClock, cut_off, step_ground
 from proof.history import AT_THE_END, History
 from proof.memorynet import MemoryTransport
-from proof.schedule import At, Schedule, Trouble
+from proof.schedule import At, Schedule, Stop, Trouble
 from proof.steploop import PROCESS, Hang, Killed, Process, StepLoop
 from proof.tap import Tap
 from proof.truthview import TruthView
@@ -123,7 +123,7 @@ class StepRun:
         schedule = self.schedule
         self._gateway = PaperGateway(
             accounts=(schedule.account,),
-            market=_market(schedule.seed % _MARKETS),
+            market=market_of(schedule.seed),
             start=schedule.start,
             speed=schedule.speed,
             seed=schedule.seed,
@@ -241,10 +241,30 @@ class StepRun:
         if process is None or not process.alive:
             return
         count = self._passed[step] = self._passed.get(step, 0) + 1
+        for stop in self.schedule.stops:
+            if (stop.at, stop.nth) == (step, count) and not self._scripted:
+                self._stop(stop)
         for crash in self._crashes:
             if crash.at == step and crash.nth == count:
                 self.crash(step, crash.down)
                 raise Killed(step)
+
+    def _stop(self, stop: Stop) -> None:
+        """Kill trading in the middle of an order's road, and resume after a while."""
+        house = self._house
+        if house is None or house.engine.trading.state.value != "active":
+            return
+
+        def resume() -> None:
+            if house is self._house and house.risk.resume("the schedule says so"):
+                self.history.add("resumed", where="here")
+
+        if stop.elsewhere:
+            self._kill_elsewhere("the schedule says so, elsewhere")
+        else:
+            house.risk.kill("the schedule says so")
+        self.history.add("killed", where="elsewhere" if stop.elsewhere else "here")
+        self.loop.call_later(stop.seconds, resume)
 
     def _on_connect(self, transport: MemoryTransport) -> None:
         self._tap.begin()
@@ -398,10 +418,12 @@ async def _close(house: House) -> None:
 _markets: dict[int, Any] = {}
 
 
-def _market(seed: int) -> Any:
-    if seed not in _markets:
-        _markets[seed] = parse_market("synthetic", seed=seed)
-    return _markets[seed]
+def market_of(seed: int) -> Any:
+    """The market of a schedule's seed."""
+    number = seed % _MARKETS
+    if number not in _markets:
+        _markets[number] = parse_market("synthetic", seed=number)
+    return _markets[number]
 
 
 def run_schedule(schedule: Schedule, *, library: str = "auto") -> Evidence:

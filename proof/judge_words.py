@@ -1,0 +1,129 @@
+"""The judge on what is said about orders that exist: changes, cancels, corrections, and what the gates count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from ibkr_connector.paper.truth import TruthEntry
+from proof.evidence import Evidence
+from proof.truthview import TruthView
+from proof.verdict import Verdict
+
+Rule = Callable[[Evidence, Verdict], None]
+_REFUSED = frozenset({"OrderNotFound", "OrderNotCancellable"})
+_REACH_S = 1.0
+"""How long an order must have been known to the connection before its cancel can be expected on the wire at once."""
+
+
+def _view(evidence: Evidence, checkpoint: str) -> TruthView:
+    entries = list(evidence.truth.entries if evidence.truth is not None else ())
+    return TruthView.of(entries[: evidence.checkpoints.get(checkpoint, len(entries))])
+
+
+def changes(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-01: a change goes only to what the broker has; at one that never arrived it would be a second new order."""
+    received: dict[int, float] = {}
+    for entry in evidence.truth.of("recv_place") if evidence.truth is not None else ():
+        if entry.fields["client_id"] == evidence.schedule.client_id:
+            received.setdefault(int(str(entry.fields["order_id"])), entry.wire)
+    written: dict[int, int] = {}
+    for note in evidence.history.of("wire"):
+        if note.data["message"] != "place":
+            continue
+        number = note.data["order_id"]
+        written[number] = written.get(number, 0) + 1
+        if written[number] > 1:
+            known = received.get(number, float("inf")) <= note.at
+            verdict.check("INV-01", None if known else f"id {number} was changed before the broker had the order")
+
+
+def cancels(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-03: a cancel that was asked for is carried out, whatever came in between, or its refusal is told."""
+    if evidence.settled is None:
+        return
+    refused = {note.data["ref"] for note in evidence.history.of("answer") if note.data["outcome"] in _REFUSED} | {
+        note.data["ref"] for note in evidence.history.of("order") if note.data["what"] == "cancel_rejected"
+    }
+    asked = {note.data["ref"] for note in evidence.history.of("call") if note.data["do"] == "cancel"}
+    view = _view(evidence, "settled")
+    for ref in sorted(asked - refused):
+        orders = [order for order in view.by_ref(ref) if order.perm_id]
+        picture = evidence.settled.orders.get(ref)
+        if not orders or picture is None or picture.in_doubt:
+            continue
+        alive = any(order.is_live for order in orders)
+        verdict.check("INV-03", f"the cancel of {ref} was never carried out: it works on" if alive else None)
+
+
+def cancels_on_a_full_disk(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-12: a cancel that is asked for while the disk is full is written all the same."""
+    full = up = False
+    since = 0.0
+    ids = _ids(evidence)
+    accepted = {
+        int(str(entry.fields["order_id"])): entry.wire
+        for entry in (evidence.truth.of("accepted") if evidence.truth is not None else ())
+    }
+    waiting: dict[str, float] = {}
+    written: set[int] = set()
+    for note in evidence.history.notes:
+        if note.kind == "disk":
+            full = note.data["full"]
+        elif note.kind in {"started", "crashed"}:
+            up = False
+            waiting.clear()
+        elif note.kind == "link":
+            up, since = note.data["state"] == "ready", note.at
+            waiting.clear()
+        elif note.kind == "broker_link":
+            waiting.clear()
+        elif note.kind == "wire" and note.data["message"] == "cancel":
+            written.add(note.data["order_id"])
+        elif note.kind == "call" and note.data["do"] == "cancel" and full and up:
+            number = ids.get(note.data["ref"], 0)
+            if since < accepted.get(number, float("inf")) < note.at - _REACH_S and number not in written:
+                waiting[note.data["ref"]] = note.at
+        elif note.kind == "answer" and note.data["ref"] in waiting and note.data["do"] == "cancel":
+            del waiting[note.data["ref"]]
+            lost = note.data["outcome"] != "ok" and ids[note.data["ref"]] not in written
+            broken = f"the cancel of {note.data['ref']} was not written while the disk was full" if lost else None
+            verdict.check("INV-12", broken)
+
+
+def _ids(evidence: Evidence) -> dict[str, int]:
+    """The id of each order, from the audit trail."""
+    return {line.ref: int(json.loads(line.data)["order_id"]) for line in evidence.audit if line.kind == "sending"}
+
+
+def corrections(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-04: a correction stands in the place of what it corrects."""
+    versions: dict[str, list[str]] = {}
+    for fill in evidence.fills:
+        versions.setdefault(fill.exec_id.rpartition(".")[0], []).append(fill.exec_id)
+    corrected = {str(entry.fields["exec_id"]) for entry in _of(evidence, "correction")}
+    for base, ids in versions.items():
+        if len(ids) > 1:
+            verdict.check("INV-04", f"execution {base} is counted {len(ids)} times: {', '.join(sorted(ids))}")
+        elif ids[0] in corrected:
+            verdict.check("INV-04", None)
+
+
+def _of(evidence: Evidence, kind: str) -> list[TruthEntry]:
+    return list(evidence.truth.of(kind)) if evidence.truth is not None else []
+
+
+def counted(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-04: when nothing moves any more, the gates count the positions that the broker has."""
+    final = evidence.final
+    if final is None or evidence.unready:
+        return
+    held = {con_id: quantity for con_id, quantity in _view(evidence, "cancelled").positions.items() if quantity}
+    ours = {con_id: quantity for con_id, quantity in final.counted.items() if quantity}
+    if held or ours:
+        verdict.check("INV-04", None if ours == held else f"the gates count {ours}, the broker has {held}")
+
+
+def word_rules() -> tuple[Rule, ...]:
+    """All rules of this file."""
+    return (changes, cancels, cancels_on_a_full_disk, corrections, counted)
