@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
-from ibkr_connector.api.defaults import MARKET, Default
+from ibkr_connector.api import order_building as building
 from ibkr_connector.api.leaving import placing
 from ibkr_connector.api.order_arguments import (
     Number,
     OrderLike,
-    action_of,
-    bracket_ref,
-    exit_price,
     key_of,
     oca_type_of,
-    order_type_of,
     request_of,
-    round_to,
     twice,
 )
 from ibkr_connector.backends.base import WhatIf
-from ibkr_connector.errors import OrderNotFound, OrderValidationError, TradingError
-from ibkr_connector.models.arguments import seconds, sentence, shown, text, whole, wrong
+from ibkr_connector.errors import OrderNotFound, OrderValidationError
+from ibkr_connector.models.arguments import seconds, sentence, text, whole, wrong
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import (
     BracketRequest,
@@ -32,8 +26,6 @@ from ibkr_connector.models.order import (
     OrderSnapshot,
     OrderState,
     OrderType,
-    new_order_ref,
-    to_decimal,
 )
 from ibkr_connector.orders.flatten import Flattener, FlattenReport
 from ibkr_connector.orders.groups import plan_oca
@@ -43,16 +35,9 @@ from ibkr_connector.orders.manager import OrderManager
 from ibkr_connector.orders.updates import AllOrderUpdates
 from ibkr_connector.session.mailbox import Mailbox
 from ibkr_connector.session.thread import SessionThread
-from ibkr_connector.symbols import parse_symbol
 
 _SCOPES = ("own", "client", "account")
-_SAID_BY_A_BRACKET = frozenset(
-    {"contract", "order_type", "limit_price", "stop_price", "trail_amount", "trail_percent", "price"}
-)
 _LONGEST_GROUP = 64
-_MOST_LEGS = 20
-"""IBKR allows 15 to 20 working orders per side and contract."""
-_NEEDED = {"symbol": "a symbol or a Contract", "action": "BUY, SELL"}
 _LARGEST_BUFFER = 10_000_000
 
 
@@ -91,15 +76,7 @@ class OrdersApi:
         **options: Any,
     ) -> OrderRequest:
         """An `OrderRequest` from plain arguments; `options` are its other fields (limit_price, tif, order_ref …)."""
-        if "contract" in options:
-            raise twice("symbol", "contract", options["contract"])
-        return OrderRequest.make(
-            contract=parse_symbol(symbol),
-            quantity=quantity,
-            action=action,
-            order_type=order_type_of(order_type),
-            **options,
-        )
+        return building.request(symbol, quantity, action, order_type, **options)
 
     def build(
         self,
@@ -114,60 +91,27 @@ class OrdersApi:
 
         Raises: OrderValidationError, also for anything said beside an `OrderRequest`, which holds all of the order.
         """
-        if isinstance(symbol, OrderRequest):
-            given = {"quantity": quantity, "order_type": order_type, "action": action, "price": price, **options}
-            said = {key: value for key, value in given.items() if value is not None and not isinstance(value, Default)}
-            if said:
-                raise OrderValidationError(
-                    f"{', '.join(said)} was given beside an OrderRequest, which holds the whole order.",
-                    field=next(iter(said)),
-                    value=shown(next(iter(said.values()))),
-                    legal="the OrderRequest alone; change it with OrderRequest.make, not beside it",
-                    fields=list(said),
-                )
-            return symbol
-        if quantity is None:
-            raise OrderValidationError("quantity is needed.", field="quantity", value="None", legal="a number > 0")
-        kind = order_type_of(order_type)
-        if price is not None:
-            field = "stop_price" if kind is OrderType.STOP else "limit_price"
-            if options.get(field) is not None:
-                raise twice("price", field, options[field])
-            options = {**options, field: price}
-        return self.request(symbol, quantity, action, kind, **options)
-
-    def _typed(
-        self,
-        kind: OrderType,
-        symbol: str | Contract,
-        quantity: Number,
-        action: str,
-        options: dict[str, Any],
-        **prices: Number | None,
-    ) -> OrderRequest:
-        """The request of a method whose name says the order's type."""
-        for name in ("order_type", *prices):
-            if name in options:
-                raise twice(name, name, options[name])
-        return self.request(symbol, quantity, action, kind, **prices, **options)
+        return building.build(symbol, quantity, order_type, action, price, **options)
 
     async def market(self, symbol: str | Contract, quantity: Number, action: str, **options: Any) -> Order:
         """A market order."""
-        return await self.place(self._typed(OrderType.MARKET, symbol, quantity, action, options))
+        return await self.place(building.typed(OrderType.MARKET, symbol, quantity, action, options))
 
     async def limit(
         self, symbol: str | Contract, quantity: Number, action: str, limit_price: Number, **options: Any
     ) -> Order:
         """A limit order."""
         return await self.place(
-            self._typed(OrderType.LIMIT, symbol, quantity, action, options, limit_price=limit_price)
+            building.typed(OrderType.LIMIT, symbol, quantity, action, options, limit_price=limit_price)
         )
 
     async def stop(
         self, symbol: str | Contract, quantity: Number, action: str, stop_price: Number, **options: Any
     ) -> Order:
         """A stop order: becomes a market order when the stop price trades."""
-        return await self.place(self._typed(OrderType.STOP, symbol, quantity, action, options, stop_price=stop_price))
+        return await self.place(
+            building.typed(OrderType.STOP, symbol, quantity, action, options, stop_price=stop_price)
+        )
 
     async def stop_limit(
         self,
@@ -179,7 +123,7 @@ class OrdersApi:
         **options: Any,
     ) -> Order:
         """A stop-limit order: becomes a limit order when the stop price trades."""
-        request = self._typed(
+        request = building.typed(
             OrderType.STOP_LIMIT, symbol, quantity, action, options, stop_price=stop_price, limit_price=limit_price
         )
         return await self.place(request)
@@ -194,7 +138,7 @@ class OrdersApi:
         **options: Any,
     ) -> Order:
         """A stop that follows the market at a distance: an amount in the contract's currency, or percent."""
-        request = self._typed(
+        request = building.typed(
             OrderType.TRAILING_STOP,
             symbol,
             quantity,
@@ -224,34 +168,18 @@ class OrdersApi:
         Exits not given as prices are `stop_loss_pct` and `take_profit_pct` away from the entry price (0.05 = 5 %),
         rounded to the contract's tick; they need an `entry_price`. `order_ttl` is the entry's alone.
         """
-        contract, side = parse_symbol(symbol), action_of(action)
-        for name in _SAID_BY_A_BRACKET & options.keys():
-            raise twice("the bracket's own arguments", name, options[name])
-        entry = None if entry_price is None else to_decimal(entry_price, "entry_price")
-        target = exit_price(take_profit_price, entry, take_profit_pct, side.sign, "take_profit")
-        stop = exit_price(stop_loss_price, entry, stop_loss_pct, -side.sign, "stop_loss")
-        ref = new_order_ref() if order_ref is None else bracket_ref(order_ref)
-        exits: dict[str, Any] = {**options, "tif": options.get("exit_tif", options.get("tif", "GTC"))}
-        exits.pop("exit_tif", None)
-        exits.pop("order_ttl", None)  # an exit that ended by itself would leave its position unprotected
-        options.pop("exit_tif", None)
-        kind = OrderType.MARKET if entry is None else OrderType.LIMIT
-
-        def legs(tick: Decimal) -> BracketRequest:
-            away = side.opposite.value
-            limit = target if take_profit_price is not None else round_to(target, tick)
-            trigger = stop if stop_loss_price is not None else round_to(stop, tick)
-            return BracketRequest(
-                entry=self.request(contract, quantity, side.value, kind, limit_price=entry, order_ref=ref, **options),
-                take_profit=self.request(
-                    contract, quantity, away, OrderType.LIMIT, limit_price=limit, order_ref=f"{ref}.tp", **exits
-                ),
-                stop_loss=self.request(
-                    contract, quantity, away, OrderType.STOP, stop_price=trigger, order_ref=f"{ref}.sl", **exits
-                ),
-            )
-
-        legs(Decimal(0))  # what is wrong with them is said before anything is asked of the broker
+        contract, legs = building.bracket_legs(
+            symbol,
+            quantity,
+            action,
+            entry_price=entry_price,
+            take_profit_price=take_profit_price,
+            stop_loss_price=stop_loss_price,
+            stop_loss_pct=stop_loss_pct,
+            take_profit_pct=take_profit_pct,
+            order_ref=order_ref,
+            options=options,
+        )
         details = await self._thread.run(self._manager.details(contract))
         return await self.place_bracket(legs(details.min_tick))
 
@@ -293,44 +221,10 @@ class OrdersApi:
         """
         kind, timeout = oca_type_of(oca_type), seconds(timeout)
         name = None if group is None else text(group, "group", most=_LONGEST_GROUP, kind=OrderValidationError)
-        plan = plan_oca(self._legs(orders), name, kind)
+        plan = plan_oca(building.oca_legs(orders), name, kind)
         with placing([leg.request.order_ref for leg in plan]) as caller:
             lives = await self._thread.run(caller.unless_left(lambda: self._manager.place_oca(plan, timeout)))
         return OcaGroup(lives, self._manager, self._thread)
-
-    def _legs(self, orders: Sequence[OrderRequest | Mapping[str, Any]]) -> list[OrderRequest]:
-        given: object = orders
-        if not isinstance(given, list | tuple) or len(given) > _MOST_LEGS:
-            raise wrong("orders", orders, f"a list of 2 to {_MOST_LEGS} orders", kind=OrderValidationError)
-        legs = []
-        for number, order in enumerate(given):
-            place = f"orders[{number}]"
-            try:
-                legs.append(request_of(self._build_leg(order, place), place))
-            except TradingError as error:
-                field = str(error.context.get("field", place))
-                context = {**error.context, "field": field if field.startswith(place) else f"{place}.{field}"}
-                raise type(error)(f"{place}: {error.message}", remedy=error.remedy, **context) from None
-        return legs
-
-    def _build_leg(self, order: object, place: str) -> OrderRequest:
-        if isinstance(order, OrderRequest):
-            return order
-        if not isinstance(order, Mapping) or not all(isinstance(key, str) for key in order):
-            legal = "an OrderRequest, or a mapping with the arguments of place_order"
-            raise wrong(place, order, legal, kind=OrderValidationError)
-        options: dict[str, Any] = {"quantity": None, "order_type": MARKET, "price": None, **order}
-        for name in ("symbol", "action"):  # no side is the usual one here
-            if options.get(name) is None:
-                raise OrderValidationError(f"{name} is needed.", field=name, value="None", legal=_NEEDED[name])
-        return self.build(
-            options.pop("symbol"),
-            options.pop("quantity"),
-            options.pop("order_type"),
-            options.pop("action"),
-            options.pop("price"),
-            **options,
-        )
 
     async def preview(self, request: OrderRequest, *, timeout: float | None = None) -> WhatIf:
         """The broker's own preview: margin and commission; nothing is placed."""
