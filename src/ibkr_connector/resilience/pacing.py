@@ -76,7 +76,7 @@ class Pacer:
         """
         logs = self._logs_of(work)
         self._numbers += 1
-        ticket = Ticket(self._numbers, work, deadline, now, logs=logs)
+        ticket = Ticket(self._numbers, work, deadline, logs=logs)
         if not any(self._queues[lane].count for lane in range(work.lane + 1)) and self._fits(now, work, logs):
             self._submitted += 1
             ticket.grant = self._grant(now, work, logs)

@@ -49,7 +49,6 @@ class Ticket:
     work: Work
     deadline: float
     """Monotonic seconds; inf = none."""
-    submitted_at: float
     state: TicketState = TicketState.PENDING
     grant: Grant | None = None
     error: PacingTimeout | None = None

@@ -436,12 +436,12 @@ def test_a_caller_whose_middle_work_is_cancelled_keeps_its_turn() -> None:
 
 def test_who_would_be_served_before_new_work_of_a_caller() -> None:
     queue = LaneQueue(fair=True)
-    tickets = [Ticket(number, message(Lane.HISTORY, caller=caller), 0, 0) for number, caller in enumerate("aabbbc")]
+    tickets = [Ticket(number, message(Lane.HISTORY, caller=caller), 0) for number, caller in enumerate("aabbbc")]
     for ticket in tickets:
         queue.add(ticket)
 
     def ahead(caller: str) -> list[int]:
-        new = Ticket(99, message(Lane.HISTORY, caller=caller), 0, 0)
+        new = Ticket(99, message(Lane.HISTORY, caller=caller), 0)
         return sorted(ticket.number for ticket in queue.ahead_of(new))
 
     assert ahead("a") == [0, 1, 2, 3, 5]  # third of a: two rounds of the others come first

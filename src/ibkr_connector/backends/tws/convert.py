@@ -22,9 +22,6 @@ from ibkr_connector.backends.base import (
 from ibkr_connector.models.account import Execution, PnL, Position
 from ibkr_connector.models.contract import Contract, ContractDetails
 
-UNSET = 1.7976931348623157e308
-"""IBKR's "no value" for doubles."""
-
 _BIGGEST_EXACT = 2**53
 _SIDES = {"BOT": "BUY", "SLD": "SELL", "BUY": "BUY", "SELL": "SELL"}
 _RIGHTS = {"C": "C", "CALL": "C", "P": "P", "PUT": "P"}

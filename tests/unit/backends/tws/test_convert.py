@@ -12,6 +12,8 @@ from hypothesis import given, strategies as st
 
 from ibkr_connector.backends.tws import convert
 
+UNSET = 1.7976931348623157e308
+"""IBKR's "no value" for doubles."""
 UNSET_TEXT = "1.7976931348623157E308"
 NOW = datetime(2026, 4, 6, tzinfo=UTC)
 
@@ -28,8 +30,8 @@ def raw_contract(**changes: Any) -> SimpleNamespace:
 def raw_order(**changes: Any) -> SimpleNamespace:
     values = {
         "orderId": 5, "clientId": 3, "permId": 12345, "orderRef": "ref", "account": "DU1", "action": "BUY",
-        "totalQuantity": 100.0, "orderType": "LMT", "lmtPrice": 10.1, "auxPrice": 0.0, "trailStopPrice": convert.UNSET,
-        "trailingPercent": convert.UNSET, "tif": "DAY", "outsideRth": False, "parentId": 0, "ocaGroup": "",
+        "totalQuantity": 100.0, "orderType": "LMT", "lmtPrice": 10.1, "auxPrice": 0.0, "trailStopPrice": UNSET,
+        "trailingPercent": UNSET, "tif": "DAY", "outsideRth": False, "parentId": 0, "ocaGroup": "",
         "whatIf": False, "filledQuantity": 40.0,
     }  # fmt: skip
     return SimpleNamespace(**(values | changes))
@@ -42,16 +44,14 @@ def raw_state(**changes: Any) -> SimpleNamespace:
     )  # fmt: skip
     values: dict[str, Any] = dict.fromkeys(margins, UNSET_TEXT)
     values |= {
-        "status": "Submitted", "commission": convert.UNSET, "minCommission": convert.UNSET,
-        "maxCommission": convert.UNSET, "commissionCurrency": "", "warningText": "", "completedStatus": "",
+        "status": "Submitted", "commission": UNSET, "minCommission": UNSET,
+        "maxCommission": UNSET, "commissionCurrency": "", "warningText": "", "completedStatus": "",
         "completedTime": "",
     }  # fmt: skip
     return SimpleNamespace(**(values | changes))
 
 
-@pytest.mark.parametrize(
-    "value", [None, "", convert.UNSET, UNSET_TEXT, float("nan"), float("inf"), "NaN", -convert.UNSET]
-)
+@pytest.mark.parametrize("value", [None, "", UNSET, UNSET_TEXT, float("nan"), float("inf"), "NaN", -UNSET])
 def test_what_ibkr_does_not_tell_is_none(value: Any) -> None:
     assert convert.decimal(value) is None
     assert convert.decimal_or_zero(value) == 0
@@ -114,7 +114,7 @@ def test_an_execution_is_told_exactly_and_in_utc() -> None:
 
 
 def test_a_commission_that_is_not_told_yet_makes_no_fact() -> None:
-    report = SimpleNamespace(execId="x", commission=convert.UNSET, currency="", realizedPNL=convert.UNSET)
+    report = SimpleNamespace(execId="x", commission=UNSET, currency="", realizedPNL=UNSET)
     assert convert.commission(report) is None
     report.commission, report.currency = 1.0, "USD"
     seen = convert.commission(report)
@@ -202,7 +202,7 @@ def test_a_search_answer_can_be_traded_as_it_is() -> None:
 
 
 def test_profit_and_loss_that_is_not_computed_yet_is_none() -> None:
-    pnl = convert.pnl("DU1", convert.UNSET, 1.5, convert.UNSET, NOW)
+    pnl = convert.pnl("DU1", UNSET, 1.5, UNSET, NOW)
     assert (pnl.daily, pnl.unrealized, pnl.realized) == (None, Decimal("1.5"), None)
 
 
@@ -213,5 +213,5 @@ def test_a_portfolio_line_holds_its_value() -> None:
 
 
 def test_a_status_has_zero_for_what_is_not_told() -> None:
-    seen = convert.order_status(5, "Submitted", 0.0, convert.UNSET, 0.0, 9, 0, 3, "")
+    seen = convert.order_status(5, "Submitted", 0.0, UNSET, 0.0, 9, 0, 3, "")
     assert (seen.remaining, seen.filled, seen.status) == (Decimal(0), Decimal(0), "Submitted")
