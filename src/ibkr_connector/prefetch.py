@@ -59,6 +59,7 @@ class GateFeed:
         self._limits = limits
         self._hours_read: dict[int, tuple[ContractDetails, Sessions | None, MarketHours]] = {}
         self._calendars: dict[tuple[str, date], Sessions | None] = {}
+        self._loading: dict[tuple[str, date], asyncio.Task[Sessions | None]] = {}
 
     async def prepare(self, request: OrderRequest, deadline: Deadline) -> Prepared:
         """Fetch what the gates need for `request`. What cannot be had is left out: the gate that needs it refuses.
@@ -72,7 +73,7 @@ class GateFeed:
         details = await self._book.details(request.contract, deadline.remaining())
         if self._limits.needs_price:
             await self._warm_quote(details, deadline)
-        hours = await self._hours(details) if self._limits.check_market_hours else None
+        hours = await self._hours(details, deadline) if self._limits.check_market_hours else None
         margin = await self._what_if(request, details, deadline) if self._limits.buying_power == "what_if" else None
         return Prepared(details, lambda: _View(self, details, hours, request.order_ref, margin))
 
@@ -111,9 +112,18 @@ class GateFeed:
         except MarketDataError as error:
             _log.info("no quote for the gates", symbol=details.contract.symbol, error=error.message)
 
-    async def _hours(self, details: ContractDetails) -> MarketHours:
-        """The contract's hours, read once for as long as its details and the calendar are the same."""
-        calendar = await self._calendar(details)
+    async def _hours(self, details: ContractDetails, deadline: Deadline) -> MarketHours | None:
+        """The contract's hours, read once for as long as its details and the calendar are the same.
+
+        None when the calendar is not there by the deadline: without its second opinion nothing is said about hours.
+        """
+        calendar = None
+        if name := calendar_name(details.contract):
+            try:
+                calendar = await self.session.clock.wait_for(self._sessions(name), deadline.remaining())
+            except TimeoutError:
+                _log.warning("the exchange calendar takes longer than an order may", name=name)
+                return None
         known = self._hours_read.get(details.contract.con_id)
         if known is None or known[0] is not details or known[1] is not calendar:
             known = self._hours_read[details.contract.con_id] = (details, calendar, MarketHours.of(details, calendar))
@@ -124,21 +134,25 @@ class GateFeed:
         if self._limits.check_market_hours:
             await self._sessions(_USUAL_CALENDAR)
 
-    async def _calendar(self, details: ContractDetails) -> Sessions | None:
-        name = calendar_name(details.contract)
-        return await self._sessions(name) if name else None
-
     async def _sessions(self, name: str) -> Sessions | None:
-        day = self.session.broker_now().date()
-        key = (name, day)
-        if key not in self._calendars:
-            loop = asyncio.get_running_loop()
-            try:
-                self._calendars[key] = await loop.run_in_executor(None, calendar_sessions, name, day, _CALENDAR_DAYS)
-            except Exception as error:  # noqa: BLE001 - a second opinion that cannot be had: the broker's hours stand alone
-                _log.warning("no exchange calendar", name=name, error=repr(error))
-                self._calendars[key] = None
-        return self._calendars[key]
+        """The calendar around today. Whoever needs it meanwhile shares one loading, which outlives them all."""
+        key = (name, self.session.broker_now().date())
+        if key in self._calendars:
+            return self._calendars[key]
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = asyncio.create_task(self._load(*key), name=f"ibkr-calendar-{name}")
+        return await asyncio.shield(loading)
+
+    async def _load(self, name: str, day: date) -> Sessions | None:
+        found: Sessions | None = None
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(None, calendar_sessions, name, day, _CALENDAR_DAYS)
+        except Exception as error:  # noqa: BLE001 - a second opinion that cannot be had: the broker's hours stand alone
+            _log.warning("no exchange calendar", name=name, error=repr(error))
+        self._calendars[name, day] = found
+        del self._loading[name, day]
+        return found
 
     def account_view(self) -> RiskView:
         """The account's figures alone, for following the daily loss."""
