@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from proof.evidence import Evidence, Picture
 from proof.judge_flow import flow_rules
+from proof.judge_sockets import one_holder
 from proof.judge_words import word_rules
 from proof.truthview import TruthOrder, TruthView
 from proof.verdict import Verdict
@@ -243,4 +244,4 @@ def _compare_positions(before: Picture, after: Picture) -> str | None:
 
 
 Rule = Callable[[Evidence, Verdict], None]
-_RULES: tuple[Rule, ...] = (once, forks, accounted, fills, protected, same_after_crash)
+_RULES: tuple[Rule, ...] = (once, forks, accounted, fills, protected, same_after_crash, one_holder)

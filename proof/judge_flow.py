@@ -16,13 +16,20 @@ MESSAGES_PER_SECOND = 50
 _START_API = "71"
 """The first message of a connection."""
 _ELSEWHERE_S = 0.1
-"""How old the kill of another process may be before it must be known."""
+"""How old the kill of another process, or of another thread, may be before it must be known."""
+_COMMAND_S = 125.0
+"""What a command line that kills from another process may take, with the cancels it waits for."""
 _LAG_S = 0.5
 """How long a fill may take to be known."""
 _COMMIT_S = 0.7
 """How long after the disk filled up a commit that came before may still be followed by its write."""
-_LONGEST: dict[str, float] = {"place": 22.0, "bracket": 22.0, "resend": 22.0, "modify": 22.0, "read": 31.0}
+_LONGEST: dict[str, float] = {
+    "place": 22.0, "bracket": 22.0, "resend": 22.0, "modify": 22.0, "read": 31.0, "kill_elsewhere": _COMMAND_S,
+}  # fmt: skip
 """Seconds a call may take: order_deadline 10, ack_timeout 5, a quote 4; a read 30. Others: their own patience."""
+_REAL_S = 2.0
+"""What a call may take longer on real sockets, for the machine's sake; and so many times what the machine stalled."""
+_STALLS = 3.0
 _OURS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 Rule = Callable[[Evidence, Verdict], None]
 
@@ -99,12 +106,28 @@ def stopped(evidence: Evidence, verdict: Verdict) -> None:
             link = note.data["up"]
             evaluated["link"] = evaluated["link"] or not link
         elif note.kind == "wire" and note.data["message"] == "place":
-            verdict_of_write(note, killed, ready=ready, link=link, verdict=verdict)
+            grace = 0.0 if killed is None else _grace(evidence, killed, note)
+            verdict_of_write(note, killed, grace, ready=ready, link=link, verdict=verdict)
             if tripped and note.data["order_id"] in adding:
                 verdict.check("INV-06", f"order id {note.data['order_id']} added risk after the day's loss limit")
     for happened in evaluated.values():
         if happened:
             verdict.check("INV-06", None)
+
+
+def _grace(evidence: Evidence, killed: tuple[float, str], write: Note) -> float:
+    """How long after a kill a write may come: its checks were before it, and it is on another thread."""
+    if (killed[1], evidence.schedule.engine) == ("here", "step"):
+        return 0.0
+    return _ELSEWHERE_S + _STALLS * stalled(evidence, killed[0], write.at)
+
+
+def stalled(evidence: Evidence, begin: float, end: float) -> float:
+    """Seconds between two moments in which the machine gave the connector's process no time. In real time only."""
+    total = 0.0
+    for note in evidence.history.of("stalled"):
+        total += max(0.0, min(end, note.at) - max(begin, note.at - float(note.data["seconds"])))
+    return total
 
 
 def _adding(evidence: Evidence) -> set[int]:
@@ -126,11 +149,11 @@ def _adding(evidence: Evidence) -> set[int]:
 
 
 def verdict_of_write(
-    note: Note, killed: tuple[float, str] | None, *, ready: bool, link: bool, verdict: Verdict
+    note: Note, killed: tuple[float, str] | None, grace: float, *, ready: bool, link: bool, verdict: Verdict
 ) -> None:
     """One order message, and what was known when it was written."""
     number = note.data["order_id"]
-    if killed is not None and note.at > killed[0] + (_ELSEWHERE_S if killed[1] == "elsewhere" else 0.0):
+    if killed is not None and note.at > killed[0] + grace:
         verdict.check("INV-06", f"order id {number} was written {note.at - killed[0]:.3f} s after a kill {killed[1]}")
     elif not ready or not link:
         verdict.check(
@@ -202,7 +225,8 @@ def in_time(evidence: Evidence, verdict: Verdict) -> None:
                 verdict.check("INV-11", f"{before.data['do']} {before.data['ref']} was never answered")
             open_calls[note.data["agent"]] = note
         else:
-            verdict.check("INV-11", _late(open_calls.pop(note.data["agent"]), note, patience))
+            call = open_calls.pop(note.data["agent"])
+            verdict.check("INV-11", _late(call, note, patience, _slack(evidence, call, note)))
     for note in open_calls.values():
         verdict.check("INV-11", f"{note.data['do']} {note.data['ref']} was never answered")
     for note in evidence.history.of("incident"):
@@ -214,8 +238,14 @@ def in_time(evidence: Evidence, verdict: Verdict) -> None:
     verdict.check("INV-11", f"uncaught: {evidence.problems[:3]}" if evidence.problems else None)
 
 
-def _late(call: Note, answer: Note, patience: dict[tuple[str, int], float]) -> str | None:
-    do, took = call.data["do"], answer.at - call.at
+def _slack(evidence: Evidence, call: Note, answer: Note) -> float:
+    if evidence.schedule.engine == "step":
+        return 0.0
+    return _REAL_S + _STALLS * stalled(evidence, call.at, answer.at)
+
+
+def _late(call: Note, answer: Note, patience: dict[tuple[str, int], float], slack: float = 0.0) -> str | None:
+    do, took = call.data["do"], answer.at - call.at - slack
     most = _LONGEST.get(do, patience.get((call.data["agent"], call.data["index"]), 0.0) + 1.0)
     if answer.data["stuck"] or took > most:
         return f"{do} {call.data['ref']} took {took:.1f} s, at most {most:g} are allowed ({answer.data['outcome']})"

@@ -4,6 +4,7 @@
     ./dev faults --quick               200 schedules: what CI runs
     ./dev faults --schedules 20000 --seed 50000
     ./dev faults --replay 4711         one schedule again, with everything that happened
+    ./dev faults --engine sockets      300 schedules in real time: several processes, TCP, kill -9
     ./dev faults --canaries            plant bugs, one at a time: each must be caught within 500 schedules
     ./dev faults --raw                 what a bare client library does on the same schedules, for comparison
 
@@ -88,15 +89,33 @@ def _quiet() -> None:
 
 def replay(seed: int, library: str) -> int:
     """One schedule again: what it says, what happened in order, the verdict."""
-    schedule = make_schedule(seed)
-    print(json.dumps(json.loads(to_json(schedule)), indent=1))
-    evidence = run_schedule(schedule, library=library)
-    for at, line in _story(evidence):
-        print(f"{at - 1_000.0:10.4f}  {line}")
+    return _told(run_schedule(make_schedule(seed), library=library), 1_000.0)
+
+
+def replay_on_sockets(seed: int, library: str, keep: Path) -> int:
+    """The same on real sockets, where no two runs are the same to the byte. Its files stay in `keep`."""
+    from proof.sockets_run import evidence_of
+
+    return _told(evidence_of(seed, library, keep))
+
+
+def judge_folder(folder: Path) -> int:
+    """Judge what a run on real sockets left behind."""
+    from proof.sockets_files import read_evidence
+
+    return _told(read_evidence(folder))
+
+
+def _told(evidence: Evidence, zero: float | None = None) -> int:
+    print(json.dumps(json.loads(to_json(evidence.schedule)), indent=1))
+    story = _story(evidence)
+    begun = zero if zero is not None else story[0][0] if story else 0.0
+    for at, line in story:
+        print(f"{at - begun:10.4f}  {line}")
     verdict = judge(evidence)
     print(f"\nchecks: {verdict.tested}")
     for found in verdict.violations:
-        print(f"VIOLATION  seed {seed}  {found.invariant}  {found.text}")
+        print(f"VIOLATION  seed {evidence.schedule.seed}  {found.invariant}  {found.text}")
     return 1 if verdict.violations else 0
 
 
@@ -111,27 +130,56 @@ def _plain(data: dict[str, object]) -> str:
     return " ".join(f"{key}={value}" for key, value in data.items() if value not in (None, "", False))
 
 
+def on_sockets(given: argparse.Namespace) -> tuple[Tally, list[str]]:
+    """Run the schedules of the engine on real sockets; the figures, and where the files of failed runs are."""
+    from proof import sockets_run
+
+    count = sockets_run.QUICK if given.quick else sockets_run.USUAL
+    if given.engine == "sockets" and given.schedules:
+        count = given.schedules
+    at_once = given.at_once or sockets_run.AT_ONCE_PER_CORE * (os.cpu_count() or 1)
+
+    def tell(total: Tally) -> None:
+        if sys.stderr.isatty():
+            print(
+                f"\r{total.schedules}/{count}, {len(total.violations)} violations", end="", file=sys.stderr, flush=True
+            )
+
+    total = sockets_run.run_many(
+        given.seed, count, library=given.library, at_once=at_once, keep=given.keep.resolve(), tell=tell
+    )
+    return total, list(sockets_run.kept_of(total, given.keep.resolve()))
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="./dev faults", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--schedules", type=int, help=f"how many (default {USUAL})")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} schedules: what CI runs")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--engine", choices=("step", "sockets", "both"), default="step")
-    parser.add_argument("--library", choices=("auto", "ib_insync", "ib_async"), default="auto")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: the cores)")
-    parser.add_argument("--replay", type=int, metavar="SEED", help="run one schedule and tell everything")
-    parser.add_argument(
-        "--canaries", nargs="*", metavar="NAME", choices=[*all_canaries()], help="hunt planted bugs (default: all)"
+    add = parser.add_argument
+    add(
+        "--schedules", type=int, help=f"how many (default {USUAL}; sockets 300, which is also what `both` runs of them)"
     )
-    parser.add_argument("--raw", action="store_true", help="run the bare client library instead of the connector")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    add("--quick", action="store_true", help=f"few schedules: what CI runs ({QUICK}; sockets 16)")
+    add("--seed", type=int, default=0, help="the first seed")
+    add("--engine", choices=("step", "sockets", "both"), default="step", help="sockets: real time, kill -9; Linux")
+    add("--library", choices=("auto", "ib_insync", "ib_async"), default="auto")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="processes of the stepped engine (default: the cores)")
+    add("--at-once", type=int, help="runs on sockets at a time (default 6 for each core)")
+    add("--keep", type=Path, default=Path(".proof"), metavar="FOLDER", help="for the files of failed runs on sockets")
+    add("--replay", type=int, metavar="SEED", help="run one schedule and tell everything")
+    add("--judge", type=Path, metavar="FOLDER", help="judge the files of a run on sockets again")
+    add("--canaries", nargs="*", metavar="NAME", choices=[*all_canaries()], help="hunt planted bugs (default: all)")
+    add("--raw", action="store_true", help="run the bare client library instead of the connector")
+    add("--json", type=Path, metavar="FILE", help="write the figures there")
     given = parser.parse_args(words)
     _quiet()
+    if given.engine != "step" and sys.platform != "linux":
+        parser.error("the engine on real sockets needs Linux: one clock for all processes, /proc; use --engine step")
+    if given.judge is not None:
+        return judge_folder(given.judge)
+    if given.replay is not None and given.engine == "sockets":
+        return replay_on_sockets(given.replay, given.library, given.keep.resolve())
     if given.replay is not None:
         return replay(given.replay, given.library)
-    if given.engine != "step":
-        parser.error("the engine on real sockets is not part of this program yet: use --engine step")
     if given.canaries is not None:
         catches = hunt.hunt_all(given.canaries, given.seed, library=given.library, jobs=given.jobs, prepare=_quiet)
         print(hunt.text(catches))
@@ -139,20 +187,34 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.raw:
         print(compare.text(given.seed, given.schedules or USUAL, library=given.library, jobs=given.jobs))
         return 0
-    count = given.schedules or (QUICK if given.quick else USUAL)
-    begun = time.monotonic()
-    total = run_many(given.seed, count, library=given.library, jobs=given.jobs, tell=sys.stderr.isatty())
-    seconds = time.monotonic() - begun
-    print(report.text(total, seconds))
-    if given.json is not None:
-        figures = {
+    good = True
+    figures: dict[str, dict[str, object]] = {}
+    for engine in ("step", "sockets"):
+        if given.engine not in (engine, "both"):
+            continue
+        begun = time.monotonic()
+        kept: list[str] = []
+        if engine == "step":
+            count = given.schedules or (QUICK if given.quick else USUAL)
+            total = run_many(given.seed, count, library=given.library, jobs=given.jobs, tell=sys.stderr.isatty())
+        else:
+            total, kept = on_sockets(given)
+        seconds = time.monotonic() - begun
+        print(f"engine: {engine}")
+        print("\n".join([report.text(total, seconds), *kept]))
+        missed = report.shortfalls(total)
+        good = good and not total.violations and not missed
+        figures[engine] = {
             **json.loads(msgspec.json.encode(total)),
             "seconds": seconds,
             "first_seed": given.seed,
-            "shortfalls": report.shortfalls(total),
+            "shortfalls": missed,
         }
-        given.json.write_text(json.dumps(figures, indent=1), "utf-8")
-    return 1 if total.violations or report.shortfalls(total) else 0
+    if given.json is not None:
+        given.json.write_text(
+            json.dumps(figures if given.engine == "both" else figures[given.engine], indent=1), "utf-8"
+        )
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from proof.history import History
-from proof.memorynet import MemoryTransport
 
 _NAMES = {"3": "place", "4": "cancel", "58": "global_cancel"}
-Watch = Callable[[MemoryTransport, bytes, str], None]
+Watch = Callable[[Any, bytes, str], None]
+"""Told of each write: the transport, the bytes, the name of the last message in them."""
 
 
 class Tap:
@@ -25,7 +26,7 @@ class Tap:
         """A new connection."""
         self._rest, self._greeted = b"", False
 
-    def written(self, transport: MemoryTransport, data: bytes) -> None:
+    def written(self, transport: Any, data: bytes) -> None:
         """Bytes on their way out."""
         self._rest += data
         if not self._greeted and self._rest.startswith(b"API\0"):

@@ -185,6 +185,29 @@ def test_a_kill_that_comes_while_somebody_resumes_wins() -> None:
 # --- shared by processes ---------------------------------------------------------------------------------------------
 
 
+def test_a_kill_right_after_a_resume_was_seen_by_another_thread_wins() -> None:
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.kill("first", AT)
+    killers: list[threading.Thread] = []
+
+    def seen_and_killed(record: Mapping[str, Any]) -> None:
+        disk.save(record)
+        assert state(control) is TradingState.ACTIVE
+        control._save = disk.save
+        killers.append(threading.Thread(target=control.kill, args=("second", AT)))
+        killers[0].start()
+        while not control.unsaved:
+            killers[0].join(0.001)
+
+    control._save = seen_and_killed
+    assert not control.resume("checked", AT)
+    killers[0].join(5.0)
+    assert control.record == TradingRecord(TradingState.HALTED, "second", AT)
+    assert disk.record is not None
+    assert disk.record["state"] == "halted"
+
+
 def later(seconds: int) -> datetime:
     return AT + timedelta(seconds=seconds)
 

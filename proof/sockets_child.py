@@ -1,0 +1,381 @@
+"""The connector's process of the engine on real sockets: the public `IBKRConnector`, and the agents that call it.
+
+The connector is what users get, over TCP. What the proof needs to know or to stop is patched in before it connects:
+its journal tells before and after each commit of a new order, its bus notes what it is told where it happened, and
+asyncio's sockets show what is written to the gateway. At the step a schedule names the process kills itself (SIGKILL).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from asyncio import selector_events
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+import ibkr_connector.assembly
+from ibkr_connector.clock import Clock
+from ibkr_connector.connector import IBKRConnector
+from ibkr_connector.errors import TradingError
+from ibkr_connector.events import Event, EventBus
+from ibkr_connector.ground import Ground
+from ibkr_connector.orders.entries import SendingEntry
+from ibkr_connector.orders.journal import Journal
+from ibkr_connector.sync import SyncConnector
+from proof.evidence import Picture
+from proof.schedule import At, Crash, Schedule, Trouble, from_json
+from proof.sockets_agents import Agents
+from proof.sockets_files import MEMORY, SCHEDULE, STATE, FileHistory, history_file, open_memory
+from proof.tap import Tap
+
+SECRET = "s3cret-Pa55word"
+_AGAIN_S = 2.0
+"""Between two tries to connect."""
+_BEAT_S = 0.1
+_STALL_S = 0.02
+_ENDING_S = 5.0
+"""What the rooms' threads may take to end after `close`."""
+_UNSETTLED = frozenset({"sending", "awaiting_executions"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Birth:
+    """What a process is told when it is started."""
+
+    folder: Path
+    number: int
+    """1 for the first of a run."""
+    port: int
+    zero: float
+    """When the run began."""
+    passed: dict[str, int] = field(default_factory=dict)
+    """How often its predecessors passed each step."""
+    scripted: bool = False
+    """The agents are done: only what is asked for."""
+    crashes: tuple[Crash, ...] = ()
+    library: str = "auto"
+
+
+class Steps:
+    """Counts the steps of the order road, and kills the process at the one that was chosen."""
+
+    def __init__(self, history: FileHistory, crashes: Sequence[Crash], passed: dict[str, int]) -> None:
+        self._history = history
+        self._passed = dict(passed)
+        self.crashes = list(crashes)
+
+    def passed(self, step: At) -> None:
+        """A step is passed now; perhaps the process dies here."""
+        with self._history.lines.lock:
+            count = self._passed[step] = self._passed.get(step, 0) + 1
+            self._history.add("passed", step=step)
+            for crash in self.crashes:
+                if crash.at == step and crash.nth == count:
+                    self._history.add_then("crashed", _die, why=step, down=crash.down)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def feel_the_pulse(history: FileHistory) -> None:
+    """On a thread of its own: note when the machine gave this process no time. Deadlines are judged with that."""
+
+    def beat() -> None:
+        due = time.monotonic() + _BEAT_S
+        while True:
+            time.sleep(max(0.0, due - time.monotonic()))
+            late = time.monotonic() - due
+            if late > _STALL_S:
+                history.add("stalled", seconds=round(late, 4))
+            due = time.monotonic() + _BEAT_S
+
+    threading.Thread(target=beat, name="pulse", daemon=True).start()
+
+
+class NotingBus(EventBus):
+    """Notes each event where it is published, and tells the listeners on their threads as ever."""
+
+    history: FileHistory
+
+    def publish(self, event: Event) -> None:
+        """See `EventBus`."""
+        self.history.event(event)
+        super().publish(event)
+
+
+class WatchedJournal(Journal):
+    """The journal; tells before and after the commit of new orders."""
+
+    steps: Steps
+
+    async def commit_sending(self, entries: Sequence[SendingEntry]) -> None:
+        """See `Journal`."""
+        self.steps.passed("before_commit")
+        await super().commit_sending(entries)
+        self.steps.passed("after_commit")
+
+
+def stand_on(history: FileHistory, steps: Steps, troubles: Sequence[Trouble], zero: float) -> None:
+    """Every connector made from now on in this process stands on a ground that tells."""
+
+    def bus() -> NotingBus:
+        made = NotingBus()
+        made.history = history
+        return made
+
+    def open_journal(
+        state_dir: Path, account: str, clock: Clock, /, *, forget_before: datetime | None = None
+    ) -> Journal:
+        journal = cast(WatchedJournal, WatchedJournal.open(state_dir, account, clock, forget_before=forget_before))
+        journal.steps = steps
+        begin = journal._file.begin
+
+        def checked(*, durable: bool) -> None:
+            now = time.monotonic() - zero
+            if any(one.time <= now < one.time + one.seconds for one in troubles):
+                raise sqlite3.OperationalError("database or disk is full")
+            begin(durable=durable)
+
+        journal._file.begin = checked  # type: ignore[method-assign]
+        return journal
+
+    # `House` asks for its ground by this name when nobody gives it one.
+    vars(ibkr_connector.assembly)["Ground"] = lambda: Ground(bus=bus, journal=open_journal)
+
+
+def tap_writes(port: int, history: FileHistory, client_id: int, steps: Steps) -> None:
+    """Note every message that goes to the gateway's port, before the kernel gets it, and pass `after_write` behind."""
+    transport_class: Any = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    write = transport_class.write
+
+    def tapped(transport: Any, data: bytes) -> None:
+        peer = transport.get_extra_info("peername")
+        if peer is None or peer[1] != port:
+            write(transport, data)
+            return
+        if "_proof" not in transport.__dict__:
+            said: list[str] = []
+            transport._proof = Tap(history, client_id, lambda *words: said.append(words[-1])), said
+        tap, said = transport._proof
+        tap.written(transport, data)
+        write(transport, data)
+        was_order = "place" in said
+        said.clear()
+        if was_order:
+            steps.passed("after_write")
+
+    transport_class.write = tapped
+
+
+class Child:
+    """One life of the connector's process."""
+
+    def __init__(self, birth: Birth, pipe: Connection) -> None:
+        self.birth = birth
+        self.folder = birth.folder
+        self.schedule: Schedule = from_json((self.folder / SCHEDULE).read_bytes())
+        self.history = FileHistory(history_file(self.folder, birth.number), SECRET)
+        self.steps = Steps(self.history, birth.crashes, birth.passed)
+        self._pipe = pipe
+        self._said = threading.Lock()
+        self._before: set[str] = set()
+        self.connector: IBKRConnector
+
+    # --- its life ----------------------------------------------------------------------------------------------------
+
+    def live(self) -> None:
+        """Connect, let the agents work, do what is asked for."""
+        schedule, history = self.schedule, self.history
+        self._listen_for_trouble()
+        stand_on(history, self.steps, schedule.troubles, self.birth.zero)
+        tap_writes(self.birth.port, history, schedule.client_id, self.steps)
+        feel_the_pulse(history)
+        self._before = _sockets()
+        self.connector = IBKRConnector(self.folder / "none.ini", profile="proof", **self._settings())
+        self.connector.on_event(lambda _: None)  # the bus has threads only where somebody listens
+        if self._connect() and not self.birth.scripted:
+            Agents(self.birth.folder, schedule, self.connector, history, open_memory(self.folder / MEMORY)).start(
+                lambda: self._say("idle")
+            )
+        else:
+            self._say("idle")
+        while self._obey():
+            pass
+
+    def _settings(self) -> dict[str, Any]:
+        schedule = self.schedule
+        return {
+            "mode": "paper",
+            "host": "127.0.0.1",
+            "port": self.birth.port,
+            "client_id": schedule.client_id,
+            "read_only": False,
+            "state_dir": self.folder / STATE,
+            "password": SECRET,
+            "time_scale": schedule.speed,
+            "tws_library": self.birth.library,
+            "risk_limits": dict(schedule.limits),
+            "watch": {"http_port": None},
+            "alerts": {"webhook": "", "apprise": ""},
+        }
+
+    def _connect(self) -> bool:
+        """Whether there is a connection: for as long as it takes, unless the account must be left alone."""
+        while True:
+            self.steps.passed("connecting")
+            try:
+                self.sync.connect()
+            except TradingError as error:
+                self.history.add("connect_failed", outcome=type(error).__name__, text=str(error)[:200])
+                if self.schedule.account.startswith("U"):
+                    return False
+                time.sleep(_AGAIN_S)
+            else:
+                self.history.add("ready", process=self.birth.number)
+                return True
+
+    @property
+    def sync(self) -> SyncConnector:
+        """The blocking twin."""
+        return self.connector.sync
+
+    def _listen_for_trouble(self) -> None:
+        """What nobody catches is a problem of the run."""
+        faulthandler.register(signal.SIGUSR1, (self.folder / f"stacks-{self.birth.number}.txt").open("w"))
+        logging.basicConfig(
+            filename=self.folder / f"log-{self.birth.number}.txt",
+            level=logging.WARNING,
+            format="%(asctime)s %(name)s %(levelname)s %(message)s",
+            force=True,
+        )
+        for name in ("ibkr_connector", "ib_insync", "ib_async"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.captureWarnings(True)
+        logging.getLogger("asyncio").addHandler(_Problems(self.history))
+
+        def uncaught(text: str) -> None:
+            self.history.add("problem", text=text)
+
+        threading.excepthook = lambda given: uncaught(f"{given.thread and given.thread.name}: {given.exc_value!r}")
+        sys.unraisablehook = lambda given: uncaught(f"{given.err_msg} {given.object!r}: {given.exc_value!r}")
+
+    # --- what it is asked for ----------------------------------------------------------------------------------------
+
+    def _say(self, *words: object) -> None:
+        with self._said, contextlib.suppress(OSError):
+            self._pipe.send(words)
+
+    def _obey(self) -> bool:
+        """Do one thing; False after the last one."""
+        try:
+            name, *words = self._pipe.recv()
+        except (EOFError, OSError):
+            return False
+        error = ""
+        try:
+            getattr(self, f"do_{name}")(*words)
+        except (TradingError, TimeoutError) as raised:
+            error = f"{type(raised).__name__}: {raised}"
+        self._say("done", error)
+        return str(name) != "close"
+
+    def do_disarm(self) -> None:
+        """No more crashes."""
+        self.steps.crashes.clear()
+
+    def do_ready(self, seconds: float) -> None:
+        """Resume trading if it was stopped, and wait until orders can be placed."""
+        trading = self.connector.risk.trading
+        if trading.state.value != "active" and self.connector.resume("the proof ends every kill"):
+            self.history.add("resumed", where="proof")
+        self.sync.ready(seconds)
+
+    def do_settle(self, seconds: float) -> None:
+        """Wait until nothing is in doubt and nothing waits for a word of the broker, at most so long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(1.0)
+            if self._on_session(self._is_settled()) is True:
+                time.sleep(1.0)
+                return
+
+    async def _is_settled(self) -> bool:
+        manager = self.connector._house.manager
+        waiting = [
+            live
+            for live in manager.desk.table.open()
+            if live.record.cancel_wanted or live.record.state.value in _UNSETTLED
+        ]
+        return not waiting and not manager.in_doubt()
+
+    def do_picture(self, name: str) -> None:
+        """Note what the connector knows."""
+        self.history.add("picture", name=name, picture=msgspec.json.encode(self._on_session(self._picture())).decode())
+
+    async def _picture(self) -> Picture:
+        return Picture.of(self.connector._house, self.schedule.account)
+
+    def _on_session(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """On the thread that owns what is looked at."""
+        return self.connector._house.thread.run_sync(coroutine, _ENDING_S)
+
+    def do_cancel_all(self, seconds: float) -> None:
+        """Cancel all own orders."""
+        self.sync.cancel_all_orders(timeout=seconds)
+
+    def do_close(self) -> None:
+        """Close in good order, and look for what is left."""
+        self.sync.close()
+        until = time.monotonic() + _ENDING_S
+        while (left := self._left()) and time.monotonic() < until:
+            time.sleep(0.05)
+        for text in left:
+            self.history.add("leftover", text=text)
+
+    def _left(self) -> list[str]:
+        threads = [f"thread {one.name}" for one in threading.enumerate() if one.name.startswith("ibkr")]
+        return threads + [f"connection {name}" for name in sorted(_sockets() - self._before)]
+
+
+def _sockets() -> set[str]:
+    """The sockets of this process."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            target = str(entry.readlink())
+            if target.startswith("socket:"):
+                found.add(target)
+    return found
+
+
+class _Problems(logging.Handler):
+    """What asyncio logs as an error, nobody has caught."""
+
+    def __init__(self, history: FileHistory) -> None:
+        super().__init__(logging.ERROR)
+        self._history = history
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        self._history.add("problem", text=f"{record.getMessage()}: {error!r}")
+
+
+def main(birth: Birth, pipe: Connection) -> None:
+    """The process."""
+    for name in [name for name in os.environ if name.startswith("IBKR_")]:
+        del os.environ[name]
+    Child(birth, pipe).live()

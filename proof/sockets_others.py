@@ -1,0 +1,119 @@
+"""The other processes of a run on real sockets: the gateway, and another program that trades the same account."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import os
+import socket
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ibkr_connector.connector import IBKRConnector
+from ibkr_connector.errors import JournalInUse, TradingError
+from ibkr_connector.paper.main import parse, serve
+from proof.schedule import Schedule
+from proof.sockets_files import FAULTS, STATE, STRANGER, TRUTH, FileHistory
+
+STRANGER_ID = 9
+_ANSWER_S = 20.0
+_MARKETS = 8
+
+
+# --- the gateway -----------------------------------------------------------------------------------------------------
+
+
+class _Told(io.TextIOBase):
+    """Where the gateway says that it is ready."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def write(self, text: str) -> int:
+        self._pipe.send(json.loads(text))
+        return len(text)
+
+
+def gateway_words(schedule: Schedule, folder: Path) -> list[str]:
+    """The arguments of `ibkr-connector paper`."""
+    return [
+        *("--tws-port", "0", "--control-port", "0", "--account", schedule.account),
+        *("--start", schedule.start.isoformat(), "--speed", str(schedule.speed)),
+        *("--seed", str(schedule.seed % _MARKETS), "--truth", str(folder / TRUTH), "--faults", str(folder / FAULTS)),
+    ]
+
+
+def gateway_main(words: list[str], pipe: Connection) -> None:
+    """The process: what `ibkr-connector paper` is."""
+    asyncio.run(serve(parse(words), _Told(pipe)))  # type: ignore[arg-type]
+
+
+def control(port: int, command: str) -> dict[str, Any]:
+    """One command to the gateway's control port. OSError when nobody answers."""
+    with socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_S) as talk, talk.makefile("rwb") as file:
+        file.write(json.dumps({"command": command}).encode() + b"\n")
+        file.flush()
+        answer: dict[str, Any] = json.loads(file.readline() or b"{}")
+    if not answer.get("ok"):
+        raise OSError(f"the gateway said to {command}: {answer}")
+    return answer
+
+
+# --- the stranger ----------------------------------------------------------------------------------------------------
+
+
+def stranger_main(schedule: Schedule, folder: Path, port: int, symbol: str) -> None:
+    """Another program: it may not have the connector's journal, and trades with one of its own, another client id."""
+    for name in [name for name in os.environ if name.startswith("IBKR_")]:
+        del os.environ[name]
+    logging.getLogger("ibkr_connector").setLevel(logging.CRITICAL + 1)
+    asyncio.run(_stranger(schedule, folder, port, symbol))
+
+
+async def _stranger(schedule: Schedule, folder: Path, port: int, symbol: str) -> None:
+    history = FileHistory(folder / STRANGER)
+
+    def made(profile: str, state: str) -> IBKRConnector:
+        connector: IBKRConnector = IBKRConnector(
+            folder / "none.ini",
+            profile=profile,
+            port=port,
+            client_id=STRANGER_ID,
+            read_only=False,
+            state_dir=folder / state,
+            time_scale=schedule.speed,
+        )
+        return connector
+
+    same = made("same", STATE)
+    try:
+        await same.connect()
+        history.add("stranger", what="holds")
+    except JournalInUse as error:
+        history.add("stranger", what="refused", text=str(error)[:200])
+    except TradingError as error:
+        history.add("stranger", what="failed", text=repr(error)[:200])
+    finally:
+        await same.close()
+        history.add("stranger", what="released")
+    own = made("own", "elsewhere")
+    try:
+        await own.connect()
+        for step in (own.place_market_order(symbol, 10, "BUY"), own.place_limit_order(symbol, 10, "BUY", 20)):
+            with contextlib.suppress(TradingError):
+                order = await step
+                await asyncio.sleep(2.0)
+                await order.cancel(timeout=5.0)
+    except TradingError as error:
+        history.add("stranger", what="failed", text=repr(error)[:200])
+    finally:
+        with contextlib.suppress(TradingError):
+            await own.close("cancel_all")
+    history.add("stranger", what="done")
+    history.close()
+    sys.stdout.flush()
