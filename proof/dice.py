@@ -32,10 +32,12 @@ def make_schedule(seed: int, *, engine: Engine = "step") -> Schedule:
     many = _agents(dice)
     if engine == "sockets":
         many = min(many, 12)
-    symbols = tuple(dice.sample(SYMBOLS, dice.randint(1, 3)))
+    symbols = tuple(dice.sample(SYMBOLS, dice.choice((1, 2, 3, 3, 4))))
     agents = tuple(_agent(dice, f"a{n}", symbols, many) for n in range(many))
     orders = sum(step.do in ("place", "bracket") for agent in agents for step in agent.steps)
     faults = [_fault(dice, orders, symbols) for _ in range(_how_many(dice))]
+    if any(fault["kind"] == "fork_on_modify" for fault in faults):
+        agents = (*agents, _changer(dice, symbols))
     live = dice.random() < 0.01
     made = Schedule(
         seed=seed,
@@ -83,6 +85,22 @@ def _agent(dice: random.Random, name: str, symbols: tuple[str, ...], many: int) 
     while len(steps) < length:
         steps += _steps(dice, f"{name}-{len(refs)}", refs, symbols)
     return Agent(name, round(dice.uniform(0, 3 if many <= 5 else 15), 3), tuple(steps))
+
+
+def _changer(dice: random.Random, symbols: tuple[str, ...]) -> Agent:
+    """One who changes resting orders, so that what is to happen to changes finds some."""
+    steps: list[Step] = []
+    for number in range(dice.randint(1, 3)):
+        ref, symbol = f"c-{number}", dice.choice(symbols)
+        action, far = dice.choice(("BUY", "SELL")), dice.choice((10, 40, 150))
+        steps += [
+            Step("place", ref, symbol, action, 10 * dice.randint(1, 3), "LMT", far),
+            Step("wait", seconds=round(dice.uniform(0.01, 0.5), 3)),
+            Step("modify", ref=ref, ticks=far + dice.choice((-8, -2, 5))),
+        ]
+        if dice.random() < 0.5:
+            steps.append(Step("cancel", ref=ref, seconds=5.0))
+    return Agent("c", round(dice.uniform(0, 2), 3), tuple(steps))
 
 
 def _steps(dice: random.Random, ref: str, refs: list[Step], symbols: tuple[str, ...]) -> list[Step]:
@@ -289,7 +307,7 @@ def _late(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
 
 
 def _fork(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
-    return {"kind": "fork_on_modify", "nth": _nth(dice, 2)}
+    return {"kind": "fork_on_modify", "nth": dice.choice((1, 1, 2))}
 
 
 def _jump(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
@@ -376,7 +394,7 @@ def _stops(dice: random.Random, orders: int) -> tuple[Stop, ...]:
 
 
 def _limits(dice: random.Random, many: int) -> dict[str, int | float]:
-    size = dice.choice((150, 300, 600)) * max(1, many // 4)
+    size = dice.choice((200, 400, 900)) * max(1, many // 4)
     found: dict[str, int | float] = {
         "max_position_size": size,
         "max_order_size": 200,
