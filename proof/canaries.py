@@ -17,9 +17,17 @@ from ibkr_connector.backends.base import Operation, OrderNotice
 from ibkr_connector.backends.tws.ids import Ids
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
-from ibkr_connector.orders import manager as manager_module, modify as modify_module, recover as recover_module, steps
+from ibkr_connector.orders import (
+    manager as manager_module,
+    modifier as modifier_module,
+    modify as modify_module,
+    recover as recover_module,
+    steps,
+)
 from ibkr_connector.orders.canceller import OrderCanceller
+from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.lifecycle import _Message
+from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.road import OrderRoad
 from ibkr_connector.orders.sender import OrderSender
 from ibkr_connector.orders.step import Step
@@ -175,14 +183,15 @@ def kill_before_commit(stack: contextlib.ExitStack) -> None:
 @canary
 def modify_after_restart(stack: contextlib.ExitStack) -> None:
     """An order is changed although this connection has not seen it."""
-    original = modify_module._obstacle
-    allowed = ("has not shown it", "not told its permId", "in doubt", "unanswered", "the broker's status is")
+    original = modify_module.check_modify
 
-    def obstacle(record: Any, epoch: int, *, link_up: bool) -> str:
-        why = original(record, epoch, link_up=link_up)
-        return "" if any(part in why for part in allowed) else why
+    def check(record: OrderRecord, epoch: int, *, link_up: bool = True) -> OrderTerms:
+        if record.ended is not None:
+            return original(record, epoch, link_up=link_up)
+        return record.echo or record.terms
 
-    _put(stack, modify_module, "_obstacle", obstacle)
+    _put(stack, modify_module, "check_modify", check)
+    _put(stack, modifier_module, "check_modify", check)
 
 
 @canary

@@ -41,6 +41,8 @@ class Picture:
     """Of trading: active, reducing, halted."""
     counted: dict[int, Decimal] = field(default_factory=dict)
     """Positions as the gates count them."""
+    reserved: dict[str, Decimal] = field(default_factory=dict)
+    """What each order that is open here may still fill, as the gates count it."""
 
     @classmethod
     def of(cls, house: House, account: str) -> Picture:
@@ -73,6 +75,7 @@ class Picture:
                 con_id: house.portfolio.positions.counted(account, con_id)
                 for con_id in house.portfolio.positions.keys(account)
             },
+            reserved={ref: held for ref in orders if (held := house.engine.reserved(ref)) is not None},
         )
 
 

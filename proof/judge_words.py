@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 
 from ibkr_connector.paper.truth import TruthEntry
 from proof.evidence import Evidence
@@ -12,6 +13,8 @@ from proof.verdict import Verdict
 
 Rule = Callable[[Evidence, Verdict], None]
 _REFUSED = frozenset({"OrderNotFound", "OrderNotCancellable"})
+_PROOF_S = 25.0
+"""Before so many seconds no absence can be proven: the link has to be up for 30 s first."""
 _REACH_S = 1.0
 """How long an order must have been known to the connection before its cancel can be expected on the wire at once."""
 
@@ -124,6 +127,36 @@ def counted(evidence: Evidence, verdict: Verdict) -> None:
         verdict.check("INV-04", None if ours == held else f"the gates count {ours}, the broker has {held}")
 
 
+def told(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-03: "nothing was sent" is told of orders that did not arrive, and of no other."""
+    received = {str(entry.fields["order_ref"]): entry.wire for entry in _of(evidence, "recv_place")}
+    begun: dict[tuple[str, int], float] = {}
+    for note in evidence.history.of("call", "answer"):
+        if note.data["do"] not in ("place", "bracket"):
+            continue
+        key = (note.data["agent"], note.data["index"])
+        if note.kind == "call":
+            begun[key] = note.at
+        elif note.data["outcome"] == "OrderNotSent" and note.at < begun[key] + _PROOF_S:
+            arrived = received.get(note.data["ref"], float("inf")) < note.at
+            broken = f"{note.data['ref']} was said not to be sent, and had arrived" if arrived else None
+            verdict.check("INV-03", broken)
+
+
+def reserved(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-05: what can still fill at the broker is reserved here."""
+    settled = evidence.settled
+    if settled is None or evidence.unready:
+        return
+    view = _view(evidence, "settled")
+    for ref, picture in settled.orders.items():
+        alive = sum((order.open_quantity for order in view.by_ref(ref) if order.is_live), Decimal(0))
+        if alive and ref not in view.forked and not picture.in_doubt:
+            held = settled.reserved.get(ref)
+            enough = held is not None and held >= alive
+            verdict.check("INV-05", None if enough else f"{ref} can fill {alive} more, and {held} is reserved for it")
+
+
 def word_rules() -> tuple[Rule, ...]:
     """All rules of this file."""
-    return (changes, cancels, cancels_on_a_full_disk, corrections, counted)
+    return (changes, cancels, cancels_on_a_full_disk, corrections, counted, told, reserved)

@@ -44,8 +44,8 @@ async def test_every_decision_and_send_is_in_the_exported_file_over_restarts_and
         assert {("sending", f"sent-{run}"), ("cancel_sent", f"sent-{run}"), ("risk_refused", f"refused-{run}")} <= kinds
     heads = [record.getMessage() for record in caplog.records if "the audit trail" in record.getMessage()]
     assert len(heads) == 6
-    assert heads[0].endswith("line 0, head " + "0" * 64)
-    assert heads[-1].endswith(f"line {written[-1]['seq']}, head {written[-1]['hash']}")
+    assert heads[0].endswith("line=0 head=" + "0" * 64)
+    assert heads[-1].endswith(f"line={written[-1]['seq']} head={written[-1]['hash']}")
     assert reader.verify(known_head=written[0]["hash"]).ok
 
 
