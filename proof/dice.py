@@ -55,7 +55,8 @@ def make_schedule(seed: int, *, engine: Engine = "step") -> Schedule:
     if engine == "sockets":
         return shorter(made)
     savers = tuple(_saver(dice, trouble, symbols[0]) for trouble in made.troubles)
-    return msgspec.structs.replace(made, agents=made.agents + savers, stops=_stops(dice, orders))
+    made = msgspec.structs.replace(made, agents=made.agents + savers, stops=_stops(dice, orders))
+    return _with_leavers(random.Random(f"leavers:{engine}:{seed}"), made)
 
 
 def _agents(dice: random.Random) -> int:
@@ -163,6 +164,47 @@ def _distance(dice: random.Random) -> int:
 
 def _patience(dice: random.Random, ref: str) -> Step:
     return Step("filled", ref=ref, seconds=dice.choice((1.0, 5.0, 15.0)))
+
+
+def _with_leavers(dice: random.Random, made: Schedule) -> Schedule:
+    """With one who wants out while the disk is full. Every other time nothing else fails: then refusals are judged."""
+    for trouble in made.troubles:
+        made = msgspec.structs.replace(made, agents=(*made.agents, _leaver(dice, made.symbols[0], trouble)))
+        if dice.random() < 0.5:
+            made = msgspec.structs.replace(made, faults=(), crashes=())
+    return made
+
+
+def _leaver(dice: random.Random, symbol: str, trouble: Trouble) -> Agent:
+    """One who holds something when the disk fills up, and wants out: within what is held, and beyond it."""
+    enter, leave = dice.choice((("BUY", "SELL"), ("BUY", "SELL"), ("SELL", "BUY")))
+    sizes = [10 * dice.randint(1, 4) for _ in range(4)]
+    early = min(trouble.time, 3.0)
+
+    def out(number: int, kind: str, ticks: int = 0) -> Step:
+        return Step("place", f"out-{number}", symbol, leave, sizes[number], type=kind, ticks=ticks)
+
+    ways: list[Step] = [
+        out(0, "MKT"),
+        out(1, "LMT", dice.choice((-10, 100))),
+        out(2, "MKT"),
+        Step("place", "in-again", symbol, enter, 10, type="MKT"),
+        Step("modify", ref="out-1", quantity=dice.choice((0, 10, 60)), ticks=dice.choice((-10, 50))),
+        Step("cancel", ref="out-1", seconds=5.0),
+        _again(out(0, "MKT")),
+        out(3, "STP", 40),
+    ]
+    dice.shuffle(ways)
+    return Agent(
+        "leaver",
+        round(trouble.time - early, 3),
+        (
+            Step("place", "hold", symbol, enter, 60, type="MKT"),
+            Step("filled", ref="hold", seconds=5.0),
+            Step("wait", seconds=round(early * dice.uniform(0.3, 1.1), 3)),
+            *ways,
+        ),
+    )
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------

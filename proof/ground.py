@@ -20,7 +20,7 @@ from ibkr_connector.events import Event, EventBus, Listener
 from ibkr_connector.ground import Ground
 from ibkr_connector.orders.changes import Change
 from ibkr_connector.orders.entries import ChangeEntry, SendingEntry
-from ibkr_connector.orders.journal import Journal
+from ibkr_connector.orders.journal import Journal, Keep
 from ibkr_connector.orders.journal_file import JournalFile
 from ibkr_connector.session.thread import SessionThread
 from proof.schedule import At
@@ -140,19 +140,25 @@ class StepJournal(Journal):
 
     disk: Disk
 
-    async def commit_sending(self, entries: Sequence[SendingEntry]) -> None:
+    async def commit_sending(
+        self, entries: Sequence[SendingEntry], *, patience: float | None = None, keep: Keep | None = None
+    ) -> bool:
         """See `Journal`."""
         self.disk.on_step("before_commit")
         await self.disk.delay()
-        await super().commit_sending(entries)
+        durable = await super().commit_sending(entries, patience=patience, keep=keep)
         await self.disk.delay()
         self.disk.on_step("after_commit")
+        return durable
 
-    async def commit_change(self, entry: ChangeEntry) -> None:
+    async def commit_change(
+        self, entry: ChangeEntry, *, patience: float | None = None, keep: Keep | None = None
+    ) -> bool:
         """See `Journal`."""
         await self.disk.delay()
-        await super().commit_change(entry)
+        durable = await super().commit_change(entry, patience=patience, keep=keep)
         await self.disk.delay()
+        return durable
 
     async def commit(self, ref: str, changes: Sequence[Change]) -> None:
         """See `Journal`."""
@@ -163,6 +169,16 @@ class StepJournal(Journal):
         """See `Journal`."""
         await self.disk.delay()
         await super().flush()
+
+
+RETRY_S = 0.5
+"""How long after the disk is back the journal's thread would try again."""
+
+
+def try_again(journal: Journal) -> None:
+    """What the journal's thread does by itself: write what was kept while the disk failed."""
+    if not journal._queue._closed:
+        journal._queue._work([])
 
 
 def cut_off(journal: Journal) -> None:

@@ -22,6 +22,7 @@ class Note(msgspec.Struct, frozen=True):
     `call`, `answer`: agent, index, do, ref; an answer has outcome (`ok`, or the exception's name), state, text.
     `wire`: message (place, cancel, global_cancel, or the number), order_id (0 = none), client_id.
     `link`: state. `broker_link`: up. `order`: ref, what, state. `incident`: name, ref, text. `decision`: ref, allowed.
+    `disk`: full; `disk_caught_up`: what was kept in memory meanwhile is on it.
     `killed`, `resumed`: where (here, elsewhere). `started`, `ready`, `crashed`, `checkpoint`: what.
     `stalled`: seconds in which the machine gave the process no time (real time only). `stranger`: what another program
     did. `command`: what the command line said.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from proof.evidence import Evidence, Picture
+from proof.judge_disk import lost_with_the_disk
 from proof.judge_flow import flow_rules
 from proof.judge_sockets import one_holder
 from proof.judge_words import word_rules
@@ -75,8 +76,19 @@ def once(evidence: Evidence, verdict: Verdict) -> None:
         doubtful = any(n.data["ref"] == ref and n.data["what"] == "entered_doubt" for n in evidence.history.of("order"))
         if broken or (sent and (asked.get(ref, 0) > 1 or doubtful)):
             verdict.check("INV-01", broken)
+    _committed(evidence, verdict, received, count)
+
+
+def _committed(
+    evidence: Evidence, verdict: Verdict, received: Mapping[str, set[int]], count: Mapping[str, int]
+) -> None:
+    """What was received was committed before, but for what a crash took with a full disk: that came once at most."""
+    lost = set(lost_with_the_disk(evidence).values())
+    for ref in lost & received.keys():
+        broken = f"order {ref} was received {count[ref]} times as a new order" if count[ref] > 1 else None
+        verdict.check("INV-01", broken)
     for ref, ids in received.items():
-        if ref not in _ids_of_refs(evidence) and evidence.has_journal:
+        if ref not in lost and ref not in _ids_of_refs(evidence) and evidence.has_journal:
             verdict.check("INV-01", f"order {ref} (id {sorted(ids)}) was received and never committed")
 
 
@@ -147,8 +159,11 @@ def fills(evidence: Evidence, verdict: Verdict) -> None:
     client = evidence.schedule.client_id
     theirs = {key: at for key, at in _own(evidence).executions.items() if at["client_id"] == client}
     ours = {fill.base_id: fill for fill in evidence.fills}
+    lost = set(lost_with_the_disk(evidence).values())
     for key, at in theirs.items():
         mine = ours.get(key)
+        if mine is None and at["order_ref"] in lost:
+            continue
         broken = None
         if mine is None:
             broken = f"execution {at['exec_id']} of {at['order_ref']} ({at['quantity']}) is not in the journal"

@@ -9,7 +9,8 @@ from decimal import Decimal
 from ibkr_connector import errors
 from proof.evidence import Evidence
 from proof.history import AT_THE_END, Note
-from proof.truthview import ZERO, TruthOrder, TruthView
+from proof.judge_disk import disk, lost_with_the_disk
+from proof.truthview import ZERO, TruthView, exposure
 from proof.verdict import Verdict
 
 MESSAGES_PER_SECOND = 50
@@ -21,8 +22,6 @@ _COMMAND_S = 125.0
 """What a command line that kills from another process may take, with the cancels it waits for."""
 _LAG_S = 0.5
 """How long a fill may take to be known."""
-_COMMIT_S = 0.7
-"""How long after the disk filled up a commit that came before may still be followed by its write."""
 _LONGEST: dict[str, float] = {
     "place": 22.0, "bracket": 22.0, "resend": 22.0, "modify": 22.0, "read": 31.0, "kill_elsewhere": _COMMAND_S,
 }  # fmt: skip
@@ -55,33 +54,6 @@ def limits(evidence: Evidence, verdict: Verdict) -> None:
                 f"{long} or {short}, the limit is {limit}"
             )
         verdict.check("INV-05", broken)
-
-
-def exposure(view: TruthView, con_id: int) -> tuple[Decimal, Decimal]:
-    """The highest and the lowest position that can come of what is held and in flight."""
-    position = view.positions.get(con_id, ZERO)
-    long = short = ZERO
-    exits: dict[int, list[TruthOrder]] = {}
-    for order in view.orders:
-        if order.con_id != con_id:
-            continue
-        if order.parent_id:
-            exits.setdefault(order.parent_id, []).append(order)
-        elif order.sign > 0:
-            long += order.open_quantity
-        else:
-            short += order.open_quantity
-    for parent_id, group in exits.items():
-        # Exits close what their entry has filled, one of them does.
-        parents = view.numbered(group[0].client_id, parent_id)
-        entered = sum((parent.filled for parent in parents), ZERO)
-        left = max(ZERO, entered - sum((order.filled for order in group), ZERO))
-        most = min(left, max(order.open_quantity for order in group))
-        if group[0].sign > 0:
-            long += most
-        else:
-            short += most
-    return position + long, position - short
 
 
 def stopped(evidence: Evidence, verdict: Verdict) -> None:
@@ -254,24 +226,6 @@ def _late(call: Note, answer: Note, patience: dict[tuple[str, int], float], slac
     return None
 
 
-def disk(evidence: Evidence, verdict: Verdict) -> None:
-    """INV-12: a full disk refuses new orders, and cancels go on."""
-    full_since: float | None = None
-    seen: set[int] = set()
-    for note in evidence.history.notes:
-        if note.kind == "disk":
-            full_since = note.at if note.data["full"] else None
-            verdict.check("INV-12", None)
-        elif note.kind == "wire" and note.data["message"] == "place":
-            if full_since is not None and note.at > full_since + _COMMIT_S and note.data["order_id"] not in seen:
-                verdict.check("INV-12", f"order id {note.data['order_id']} was written while the disk was full")
-            seen.add(note.data["order_id"])
-        elif (
-            note.kind == "answer" and note.data["do"] in {"cancel", "cancel_all"} and "Journal" in note.data["outcome"]
-        ):
-            verdict.check("INV-12", f"{note.data['do']} {note.data['ref']} failed with {note.data['outcome']}")
-
-
 def secrets(evidence: Evidence, verdict: Verdict) -> None:
     """INV-13."""
     told = evidence.history.of("secret")
@@ -300,7 +254,10 @@ def audit(evidence: Evidence, verdict: Verdict) -> None:
     for note in evidence.history.of("wire"):
         if note.data["message"] == "place":
             written[note.data["order_id"]] = written.get(note.data["order_id"], 0) + 1
+    lost = lost_with_the_disk(evidence)
     for number, times in written.items():
+        if number in lost:
+            continue
         broken = None
         if number not in sent:
             broken = f"order id {number} was written without a line for its sending"

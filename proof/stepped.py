@@ -25,7 +25,7 @@ from ibkr_connector.paper.market import parse_market
 from ibkr_connector.trading import shared_control
 from proof.agent import Caller, Memory
 from proof.evidence import Evidence, Picture
-from proof.ground import Disk, LoopClock, cut_off, step_ground
+from proof.ground import RETRY_S, Disk, LoopClock, cut_off, step_ground, try_again
 from proof.history import AT_THE_END, History
 from proof.memorynet import MemoryTransport
 from proof.schedule import At, Schedule, Stop, Trouble
@@ -285,6 +285,12 @@ class StepRun:
         def end() -> None:
             self._disk.full = False
             self.history.add("disk", full=False)
+            self.loop.call_later(RETRY_S, again, context=self._outside)
+
+        def again() -> None:
+            for journal in self._journals:
+                try_again(journal)
+            self.history.add("disk_caught_up")
 
         self.loop.call_later(trouble.time, begin)
         self.loop.call_later(trouble.time + trouble.seconds, end)

@@ -127,6 +127,9 @@ def _hits(evidence: Evidence) -> dict[str, dict[str, int]]:
     for note in evidence.history.of("disk"):
         if note.data["full"]:
             found.setdefault("disk_full", Counter())["no order"] += 1
+    for note in evidence.history.of("incident"):
+        if note.data["name"] == "order_not_journaled":
+            found.setdefault("disk_full", Counter())["not journaled"] += 1
     return {kind: dict(counter) for kind, counter in found.items()}
 
 

@@ -24,6 +24,7 @@ class TruthOrder:
     sign: int
     quantity: Decimal
     parent_id: int = 0
+    symbol: str = ""
     order_type: str = ""
     perm_id: int = 0
     filled: Decimal = ZERO
@@ -103,6 +104,7 @@ class TruthView:
                 sign=1 if at["action"] == "BUY" else -1,
                 quantity=Decimal(at["quantity"]),
                 parent_id=at.get("parent_id") or 0,
+                symbol=str(at.get("symbol", "")),
                 order_type=at.get("order_type", ""),
                 received_at=entry.wire,
             )
@@ -204,6 +206,33 @@ class TruthView:
             order.changing = None
             if not order.perm_id:
                 order.status = "Inactive"
+
+
+def exposure(view: TruthView, con_id: int) -> tuple[Decimal, Decimal]:
+    """The highest and the lowest position that can come of what is held and in flight."""
+    position = view.positions.get(con_id, ZERO)
+    long = short = ZERO
+    exits: dict[int, list[TruthOrder]] = {}
+    for order in view.orders:
+        if order.con_id != con_id:
+            continue
+        if order.parent_id:
+            exits.setdefault(order.parent_id, []).append(order)
+        elif order.sign > 0:
+            long += order.open_quantity
+        else:
+            short += order.open_quantity
+    for parent_id, group in exits.items():
+        # Exits close what their entry has filled, one of them does.
+        parents = view.numbered(group[0].client_id, parent_id)
+        entered = sum((parent.filled for parent in parents), ZERO)
+        left = max(ZERO, entered - sum((order.filled for order in group), ZERO))
+        most = min(left, max(order.open_quantity for order in group))
+        if group[0].sign > 0:
+            long += most
+        else:
+            short += most
+    return position + long, position - short
 
 
 _TAKE: dict[str, Any] = {

@@ -38,6 +38,7 @@ TITLES = {
     "position_change": "Large position change",
     "credential_use": "The IBKR login was used",
     "journal_unwritable": "The order journal cannot be written",
+    "order_not_journaled": "An order was sent without the journal",
     "gateway_restarted": "The gateway was restarted",
     "gateway_restart_failed": "The gateway could not be restarted",
     "pacing_not_kept": "History pacing is not kept over restarts",

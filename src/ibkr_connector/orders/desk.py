@@ -21,6 +21,7 @@ from ibkr_connector.backends.base import (
 from ibkr_connector.clock import Clock
 from ibkr_connector.events import EventBus, Incident, OrderUpdated, Severity
 from ibkr_connector.logs import get_logger
+from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OcaType, OrderSnapshot
 from ibkr_connector.orders import lifecycle
 from ibkr_connector.orders.changes import (
@@ -146,6 +147,7 @@ class OrderDesk:
                 live = self.table.by_number(execution.client_id, execution.order_id)
             live = live or self._foreign(fact)
             if live is not None:
+                _learn_numbers(live.record, execution)
                 _keep(self._by_exec, execution.exec_id, live)
             return live
         if isinstance(fact, OrderEchoed | OrderCompleted):
@@ -265,6 +267,12 @@ class OrderDesk:
             self._bus.publish(
                 Incident(at=now, severity=severity, kind="echo_drift", text=text, context={"order_ref": live.ref})
             )
+
+
+def _learn_numbers(record: OrderRecord, execution: Execution) -> None:
+    """A stranger's order that was told as completed, without client and number: its executions name them."""
+    if not record.ours and not record.order_id:
+        record.order_id, record.client_id = execution.order_id, execution.client_id
 
 
 def _keep(kept: dict[str, _T], key: str, value: _T) -> None:

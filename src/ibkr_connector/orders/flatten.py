@@ -14,7 +14,15 @@ from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.clock import Clock
-from ibkr_connector.errors import CancelInDoubt, FlattenIncomplete, OrderError, OrderInDoubt, RiskRejected, TradingError
+from ibkr_connector.errors import (
+    CancelInDoubt,
+    FlattenIncomplete,
+    JournalError,
+    OrderError,
+    OrderInDoubt,
+    RiskRejected,
+    TradingError,
+)
 from ibkr_connector.events import EventBus, Incident, Severity
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.account import Position
@@ -31,6 +39,8 @@ _log = get_logger(__name__)
 AGENT = "flatten"
 """The `agent` of the orders that close."""
 _LOOK_AGAIN_S = 0.2
+_SAVE_S = 2.0
+"""How long the trading state may take to be saved before positions are closed all the same."""
 _FILL_S = 10.0
 """How long one round waits for its orders; what works on is cancelled by the next."""
 _IDLE_ROUNDS = 2
@@ -107,27 +117,41 @@ class Flattener:
     async def flatten(self, reason: str, scope: str, timeout: float) -> FlattenReport:
         """Reduce only from now on, cancel the orders of `scope`, close every position of the account.
 
-        A kill becomes reducing for as long as it takes, and is a kill again afterwards.
-        Raises: FlattenIncomplete (its context is the report), OrderNotSent without a connection, JournalError.
+        A kill becomes reducing for as long as it takes, and is a kill again afterwards. Neither that nor the closing
+        orders wait for a disk that fails (INV-12); the report says what could not be saved.
+        Raises: FlattenIncomplete (its context is the report), OrderNotSent without a connection.
         """
         async with self._one:
             self._session.require_orders()
             report = FlattenReport(reason)
             killed = self._engine.trading
-            await self._say(lambda: self._engine.reduce(f"flatten: {reason}", self._clock.now(), from_halted=True))
+            unsaved = await self._say(
+                lambda: self._engine.reduce(f"flatten: {reason}", self._clock.now(), from_halted=True)
+            )
             try:
                 await self._rounds(report, scope, Deadline(self._clock, timeout))
             except TradingError as error:
                 report.problems.append(error.message)
             finally:
                 if killed.state is TradingState.HALTED:
-                    await self._say(lambda: self._engine.kill(killed.reason, self._clock.now()))
+                    unsaved = await self._say(lambda: self._engine.kill(killed.reason, self._clock.now()))
+            if unsaved:
+                report.problems.append(unsaved)
             self._tell(report)
             return report
 
-    async def _say(self, change: Any) -> None:
-        """Off the loop: it waits for the disk."""
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, change))
+    async def _say(self, change: Any) -> str:
+        """Off the loop: it waits for the disk. Returns why it could not be saved; it holds here all the same."""
+        try:
+            saving = asyncio.get_running_loop().run_in_executor(None, change)
+            await self._clock.wait_for(asyncio.shield(saving), _SAVE_S)
+        except TimeoutError:
+            _log.error("the trading state is not saved yet: the disk hangs")
+            return "the trading state holds in this program only so far: the disk hangs"
+        except JournalError as error:
+            _log.error("the trading state could not be saved", error=str(error))
+            return f"the trading state holds in this program only, it could not be saved: {error.message}"
+        return ""
 
     async def _rounds(self, report: FlattenReport, scope: str, deadline: Deadline) -> None:
         idle = 0

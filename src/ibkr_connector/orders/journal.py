@@ -9,18 +9,22 @@ One SQLite file per account (`<state_dir>/<account>/journal.sqlite3`), one holde
   quarter of a second later. What is lost until then the broker tells again.
 * When the disk fails, `writable` turns False, `on_trouble` is called once, waiting commits fail, and what was recorded
   is kept in memory and tried again twice a second until the disk is back (INV-12).
+* What only reduces risk does not wait for such a disk: a commit may be given `patience` and a `keep` that says whether
+  it may go on without being durable. Then it is recorded like the rest: in memory, on the disk when that is back.
 * A ref is sent once, for ever (INV-01): committing it again raises `OrderValidationError` unless the earlier attempt
   ended as `NotSent`, before any write.
 """
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import itertools
 import json
 import os
 import sqlite3
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -28,10 +32,10 @@ from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.clock import Clock
-from ibkr_connector.errors import JournalError
+from ibkr_connector.errors import JournalCorrupt, JournalError, JournalUnwritable
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.account import Execution
-from ibkr_connector.orders.changes import Change, NotSent
+from ibkr_connector.orders.changes import Change, ModifyNotSent, NotSent
 from ibkr_connector.orders.entries import AuditEntry, AuditReport, ChangeEntry, JournalOrder, SendingEntry
 from ibkr_connector.orders.fork_gate import sqlite_gate
 from ibkr_connector.orders.journal_file import JournalFile, plain
@@ -44,6 +48,11 @@ __all__ = ["FILE_NAME", "THREAD_NAME", "Journal", "JournalReader", "JournalWrite
 _log = get_logger(__name__)
 
 LOCK_NAME = "journal.lock"
+Keep = Callable[[], bool]
+"""Whether something may go on although the journal cannot be written; asked when that is so."""
+_LOOK_S = 0.5
+"""How long a look into the file of a disk that fails may take."""
+_NOT_TAKEN = "the disk did not take it in time"
 _KEEP = timedelta(days=8)
 """Ended orders this young are loaded too: the broker can repeat their executions (TWS keeps up to 7 days)."""
 
@@ -117,10 +126,19 @@ class JournalWriter:
 
     # --- durable ------------------------------------------------------------------------------------------------------
 
-    async def commit_sending(self, entries: Sequence[SendingEntry]) -> None:
+    async def commit_sending(
+        self, entries: Sequence[SendingEntry], *, patience: float | None = None, keep: Keep | None = None
+    ) -> bool:
         """Intent, decision, SENDING and id marks of these orders, in one transaction, on the disk.
 
         If the caller is cancelled here the commit may still happen: record `NotSent` for the refs then.
+
+        Args:
+            entries: the orders.
+            patience: seconds to wait for the disk (None = without end).
+            keep: when the disk does not take it: whether the orders go on all the same, kept in memory for now.
+
+        Returns: True when it is on the disk, False when it was kept.
         Raises: OrderValidationError (a ref was used before; nothing of this call is written), JournalUnwritable,
         JournalCorrupt.
         """
@@ -132,12 +150,28 @@ class JournalWriter:
 
         for entry in entries:
             self._mark(entry.endpoint, entry.client_id, entry.order_id)
-        await self._queue.durable(Item(write, check=lambda file: file.check_new(entries)))
 
-    async def commit_change(self, entry: ChangeEntry) -> None:
-        """Old and new version of a change, before it is written. Raises: JournalUnwritable, JournalCorrupt."""
+        def undo(file: JournalFile) -> None:
+            for entry in entries:
+                file.put_event(entry.request.order_ref, NotSent(at=self._clock.now(), why=_NOT_TAKEN))
+
+        item = Item(write, check=lambda file: file.check_new(entries), undo=undo)
+        return await self._commit(item, patience, keep, entries)
+
+    async def commit_change(
+        self, entry: ChangeEntry, *, patience: float | None = None, keep: Keep | None = None
+    ) -> bool:
+        """Old and new version of a change, before it is written. See `commit_sending`.
+
+        Raises: JournalUnwritable, JournalCorrupt.
+        """
         at = self._clock.now()
-        await self._queue.durable(Item(lambda file: file.put_change_sending(entry, at)))
+
+        def undo(file: JournalFile) -> None:
+            file.put_event(entry.ref, ModifyNotSent(at=self._clock.now(), why=_NOT_TAKEN))
+
+        item = Item(lambda file: file.put_change_sending(entry, at), undo=undo)
+        return await self._commit(item, patience, keep)
 
     async def commit(self, ref: str, changes: Sequence[Change]) -> None:
         """Changes that must be on the disk before going on (an operator's resolution). Raises like `commit_change`."""
@@ -228,6 +262,34 @@ class JournalWriter:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    async def _commit(
+        self, item: Item, patience: float | None, keep: Keep | None, entries: Sequence[SendingEntry] = ()
+    ) -> bool:
+        try:
+            await self._queue.durable(item, patience)
+        except (JournalUnwritable, JournalCorrupt) as error:
+            try:
+                if keep is None or not keep():
+                    raise
+                await self._refuse_used(entries, error)
+                if not keep():
+                    raise
+                return not self._queue.keep(item)
+            except BaseException:
+                self._queue.give_up(item)
+                raise
+        return True
+
+    async def _refuse_used(self, entries: Sequence[SendingEntry], trouble: JournalError) -> None:
+        """The check of the refs that the commit would have made, as far as the file can be read at all (INV-01)."""
+        try:
+            if self._queue.thread is None:
+                self._reader.refuse_used(entries)
+            elif entries:
+                await self._clock.wait_for(_aside(lambda: self._reader.refuse_used(entries)), _LOOK_S)
+        except (JournalError, TimeoutError) as error:
+            _log.warning("the journal can be neither written nor read", trouble=str(trouble), error=str(error))
+
     def _put(self, item: Item) -> None:
         if not self._queue.hand_over(item):
             _log.error("a record came after the journal was closed; it is lost")
@@ -262,6 +324,32 @@ def _line_and_head(head: tuple[int, str]) -> dict[str, int | str]:
 def _put_all(file: JournalFile, ref: str, changes: Sequence[Change]) -> None:
     for change in changes:
         file.put_event(ref, change)
+
+
+def _aside(work: Callable[[], None]) -> asyncio.Future[None]:
+    """Do it on a thread that nobody waits for at the end of the program: the disk may hang."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        failure: Exception | None = None
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+            loop.call_soon_threadsafe(settle, failure)
+
+    threading.Thread(target=run, name=f"{THREAD_NAME}-look", daemon=True).start()
+    return future
 
 
 def _close_at_exit(writer: WriteQueue) -> Callable[[], None]:

@@ -207,24 +207,7 @@ class JournalFile:
 
     def check_new(self, entries: Sequence[SendingEntry]) -> None:
         """Refuse refs that were used (INV-01). Raises: OrderValidationError; nothing was written."""
-        for entry in entries:
-            ref = entry.request.order_ref
-            row = self._connection.execute(
-                "SELECT ended, reusable FROM orders WHERE ref = :ref"
-                " UNION ALL SELECT ended, 0 FROM spent_refs WHERE ref = :ref",
-                {"ref": ref},
-            ).fetchone()
-            if row is not None and not row[1]:
-                state = row[0] or "open"
-                raise OrderValidationError(
-                    f"order_ref={ref!r} names an order that was sent before ({state}); it is never sent again.",
-                    remedy="Look it up with get_order(order_ref); a new order needs a new order_ref.",
-                    field="order_ref",
-                    value=ref,
-                    legal="a ref that was never used",
-                    order_ref=ref,
-                    state=state,
-                )
+        refuse_used(self._connection, entries)
 
     def put_sending(self, entry: SendingEntry, at: datetime) -> None:
         """Intent, risk decision, SENDING and the id mark of one order."""
@@ -350,6 +333,28 @@ class JournalFile:
         except BaseException:
             self.close()
             raise
+
+
+def refuse_used(connection: sqlite3.Connection, entries: Sequence[SendingEntry]) -> None:
+    """Raise `OrderValidationError` when one of these refs was sent before (INV-01)."""
+    for entry in entries:
+        ref = entry.request.order_ref
+        row = connection.execute(
+            "SELECT ended, reusable FROM orders WHERE ref = :ref"
+            " UNION ALL SELECT ended, 0 FROM spent_refs WHERE ref = :ref",
+            {"ref": ref},
+        ).fetchone()
+        if row is not None and not row[1]:
+            state = row[0] or "open"
+            raise OrderValidationError(
+                f"order_ref={ref!r} names an order that was sent before ({state}); it is never sent again.",
+                remedy="Look it up with get_order(order_ref); a new order needs a new order_ref.",
+                field="order_ref",
+                value=ref,
+                legal="a ref that was never used",
+                order_ref=ref,
+                state=state,
+            )
 
 
 def displaced(path: Path) -> JournalUnwritable:

@@ -2,6 +2,9 @@
 
 Commits that wait together share one transaction and one wait for the disk. When the disk fails, waiting commits fail
 with it, and what was written behind is kept in memory and tried again twice a second until the disk is back (INV-12).
+
+A commit may be waited for with patience. What the disk has not taken by then is either given up (it is not written any
+more, and undone if it was on its way) or kept: written behind, in its place in the order of things, sooner or later.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from enum import Enum, auto
 
 from ibkr_connector.clock import Clock, system_clock
 from ibkr_connector.errors import JournalError, JournalUnwritable, TradingError
@@ -40,26 +44,51 @@ _BACKLOG = 100_000
 Write = Callable[[JournalFile], None]
 
 
+class _Fate(Enum):
+    """What becomes of an item; changed under the queue's lock, by the writer or by whoever waits."""
+
+    OPEN = auto()
+    KEPT = auto()
+    """Nobody waits any more: it is written as soon as the disk takes it."""
+    GIVEN_UP = auto()
+    """It must not be on the disk: it is left out, or undone."""
+    SETTLED = auto()
+    """The writer is done with it."""
+
+
 class Item:
     """One piece of work for the writer thread."""
 
-    __slots__ = ("check", "done", "dropped", "error", "write")
+    __slots__ = ("check", "done", "error", "fate", "gone", "undo", "vital", "write", "written")
 
     def __init__(
         self,
         write: Write,
         *,
         check: Write | None = None,
+        undo: Write | None = None,
         done: Callable[[TradingError | None], None] | None = None,
+        vital: bool = False,
     ) -> None:
         self.write = write
         self.check = check
         """Raises the item's own refusal, before anything is written."""
+        self.undo = undo
+        """What is written after it when it was given up in the middle of its transaction."""
         self.done = done
         """Told the outcome once the disk has it; None for what is written behind."""
-        self.dropped: Callable[[], bool] = lambda: False
-        """Whether nobody waits for it any more: then it is not written."""
+        self.vital = vital
+        """The broker does not tell it again: it stays in memory for as long as the disk fails."""
+        self.gone: Callable[[], bool] = lambda: False
+        """Whether whoever waited for it has left."""
+        self.fate = _Fate.OPEN
+        self.written = False
         self.error: TradingError | None = None
+
+    @property
+    def dropped(self) -> bool:
+        """Whether it is not to be written any more."""
+        return self.fate is _Fate.GIVEN_UP or (self.fate is _Fate.OPEN and self.gone())
 
 
 class WriteQueue:
@@ -71,7 +100,9 @@ class WriteQueue:
         self._lock = lock
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._backlog: deque[Item] = deque()
+        self._fates = threading.Lock()
         self._writable = True
+        self._stalled = False
         self._unsynced = False
         self._since_checkpoint = 0
         self._closing = threading.Lock()
@@ -91,8 +122,8 @@ class WriteQueue:
 
     @property
     def writable(self) -> bool:
-        """Whether the last attempt to write worked, and another one can be made."""
-        return self._writable and not self._closed
+        """Whether the last attempt to write worked in time, and another one can be made."""
+        return self._writable and not self._stalled and not self._closed
 
     def hand_over(self, item: Item) -> bool:
         """Queue one piece of work; False when it came after the end."""
@@ -106,8 +137,11 @@ class WriteQueue:
                 self._queue.put(item)
             return True
 
-    async def durable(self, item: Item) -> None:
-        """Queue work that counts once it is on the disk, and wait for that. Raises what becomes of it."""
+    async def durable(self, item: Item, patience: float | None = None) -> None:
+        """Queue work that counts once it is on the disk, and wait for that. Raises what becomes of it.
+
+        After `patience` seconds (None = without end) it raises `JournalUnwritable`; then `keep` the item, or `give_up`.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
@@ -124,11 +158,58 @@ class WriteQueue:
                 loop.call_soon_threadsafe(settle, error)
 
         item.done = settle if self.thread is None else done
-        item.dropped = future.cancelled
+        item.gone = future.cancelled
         if not self.hand_over(item):
             msg = "The journal is closed."
             raise JournalUnwritable(msg, remedy="Make a new connector.")
-        await future
+        if patience is None:
+            await future
+            return
+        try:
+            await self._clock.wait_for(asyncio.shield(future), patience)
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except TimeoutError:
+            raise self._stall(patience) from None
+
+    def keep(self, item: Item) -> bool:
+        """Have an item whose commit failed, or takes too long, written behind. False when it is on the disk already.
+
+        Raises `JournalUnwritable` after the end. What is recorded afterwards is written after it.
+        """
+        with self._fates:
+            if item.fate is _Fate.SETTLED and item.written:
+                return False
+            waits = item.fate is _Fate.OPEN and not self._closed
+            if waits:  # where it is: in the queue, or with the writer
+                item.fate, item.check, item.vital = _Fate.KEPT, None, True
+        if not waits and not self.hand_over(Item(item.write, vital=True)):
+            msg = "The journal is closed."
+            raise JournalUnwritable(msg, remedy="Make a new connector.")
+        return True
+
+    def give_up(self, item: Item) -> None:
+        """An item whose commit failed, or takes too long, shall not be on the disk."""
+        with self._fates:
+            if item.fate is _Fate.OPEN:
+                item.fate = _Fate.GIVEN_UP
+                return
+            late = item.fate is _Fate.SETTLED and item.written and item.undo is not None
+        if late and item.undo is not None:
+            self.hand_over(Item(item.undo))
+
+    def _stall(self, patience: float) -> JournalUnwritable:
+        """The disk hangs: told like any other trouble, though not by the writer, which hangs with it."""
+        error = JournalUnwritable(
+            f"{self._file.path} cannot be written: the disk has not answered for {patience:.1f} s.",
+            remedy="Look at the disk, and for another program that holds the journal locked; then try again.",
+            path=str(self._file.path),
+        )
+        told, self._stalled = self._stalled or not self._writable, True
+        if not told:
+            self._tell_trouble(error)
+        return error
 
     def close(self, timeout: float) -> bool:
         """Write what is queued, make it durable, end the thread, give the lock back. Idempotent; any thread.
@@ -193,14 +274,27 @@ class WriteQueue:
             return
         self.on_written(self._clock.monotonic() - begun)
         self._backlog.clear()
-        self._writable = True
+        self._writable, self._stalled = True, False
         self._unsynced = not durable
-        for item in items:
-            if item.done is not None:
-                item.done(item.error)
+        for item in batch:
+            self._settle(item)
         if durable:
             self.on_durable()
         self._checkpoint(idle=not items)
+
+    def _settle(self, item: Item) -> None:
+        """It is on the disk, or refused for reasons of its own."""
+        with self._fates:
+            fate, item.fate = item.fate, _Fate.SETTLED
+        # Before anything that comes later: what was done in vain is undone, what was kept in the last moment is done.
+        if fate is _Fate.GIVEN_UP and item.written and item.undo is not None:
+            self._backlog.append(Item(item.undo))
+            self._unsynced = True
+        elif fate is _Fate.KEPT and item.error is not None:
+            self._backlog.append(Item(item.write, vital=True))
+            self._unsynced = True
+        if item.done is not None:
+            item.done(item.error)
 
     def _transaction(self, batch: list[Item], *, durable: bool) -> None:
         if not self._writable:
@@ -231,14 +325,16 @@ class WriteQueue:
 
     def _write(self, item: Item) -> None:
         """One item; what is wrong with it alone must not stop the others."""
-        item.error = None
-        if item.dropped():
+        item.error, item.written = None, False
+        if item.dropped:
             return
         try:
+            check = item.check  # whoever keeps the item takes it away
             with self._file.part():
-                if item.check is not None:
-                    item.check(self._file)
+                if check is not None:
+                    check(self._file)
                 item.write(self._file)
+            item.written = True
         except TradingError as refusal:
             item.error = refusal
         except (sqlite3.OperationalError, OSError):
@@ -251,22 +347,41 @@ class WriteQueue:
 
     def _failed(self, items: list[Item], error: JournalError) -> None:
         """Durable work fails now; the rest is kept and tried again."""
-        self._backlog.extend(item for item in items if item.done is None)
-        lost = len(self._backlog) - _BACKLOG
-        for _ in range(lost):
-            self._backlog.popleft()
-        if lost > 0:
-            _log.error("the journal cannot be written, and records in memory had to go", records=lost)
-        was_writable, self._writable = self._writable, False
-        if was_writable:
-            _log.error("the journal cannot be written", error=str(error))
-            try:
-                self.on_trouble(error)
-            except Exception:  # noqa: BLE001 - a listener's fault must not stop the journal
-                _log.exception("the listener for journal trouble raised")
-        for item in items:
+        failed: list[Item] = []
+        with self._fates:
+            for item in items:
+                item.written = False
+                if item.done is None or item.fate is _Fate.KEPT:
+                    self._backlog.append(item)
+                else:
+                    item.fate = _Fate.SETTLED
+                    failed.append(item)
+        self._shorten_backlog()
+        known, self._writable = self._stalled or not self._writable, False
+        if not known:
+            self._tell_trouble(error)
+        for item in failed:
             if item.done is not None:
                 item.done(error)
+
+    def _shorten_backlog(self) -> None:
+        lost = len(self._backlog) - _BACKLOG
+        if lost <= 0:
+            return
+        vital = []
+        for _ in range(lost):
+            item = self._backlog.popleft()
+            if item.vital:
+                vital.append(item)
+        self._backlog.extendleft(reversed(vital))
+        _log.error("the journal cannot be written, and records in memory had to go", records=lost - len(vital))
+
+    def _tell_trouble(self, error: JournalError) -> None:
+        _log.error("the journal cannot be written", error=str(error))
+        try:
+            self.on_trouble(error)
+        except Exception:  # noqa: BLE001 - a listener's fault must not stop the journal
+            _log.exception("the listener for journal trouble raised")
 
     def _checkpoint(self, *, idle: bool) -> None:
         self._since_checkpoint += 1

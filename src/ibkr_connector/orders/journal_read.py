@@ -23,9 +23,9 @@ from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderRequest, OrderState
 from ibkr_connector.orders.audit import verify_chain
 from ibkr_connector.orders.changes import Change, decode_change
-from ibkr_connector.orders.entries import AuditEntry, AuditReport, JournalOrder
+from ibkr_connector.orders.entries import AuditEntry, AuditReport, JournalOrder, SendingEntry
 from ibkr_connector.orders.fork_gate import sqlite_gate
-from ibkr_connector.orders.journal_file import USER_PREFIX, read_head
+from ibkr_connector.orders.journal_file import USER_PREFIX, read_head, refuse_used
 from ibkr_connector.store import account_dir, connect, translate
 
 FILE_NAME = "journal.sqlite3"
@@ -144,7 +144,27 @@ class JournalReader:
         problem = f"orders without a line for their sending: {', '.join(missing)}"
         return AuditReport(ok=False, entries=report.entries, head=report.head, problems=(*report.problems, problem))
 
+    def refuse_used(self, entries: Sequence[SendingEntry]) -> None:
+        """Refuse refs that were sent before, on a disk that fails: nothing is made or written for it.
+
+        Where the write-ahead log cannot be used, the database alone is asked.
+        Raises: OrderValidationError; JournalError when it cannot be read.
+        """
+        with sqlite_gate:
+            try:
+                self._refuse_used(entries, "mode=ro")
+            except sqlite3.Error:
+                try:
+                    self._refuse_used(entries, "mode=ro&immutable=1")
+                except sqlite3.Error as error:
+                    raise translate(error, self.path) from error
+
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _refuse_used(self, entries: Sequence[SendingEntry], how: str) -> None:
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True, timeout=0.1)
+        with contextlib.closing(connection):
+            refuse_used(connection, entries)
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

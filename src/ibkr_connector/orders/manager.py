@@ -240,8 +240,9 @@ class OrderManager:
             ref, account = leg.request.order_ref, leg.request.account or self._account()
             lost = self.desk.table.stranger(ref, client_id=client_id, account=account)
             if lost is not None:
+                whose = f"client id {client_id}" if lost.record.order_id else "a client id that it does not tell"
                 raise OrderValidationError(
-                    f"order_ref={ref!r} is the name of an order of client id {client_id} at the broker that this "
+                    f"order_ref={ref!r} is the name of an order of {whose} at the broker that this "
                     f"journal does not know ({lost.record.state.value}, permId {lost.record.perm_id}).",
                     field="order_ref",
                     value=ref,

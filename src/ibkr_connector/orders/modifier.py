@@ -121,12 +121,17 @@ class OrderModifier:
         live, record = change.live, change.live.record
         epoch = self._session.link.epoch
         written: list[Callable[[], None]] = []
+        durable = True
+
+        def only_reduces() -> bool:
+            return self._road.only_reduces(change.request, change.view())
 
         def prepare() -> None:
             check_modify(record, self._session.link.epoch, link_up=self._session.link.broker_link)
             written[:] = [self._road.frame(self._wire(change))]
 
         async def commit() -> None:
+            nonlocal durable
             entry = ChangeEntry(
                 ref=record.ref,
                 old=record.echo or record.terms,
@@ -138,7 +143,10 @@ class OrderModifier:
                 epoch=epoch,
                 sent_at=self._session.broker_now(),
             )
-            await self._road.durably(self._road.journal.commit_change(entry), told)
+            committing = self._road.journal.commit_change(
+                entry, patience=self._road.patience(change.deadline), keep=only_reduces
+            )
+            durable = await self._road.durably(committing, told)
 
         def told() -> None:
             self._desk.tell(live, steps.modify_sent(record, change.terms, self._desk.context()), journal=False)
@@ -147,6 +155,8 @@ class OrderModifier:
         def recheck() -> str:
             if record.cancel_wanted or record.is_done:
                 return "the order is being cancelled or has ended"
+            if not durable and not only_reduces():
+                return "the journal cannot be written, and the order does not only reduce the position any more"
             return self._road.obstacle(epoch, change.deadline) or self._road.refusal(change.request, change.view())
 
         outcome = await self._road.lane.write(
@@ -159,6 +169,8 @@ class OrderModifier:
         )
         if outcome.written is Written.NO:
             raise OrderNotSent(f"change not sent: {outcome.reason}.", order_ref=live.ref)
+        if not durable:
+            self._road.tell_not_journaled(live.ref, "the change of order")
         if outcome.written is Written.MAYBE:
             self._desk.tell(live, steps.enter_doubt(record, Operation.MODIFY, outcome.reason, self._desk.context()))
 

@@ -37,6 +37,15 @@ class Prepared:
 
 Prefetch = Callable[[OrderRequest, Deadline], Awaitable[Prepared]]
 
+_PATIENCE_S = 2.0
+"""How long an order waits for the disk. A commit takes milliseconds, a disk that is busy with something else some
+tenths of a second; one that takes longer fails, and whoever stands behind in the lane must not wait for it too."""
+_PATIENCE_SHARE = 0.25
+"""The part of what is left of the deadline that goes to the disk at most; the rest is for the write."""
+_FAILING_S = 0.2
+"""The same for a disk that failed or hung the last time: ten orders of a flatten pass within two seconds."""
+NOT_JOURNALED = "order_not_journaled"
+
 
 @contextlib.contextmanager
 def nothing_sent(order_ref: str) -> Iterator[None]:
@@ -94,11 +103,35 @@ class OrderRoad:
         """What writes it. Encoded before anything is committed: what cannot be written must not become a doubt."""
         return self.session.backend.order_frame(wire)
 
-    async def durably(self, commit: Awaitable[None], told: Callable[[], None]) -> None:
-        """Wait for a commit, then call `told`: also for a caller that is cancelled while the disk is at work."""
+    def patience(self, deadline: Deadline) -> float:
+        """Seconds to wait for the disk."""
+        most = _PATIENCE_S if self.journal.writable else _FAILING_S
+        return min(most, deadline.remaining() * _PATIENCE_SHARE)
+
+    def only_reduces(self, request: OrderRequest, view: RiskView) -> bool:
+        """Whether it may go out although the journal cannot be written (INV-12): it can only reduce the position.
+
+        A member of an OCA group may not: what it would cancel protects something.
+        """
+        return not request.oca_group and self.risk.only_reduces(request, view)
+
+    def tell_not_journaled(self, order_ref: str, what: str) -> None:
+        """It was written to the broker, and is in memory alone."""
+        text = (
+            f"{what} {order_ref} reduces the position and was sent although the journal cannot be written. It is kept "
+            "in memory and journaled when the disk is back; if this program ends before that, only the broker knows it."
+        )
+        self.session.incident(NOT_JOURNALED, text, about=order_ref, order_ref=order_ref)
+        self.journal.audit(NOT_JOURNALED, {"what": what}, ref=order_ref)
+
+    async def durably(self, commit: Awaitable[bool], told: Callable[[], None]) -> bool:
+        """Wait for a commit, then call `told`: also for a caller that is cancelled while the disk is at work.
+
+        Returns what the commit says: whether it is on the disk, or was kept in memory.
+        """
         committing = asyncio.ensure_future(commit)
         try:
-            await asyncio.shield(committing)
+            durable = await asyncio.shield(committing)
         except asyncio.CancelledError:
             # The disk may have it a moment later: only what the journal says tells whether it was given up.
             await asyncio.wait([committing])
@@ -106,3 +139,4 @@ class OrderRoad:
                 told()
             raise
         told()
+        return durable

@@ -41,6 +41,7 @@ _HELD_UP = (
     "Wait until it is settled (orders_in_doubt() lists it; the connector asks the broker), or settle it by hand with "
     "resolve(order, as_=…, evidence=…); then send this one again."
 )
+_NOT_WITHOUT_JOURNAL = "the journal cannot be written, and it does not only reduce the position any more"
 
 
 @dataclass(slots=True)
@@ -177,6 +178,7 @@ class OrderSender:
         self, legs: Sequence[_Leg], decision: RiskDecision, deadline: Deadline, written: Callable[[], None]
     ) -> LaneOutcome:
         epoch = self._session.link.epoch
+        durable = True
 
         def prepare() -> None:
             why = self._obstacle(legs, epoch, deadline)
@@ -198,9 +200,13 @@ class OrderSender:
             self.committing.update(numbers)
 
         async def commit() -> None:
+            nonlocal durable
             client_id = self._session.settings.client_id
             entries = [self._entry(leg, decision, client_id, epoch) for leg in legs]
-            await self._road.durably(self._road.journal.commit_sending(entries), told)
+            committing = self._road.journal.commit_sending(
+                entries, patience=self._road.patience(deadline), keep=lambda: self._only_reduces(legs)
+            )
+            durable = await self._road.durably(committing, told)
 
         def told() -> None:
             client_id = self._session.settings.client_id
@@ -212,17 +218,28 @@ class OrderSender:
                 self._risk.commit(leg.request.order_ref)
                 self._desk.tell(leg.live, changes, journal=False)
 
+        def recheck() -> str:
+            if not durable and not self._only_reduces(legs):  # the position may have changed meanwhile
+                return _NOT_WITHOUT_JOURNAL
+            return self._why_not(legs, epoch, deadline)
+
         outcome = await self._road.lane.write(
             prepare=prepare,
             commit=commit,
-            recheck=lambda: self._why_not(legs, epoch, deadline),
+            recheck=recheck,
             frames=lambda: [leg.write for leg in legs if leg.write is not None],
             timeout=deadline.remaining(),
             written=written,
         )
         if outcome.written is Written.NO:
             raise OrderNotSent(f"not sent: {outcome.reason}.", order_ref=legs[0].request.order_ref)
+        if not durable:
+            self._road.tell_not_journaled(legs[0].live.ref, "order")
         return outcome
+
+    def _only_reduces(self, legs: Sequence[_Leg]) -> bool:
+        """Whether it may go without the journal; a group never, because its entry adds."""
+        return len(legs) == 1 and self._road.only_reduces(legs[0].request, legs[0].view())
 
     def _entry(self, leg: _Leg, decision: RiskDecision, client_id: int, epoch: int) -> SendingEntry:
         assert leg.wire is not None  # noqa: S101 - prepare() set it

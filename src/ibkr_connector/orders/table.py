@@ -43,11 +43,14 @@ class OrderTable:
         return self._by_ref.get(ref) if ref else None
 
     def stranger(self, ref: str, *, client_id: int, account: str) -> LiveOrder | None:
-        """An order that this client id placed under `ref` in that account, and that no journal here knows."""
+        """An order that this client id placed under `ref` in that account, and that no journal here knows.
+
+        Or may have placed: a completed order is told without its client.
+        """
         found = self._strangers.get(ref)
-        if found is None or (found.record.client_id, found.record.account) != (client_id, account):
+        if found is None or found.record.account != account:
             return None
-        return found
+        return found if found.record.client_id == client_id or not found.record.order_id else None
 
     def by_number(self, client_id: int, order_id: int) -> LiveOrder | None:
         """By client id and order id."""

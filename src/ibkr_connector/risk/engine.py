@@ -21,7 +21,7 @@ from typing import Any
 from ibkr_connector.models.order import BracketRequest, OrderRequest
 from ibkr_connector.risk.agents import AgentLedger, AgentShare
 from ibkr_connector.risk.daily_loss import DailyLoss, DayFigures
-from ibkr_connector.risk.decision import RiskDecision
+from ibkr_connector.risk.decision import DataMissing, RiskDecision
 from ibkr_connector.risk.gates import Gate, default_gates
 from ibkr_connector.risk.judging import (
     ask,
@@ -145,6 +145,24 @@ class RiskEngine:
                 leg, trading, without=frozenset(refs), recent=(), filled=_ZERO if own is None else own.filled
             )
             return decision_of(ask(self._again, check), check, again=True)
+
+    def only_reduces(self, request: OrderRequest, view: RiskView) -> bool:
+        """Whether the order can only bring the position nearer to zero, with all that works or is in doubt on its side.
+
+        The rule of REDUCING, asked again for an order that passed the gates: the order itself, its group and what was
+        not sent yet do not count.
+        """
+        with self._lock:
+            own = self._book.get(request.order_ref)
+            leg = Leg(request, view) if own is None else leg_of(own, request, view)
+            refs = {request.order_ref} if own is None or not own.group else set(self._book.bracket_refs(own.group))
+            refs |= {ref for ref in self._book.refs() if (found := self._book.get(ref)) and not found.committed}
+            filled = _ZERO if own is None else own.filled
+            check = self._check_of(leg, self.control.record, without=frozenset(refs), recent=(), filled=filled)
+            try:
+                return check.reduces
+            except DataMissing:
+                return False
 
     # --- the life of a reservation ------------------------------------------------------------------------------------
 

@@ -138,8 +138,10 @@ class TradingControl:
     def record(self) -> TradingRecord:
         """The state now, as stored; without a lock, from any thread."""
         held = self._held
-        if self._load is None or self._unsaved:
-            return held  # a stop that could not be stored holds until it is: nobody else can have known of it
+        if self._load is None:
+            return held
+        if self._unsaved:
+            return self._unsaved_or_killed(held)
         try:
             stored = self._load()
             found = None if stored is None else TradingRecord.from_dict(stored)
@@ -156,6 +158,18 @@ class TradingControl:
             with self._swap:
                 if found.beats(self._held) and not self._unsaved:
                     self._held = found
+        return self._held
+
+    def _unsaved_or_killed(self, held: TradingRecord) -> TradingRecord:
+        """A stop that could not be stored holds until it is: nobody else can have known of it. But for a later kill."""
+        if held.state is TradingState.HALTED:
+            return held
+        found = self._stored()
+        if found is None or found.state is not TradingState.HALTED or not found.beats(held):
+            return held
+        with self._swap:
+            if found.beats(self._held):
+                self._held, self._unsaved, self._known = found, False, True
         return self._held
 
     @property
@@ -180,11 +194,19 @@ class TradingControl:
     ) -> None:
         """Only reducing orders from now on; a kill stays a kill, unless it is to be left (`from_halted`).
 
-        Raises what saving raises, after it took effect.
+        Raises what saving raises, after it took effect: a disk that fails must not stand in the way of closing
+        positions either. Where it could not be saved, everybody else, and the next start, finds the kill.
         """
         before = self.record
         if before.state is TradingState.HALTED and from_halted:
-            self._loosen(before, TradingState.REDUCING, reason, at, action=action)
+            try:
+                self._loosen(before, TradingState.REDUCING, reason, at, action=action)
+            except Exception:
+                with self._swap:
+                    if self._held.serial == before.serial:
+                        self._held = self._held.followed_by(TradingState.REDUCING, reason, at, action=action)
+                        self._unsaved = True
+                raise
             return
         with self._swap:
             if not (before.state is self._held.state is TradingState.ACTIVE):

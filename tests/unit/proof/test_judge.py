@@ -15,7 +15,7 @@ import pytest
 
 from ibkr_connector.paper.truth import TruthEntry, TruthLog
 from proof.evidence import Evidence
-from proof.history import Note
+from proof.history import AT_THE_END, Note
 from proof.judge import judge
 from proof.schedule import Agent, Schedule, Step
 from proof.stepped import run_schedule
@@ -240,8 +240,25 @@ def hang(evidence: Evidence) -> None:
 
 
 def written_to_a_full_disk(evidence: Evidence) -> None:
-    at = written(evidence, "l2")
+    at = written(evidence, "l1")
     evidence.history.notes.insert(1, Note(evidence.history.notes[at].at - 5, "disk", {"full": True}))
+
+
+def reducing_refused_for_the_disk(evidence: Evidence) -> None:
+    evidence.history.notes[note(evidence, "answer", do="place", ref="l2")].data["outcome"] = "JournalUnwritable"
+    (received,) = (one for one in entries(evidence) if one.kind == "recv_place" and one.fields["order_ref"] == "l2")
+    assert evidence.truth is not None
+    number = received.fields["order_id"]
+    evidence.truth._entries = [one for one in entries(evidence) if one.fields.get("order_id") != number]
+
+
+def lost_with_the_disk_and_sent_again(evidence: Evidence) -> None:
+    at = written(evidence, "l2")
+    now = evidence.history.notes[at].at
+    evidence.history.notes[at:at] = [Note(now, "disk", {"full": True})]
+    evidence.history.notes[at + 2 : at + 2] = [Note(now, "crashed", {"why": AT_THE_END})]
+    evidence.audit = [line for line in evidence.audit if line.ref != "l2"]
+    entries(evidence).append(of(evidence, "recv_place", order_ref="l2"))
 
 
 def cancel_refused_for_the_disk(evidence: Evidence) -> None:
@@ -294,6 +311,8 @@ def change_without_line(evidence: Evidence) -> None:
         (leak, "INV-11"),
         (hang, "INV-11"),
         (written_to_a_full_disk, "INV-12"),
+        (reducing_refused_for_the_disk, "INV-12"),
+        (lost_with_the_disk_and_sent_again, "INV-01"),
         (cancel_refused_for_the_disk, "INV-12"),
         (secret, "INV-13"),
         (other_state_after_crash, "INV-14"),
