@@ -670,3 +670,47 @@ def test_the_status_is_plain_and_says_how_things_stand() -> None:
         "daily_loss",
     ]
     assert (status["daily_loss_baseline"], status["daily_loss_baseline_source"]) == ("100000", "broker")
+
+
+@pytest.mark.parametrize(
+    ("position", "action", "quantity", "reduces"),
+    [
+        (100, "SELL", 60, True),
+        (100, "SELL", 70, True),
+        (100, "SELL", 71, False),
+        (100, "BUY", 1, False),
+        (0, "SELL", 1, False),
+        (-100, "BUY", 100, True),
+        (-100, "BUY", 101, False),
+        (-100, "SELL", 1, False),
+    ],
+)
+def test_what_only_reduces_is_judged_with_everything_that_may_be_at_the_broker(
+    position: int, action: str, quantity: int, reduces: bool
+) -> None:
+    engine = RiskEngine(OFF)
+    working, waiting = order("SELL", 30), order("SELL", 50)
+    for one in (working, waiting):  # the second one is not sent yet: what is asked about goes first
+        assert engine.check_and_reserve(one, view(position)).allowed
+    engine.commit(working.order_ref)
+    asked = order(action, quantity)
+    assert engine.check_and_reserve(asked, view(position)).allowed
+    assert engine.only_reduces(asked, view(position)) is reduces
+
+
+def test_without_a_position_nothing_is_known_to_reduce() -> None:
+    engine = RiskEngine(OFF)
+    assert not engine.only_reduces(order("SELL", 1), Unknown(view()))
+
+
+class Unknown:
+    """A view before the positions have come."""
+
+    def __init__(self, known: RiskSnapshot) -> None:
+        self._known = known
+
+    def position(self, con_id: int, sign: int) -> Decimal | None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._known, name)

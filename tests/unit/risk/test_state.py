@@ -326,3 +326,19 @@ def test_a_record_of_the_first_version_is_understood() -> None:
     control = TradingControl(disk.load, disk.save)
     assert control.record == TradingRecord(TradingState.HALTED, "old", None)
     assert control.resume("new", AT)
+
+
+def test_a_halt_becomes_reducing_here_when_it_cannot_be_saved_and_a_later_kill_elsewhere_still_counts() -> None:
+    """Positions are closed although the disk fails; whoever kills meanwhile, from where it can be saved, stops that."""
+    disk = Disk()
+    control = TradingControl(disk.load, disk.save)
+    control.kill("x", AT)
+    disk.broken = True
+    with pytest.raises(OSError, match="disk full"):
+        control.reduce("flatten", later(1), from_halted=True)
+    assert state(control) is TradingState.REDUCING
+    assert state(TradingControl(disk.load)) is TradingState.HALTED
+    disk.broken = False
+    TradingControl(disk.load, disk.save).kill("enough", later(2))
+    assert control.record.reason == "enough"
+    assert not control.unsaved

@@ -1,0 +1,175 @@
+"""Commits that do not wait for ever: given up they are not on the disk, kept they are when it is back, in their place."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ibkr_connector.clock import SystemClock
+from ibkr_connector.errors import JournalError, JournalUnwritable, OrderValidationError
+from ibkr_connector.models.order import OrderState
+from ibkr_connector.orders import journal_queue
+from ibkr_connector.orders.journal import Journal
+from ibkr_connector.orders.lifecycle import apply
+from ibkr_connector.orders.recover import recover
+from unit.orders.kit import ACCOUNT, REF, UP, changing, echo, fill, request, sending, sent
+
+PATIENCE = 0.05
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal.open(tmp_path / "state", ACCOUNT, SystemClock())
+    yield journal
+    journal.close()
+
+
+def writable(journal: Journal) -> bool:
+    return journal.writable
+
+
+class Held:
+    """The writer stops at one step of its transaction until it may go on."""
+
+    def __init__(self, journal: Journal, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.fails = False
+        real = getattr(journal._file, step)
+
+        def held(**options: bool) -> None:
+            self.reached.set()
+            assert self.go_on.wait(10)
+            if self.fails:
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+                raise error
+            real(**options)
+
+        monkeypatch.setattr(journal._file, step, held)
+
+
+@pytest.mark.parametrize("step", ["begin", "commit"])
+async def test_a_commit_that_was_given_up_was_never_sent_wherever_the_writer_is(
+    opened: Journal, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """INV-01: the same ref can be sent, and a restart does not take it for one that may be at the broker."""
+    told: list[JournalError] = []
+    opened.on_trouble(told.append)
+    held = Held(opened, step, monkeypatch)
+    with pytest.raises(JournalUnwritable, match="has not answered"):
+        await opened.commit_sending([sending()], patience=PATIENCE, keep=lambda: False)
+    assert held.reached.wait(10)
+    assert not writable(opened)
+    assert len(told) == 1
+    held.go_on.set()
+    await opened.flush()
+    found = opened.find(REF)
+    assert found is None or found.ended is OrderState.NOT_SENT
+    assert opened.load() == ([] if found is None else [found])
+    assert writable(opened)
+    assert await opened.commit_sending([sending()], patience=10.0)
+    assert opened.verify().ok
+
+
+@pytest.mark.parametrize("step", ["begin", "commit"])
+@pytest.mark.parametrize("fails", [False, True], ids=["hangs", "hangs and fails"])
+async def test_what_is_kept_is_written_before_what_happened_to_it_later(
+    opened: Journal, monkeypatch: pytest.MonkeyPatch, step: str, fails: bool
+) -> None:
+    held = Held(opened, step, monkeypatch)
+    held.fails = fails
+    assert await opened.commit_sending([sending()], patience=PATIENCE, keep=lambda: True) is False
+    record = sent()
+    for fact in (echo(), fill(100)):
+        for change in apply(record, fact, UP):
+            opened.record(REF, change)
+    held.go_on.set()
+    if fails:
+        with pytest.raises(JournalUnwritable):
+            await opened.flush()
+        held.fails = False
+    await opened.flush()
+    found = opened.find(REF)
+    assert found is not None
+    assert found.ended is OrderState.FILLED
+    assert recover(found, UP)[0].fills == record.fills
+    report = opened.verify()
+    assert report.ok
+    assert [line.kind for line in opened.audit_lines(0)].count("sending") == 1
+
+
+async def test_a_change_is_kept_and_given_up_like_an_order(opened: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    await opened.commit_sending([sending()])
+    record = sent()
+    with monkeypatch.context() as patch:
+        held = Held(opened, "commit", patch)
+        with pytest.raises(JournalUnwritable):
+            await opened.commit_change(changing(record, quantity=150), patience=PATIENCE)
+        held.go_on.set()
+        await opened.flush()
+    found = opened.find(REF)
+    assert found is not None
+    assert [change.kind for change in found.changes][-2:] == ["modify_sent", "modify_not_sent"]
+    held = Held(opened, "begin", monkeypatch)
+    assert await opened.commit_change(changing(record, quantity=50), patience=PATIENCE, keep=lambda: True) is False
+    held.go_on.set()
+    await opened.flush()
+    found = opened.find(REF)
+    assert found is not None
+    assert [change.kind for change in found.changes][-1] == "modify_sent"
+
+
+async def test_a_ref_that_was_sent_is_not_kept_either(opened: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """INV-01: a disk that cannot be written can most often be read."""
+    await opened.commit_sending([sending()])
+    held = Held(opened, "begin", monkeypatch)
+    held.fails = True
+    held.go_on.set()
+    for _ in range(2):  # the second time the writer has no connection any more
+        with pytest.raises(OrderValidationError, match="never sent again"):
+            await opened.commit_sending([sending(order_id=12)], patience=PATIENCE, keep=lambda: True)
+    assert await opened.commit_sending([sending("NEW", 12)], patience=10.0, keep=lambda: True) is False
+
+
+async def test_what_the_broker_does_not_tell_again_stays_in_memory_when_the_rest_has_to_go(
+    opened: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_queue, "_BACKLOG", 3)
+    held = Held(opened, "begin", monkeypatch)
+    held.fails = True
+    held.go_on.set()
+    assert await opened.commit_sending([sending()], patience=10.0, keep=lambda: True) is False
+    for number in range(5):
+        opened.put_meta(f"key{number}", number)
+    with pytest.raises(JournalUnwritable):
+        await opened.flush()
+    held.fails = False
+    await opened.flush()
+    assert opened.find(REF) is not None
+    assert sorted(opened._reader.meta()) == ["key2", "key3", "key4"]
+
+
+async def test_nothing_is_kept_by_a_journal_that_is_closed(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "state", ACCOUNT, SystemClock())
+    journal.close()
+    with pytest.raises(JournalUnwritable, match="closed"):
+        await journal.commit_sending([sending(request=request())], patience=PATIENCE, keep=lambda: True)
+
+
+async def test_a_caller_that_leaves_while_it_waits_with_patience_was_never_committed(
+    opened: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(opened, "begin", monkeypatch)
+    task = asyncio.create_task(opened.commit_sending([sending()], patience=10.0, keep=lambda: True))
+    assert await asyncio.to_thread(held.reached.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    held.go_on.set()
+    await opened.flush()
+    assert opened.find(REF) is None
