@@ -1,4 +1,4 @@
-"""Commits that do not wait for ever: given up they are not on the disk, kept they are when it is back, in their place."""
+"""Commits that do not wait for ever: given up they are not on the disk; kept they are, in their place, in the end."""
 
 from __future__ import annotations
 
