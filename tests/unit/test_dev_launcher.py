@@ -96,11 +96,19 @@ def test_what_runs_in_one_environment_only_does_not_touch_a_client_library(repo_
         (["demo", "--market", "lean:x"], [".venv/bin/ibkr-connector demo --market lean:x"]),
         (["demo", "--lib=ib_async"], [".venv-ib_async/bin/ibkr-connector demo"]),
         (["ci"], ["bash .ci/run"]),
+        (["mutants", "--only", "core"], [".venv/bin/python -m tools.mutants --only core"]),
         (["build"], [".venv/bin/python -m build --no-isolation --outdir dist"]),
     ],
 )
 def test_a_command_is_what_the_documents_say(words: list[str], expected: list[str], repo_dir: Path, envs: Path) -> None:
     assert after_setup(shown(repo_dir, envs, *words)) == expected
+
+
+def test_a_part_of_the_tests_is_not_held_to_the_minimum_of_all(repo_dir: Path, envs: Path) -> None:
+    assert after_setup(shown(repo_dir, envs, "coverage"))[-1] == ".venv/bin/python -m coverage report"
+    part = after_setup(shown(repo_dir, envs, "coverage", "tests/unit"))
+    assert part[0] == ".venv/bin/python -m coverage run -m pytest tests/unit"
+    assert part[-1] == ".venv/bin/python -m coverage report --fail-under=0"
 
 
 def test_the_bench_gets_both_libraries(repo_dir: Path, envs: Path) -> None:

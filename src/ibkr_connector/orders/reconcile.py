@@ -343,12 +343,9 @@ def unseen(open_echoes: Iterable[OrderEchoed], since: datetime, records: Iterabl
     """Working orders that a whole list of open orders, asked for at `since`, does not hold; those that moved since, and
     those whose end was told, are left out. Each is a question: it ended unnoticed, or the list does not know it yet.
     """
-    refs: set[str] = set()
-    perm_ids: set[int] = set()
-    by_ref = _by_ref(open_echoes)
-    for echo in open_echoes:
-        perm_ids.add(echo.perm_id)
-        refs.add(echo.order_ref)
+    echoes = list(open_echoes)
+    perm_ids = {echo.perm_id for echo in echoes}
+    by_ref = _by_ref(echoes)
 
     def is_listed(record: OrderRecord) -> bool:
         if not record.perm_ids.isdisjoint(perm_ids):

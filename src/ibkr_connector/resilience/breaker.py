@@ -304,7 +304,7 @@ class Breaker:
         if sample >= policy.minimum_sample:
             if self._window_failures >= policy.failure_rate * sample:
                 return f"{self._window_failures} of {sample} calls failed"
-            if math.isfinite(policy.slow_after) and self._window_slow >= policy.slow_rate * sample:
+            if self._window_slow >= policy.slow_rate * sample:  # never while `slow_after` is infinite
                 return f"{self._window_slow} of {sample} calls were slow"
         return ""
 
@@ -325,7 +325,7 @@ class Breaker:
 
     def _trip(self, now: float, reason: str) -> None:
         policy = self.policy
-        closed = self._state is BreakerState.CLOSED and self._level > 0
+        closed = self._state is BreakerState.CLOSED
         forgiven = int((now - self._closed_at) / policy.healthy_after) if closed else 0
         self._level = max(0, self._level - forgiven) + 1
         # The exponent is bounded: the cap is reached long before, and floats end at 2**1023.
@@ -358,7 +358,7 @@ class Breaker:
             return math.inf
         if self._state is BreakerState.OPEN:
             return max(0.0, self._open_until - now)
-        if self._state is BreakerState.HALF_OPEN and len(self._trials) >= self.policy.half_open_trials:
+        if len(self._trials) >= self.policy.half_open_trials:  # there are trials in HALF_OPEN only
             return max(0.0, min(self._trials.values()) - now)
         return 0.0
 

@@ -117,7 +117,8 @@ class BreakerChange:
     """Monotonic seconds."""
     generation: int
     reason: str
-    cooldown: float = 0.0
+    cooldown: float
+    """Seconds; 0 unless the new state is OPEN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

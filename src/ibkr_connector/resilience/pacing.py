@@ -283,7 +283,6 @@ class Pacer:
         rooms = [(log, log.room_at(now, units, lane)) for log, units in ticket.logs]
         lacking = [(log, at) for log, at in rooms if at > now]
         if not lacking:
-            ticket.blockers = ()
             if any(log in blocked for log, _ in ticket.logs):
                 return math.inf, now
             return now, now

@@ -146,7 +146,7 @@ class LaneQueue:
         rank = len(self._callers.get(own, ()))
         first = True  # callers whose turn comes before the own one
         for key, tickets in self._callers.items():
-            if not self.fair or key == own:
+            if key == own:
                 first = False
                 yield from tickets.values()
             else:

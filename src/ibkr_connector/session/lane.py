@@ -29,10 +29,9 @@ class Written(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LaneOutcome:
-    """The result of a turn: how many of the writes were begun, and how many of them are certainly complete."""
+    """The result of a turn, why it is not `YES`, and how many of its writes are certainly complete."""
 
     written: Written
-    frames: int = 0
     reason: str = ""
     whole: int = 0
 
@@ -76,7 +75,7 @@ class OrderLane:
             await commit()
             why = recheck()
             if why:
-                return LaneOutcome(Written.NO, reason=why)
+                return LaneOutcome(Written.NO, why)
             outcome = _write_all(frames())
             if outcome.written is not Written.NO:
                 written()
@@ -86,16 +85,14 @@ class OrderLane:
 
 
 def _write_all(frames: Sequence[Callable[[], None]]) -> LaneOutcome:
-    begun = 0
-    for frame in frames:
+    for whole, frame in enumerate(frames):
         try:
             frame()
         except TradingError as error:
             # Ours, and it says itself that nothing was written: of a group, nothing of this frame and those after it.
             if error.outcome is not Outcome.NOT_SENT:
-                return LaneOutcome(Written.MAYBE, begun + 1, error.message, begun)
-            return LaneOutcome(Written.MAYBE if begun else Written.NO, begun, error.message, begun)
+                return LaneOutcome(Written.MAYBE, error.message, whole)
+            return LaneOutcome(Written.MAYBE if whole else Written.NO, error.message, whole)
         except Exception as error:  # noqa: BLE001 - whatever it was, bytes may be on their way
-            return LaneOutcome(Written.MAYBE, begun + 1, f"{type(error).__name__}: {error}", begun)
-        begun += 1
-    return LaneOutcome(Written.YES, begun, whole=begun)
+            return LaneOutcome(Written.MAYBE, f"{type(error).__name__}: {error}", whole)
+    return LaneOutcome(Written.YES, whole=len(frames))

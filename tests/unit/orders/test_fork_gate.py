@@ -7,12 +7,12 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from ibkr_connector.clock import ManualClock
-from ibkr_connector.orders import fork_gate
+from ibkr_connector.orders import fork_gate, journal_file, journal_queue, journal_read
 from ibkr_connector.orders.fork_gate import ForkGate, sqlite_gate
 from ibkr_connector.orders.journal import Journal
 from support.threads import in_thread
@@ -92,6 +92,39 @@ async def test_journal_works_behind_the_gate(tmp_path: Path, monkeypatch: pytest
     await journal.commit_sending([sending()])
     assert inside == [1]
     journal.close()
+
+
+async def test_every_use_of_sqlite_is_behind_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside: list[str] = []
+    used: set[str] = set()
+
+    def watch(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def watched(*args: Any, **values: Any) -> Any:
+            used.add(name)
+            if not getattr(sqlite_gate._mine, "depth", 0):
+                outside.append(name)
+            return real(*args, **values)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    for name in ("begin", "commit", "checkpoint", "close", "forget_orders", "reopen"):
+        watch(journal_file.JournalFile, name)
+    watch(journal_file, "open_database")
+    watch(journal_read, "connect")
+    monkeypatch.setattr(journal_queue, "_CHECKPOINT_AFTER", 1)
+    for _ in range(2):
+        journal = Journal.open(tmp_path, ACCOUNT, ManualClock(NOW), threaded=False, forget_before=NOW)
+        journal.put_meta("key", 1)
+        assert journal.verify().ok
+        assert journal.fills() == []
+        journal._queue._writable = False  # as after trouble: the file is opened anew
+        await journal.flush()
+        journal._queue._work([])
+        journal.close()
+    assert outside == []
+    assert used == {"begin", "commit", "checkpoint", "close", "forget_orders", "reopen", "open_database", "connect"}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")

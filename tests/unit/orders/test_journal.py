@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import gc
 import logging
@@ -191,6 +192,66 @@ async def test_small_values_and_id_marks_outlive_the_program_and_marks_never_fal
         assert journal.high_water(99) == 0
         await journal.commit_sending([sending("LOW", 5)])
         assert journal.high_water(CLIENT_ID) == 50
+
+
+async def test_what_is_kept_in_memory_is_what_was_written(opened: Journal) -> None:
+    await opened.set_meta("durable", {"a": [1]})
+    opened.put_meta("behind", (1, 2))
+    assert opened.meta("durable") == {"a": [1]}
+    assert opened.meta("behind") == [1, 2]
+    assert opened.meta("nothing", 7) == 7
+    opened.raise_high_water(ENDPOINT, 77, 1)
+    assert opened.high_water(77) == 1
+    await opened.flush()
+    assert opened._reader.meta() == {"durable": {"a": [1]}, "behind": [1, 2]}
+    assert opened._reader.marks()[ENDPOINT, 77] == 1
+
+
+async def test_changes_that_belong_together_are_kept_and_agents_have_what_their_orders_filled(opened: Journal) -> None:
+    await opened.commit_sending([replace(sending(), request=request(agent="Momentum-1"))])
+    record = sent()
+    changes: list[Change] = []
+    for fact in (echo(), fill(40)):
+        changes += apply(record, fact, UP)
+    opened.record_all(REF, changes)
+    await opened.flush()
+    found = opened.find(REF)
+    assert found is not None
+    assert list(found.changes[1:]) == changes
+    assert opened.agent_positions() == {("momentum-1", request().contract.con_id): d(40)}
+
+
+async def test_how_long_a_transaction_took_is_told(state_dir: Path) -> None:
+    clock = ManualClock(NOW)
+    journal = Journal.open(state_dir, ACCOUNT, clock, threaded=False)
+    told: list[float] = []
+    journal.on_written(told.append)
+    real = journal._file.commit
+
+    def slow() -> None:
+        clock.advance(0.25)
+        real()
+
+    journal._file.commit = slow  # type: ignore[method-assign]
+    journal.put_meta("key", 1)
+    assert told == [pytest.approx(0.25)]
+    journal.close()
+
+
+async def test_a_closed_journal_leaves_nothing_for_the_programs_end(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: list[object] = []
+    real = atexit.unregister
+
+    def unregister(what: Any) -> None:
+        gone.append(what)
+        real(what)
+
+    monkeypatch.setattr(atexit, "unregister", unregister)
+    journal = Journal.open(state_dir, ACCOUNT, ManualClock(NOW))
+    journal.close()
+    assert gone == [journal._at_exit]
 
 
 async def test_a_change_is_committed_with_both_versions(opened: Journal) -> None:

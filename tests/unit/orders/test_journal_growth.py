@@ -141,10 +141,19 @@ async def test_forgetting_that_fails_leaves_everything_as_it_was(
     def fails(*_: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
+    closed: list[bool] = []
+    close = journal_file.JournalFile.close
+
+    def closing(file: journal_file.JournalFile) -> None:
+        closed.append(True)
+        close(file)
+
     with monkeypatch.context() as patch:
         patch.setattr(journal_file.JournalFile, "put_audit", fails)
+        patch.setattr(journal_file.JournalFile, "close", closing)
         with pytest.raises(Exception, match="disk I/O error"):
             reopen(state_dir)
+    assert closed
     assert (rows(state_dir, "orders"), rows(state_dir, "spent_refs")) == (1, 0)
     reopen(state_dir).close()  # the lock was given back
     assert rows(state_dir, "spent_refs") == 1

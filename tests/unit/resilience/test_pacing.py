@@ -357,6 +357,24 @@ def test_work_ahead_that_waits_for_a_rule_of_its_own_does_not_count() -> None:
     assert pacer.poll(1.0) == [ticket]
 
 
+def test_work_ahead_that_also_needs_a_rule_with_room_counts_for_the_deadline() -> None:
+    pacer = Pacer([WindowRule("messages", 1, 10.0), WindowRule("twin", 100, 10.0)])
+    granted(pacer.spend(0.0, message(Lane.MARKET)))
+    pacer.submit(0.0, Work(Lane.MARKET, (Charge("messages"), Charge("twin"))))  # certain to go at 10
+    with pytest.raises(PacingTimeout) as caught:
+        pacer.submit(0.0, message(Lane.MARKET), deadline=15.0)
+    assert caught.value.context["retry_after"] == 20.0
+
+
+def test_units_ahead_count_under_their_own_rule_only() -> None:
+    pacer = Pacer([WindowRule("messages", 2, 10.0), WindowRule("twin", 100, 10.0)])
+    granted(pacer.spend(0.0, message(Lane.MARKET, units=2)))
+    both = Work(Lane.MARKET, (Charge("messages"), Charge("twin", units=5)))
+    pacer.submit(0.0, both)
+    ticket = pacer.submit(0.0, both, deadline=10.0)
+    assert ticket in pacer.poll(10.0)
+
+
 def test_a_deadline_that_passes_while_waiting_is_told_with_an_error() -> None:
     pacer = Pacer([SlotRule("history-open", 1), WindowRule("messages", 10, 1.0)])
     granted(pacer.spend(0.0, bars(seconds=60)))
@@ -367,7 +385,7 @@ def test_a_deadline_that_passes_while_waiting_is_told_with_an_error() -> None:
     assert pacer.poll(wake) == [ticket]
     assert ticket.state is TicketState.TIMED_OUT
     assert ticket.error is not None
-    assert "none came free (pacing rule deadline)" in str(ticket.error)
+    assert "within 0.0 s: none came free (pacing rule deadline)" in str(ticket.error)
     assert ticket.error.context["retry_after"] is None
     assert pacer.next_wake(wake) == math.inf
 
@@ -485,6 +503,35 @@ def test_idle_keys_are_forgotten() -> None:
     assert len(pacer._logs) < 300
 
 
+def test_a_rule_that_somebody_waits_for_is_not_forgotten_with_the_idle_ones() -> None:
+    pacer = Pacer([WindowRule("narrow", 1, 1_000.0), WindowRule("wide", 1, 10.0), WindowRule("other", 10_000, 10.0)])
+    granted(pacer.spend(0.0, Work(Lane.MARKET, (Charge("narrow"),))))
+    waiting = pacer.submit(0.0, Work(Lane.MARKET, (Charge("narrow"), Charge("wide"))))
+    for _ in range(600):
+        granted(pacer.spend(0.0, Work(Lane.CANCEL, (Charge("other"),))))
+    granted(pacer.spend(1_000.0, Work(Lane.CANCEL, (Charge("wide"),))))
+    assert pacer.poll(1_000.0) == []
+    assert pacer.poll(1_010.0) == [waiting]
+
+
+def test_a_caller_whose_only_work_is_cancelled_has_no_place_in_the_round() -> None:
+    pacer = Pacer([WindowRule("messages", 1, 10.0)])
+    held = granted(pacer.reserve(0.0, message(Lane.HISTORY)))
+    gone = pacer.submit(0.0, message(Lane.HISTORY, caller="a"))
+    first = pacer.submit(0.0, message(Lane.HISTORY, caller="b"))
+    assert pacer.cancel(gone, 0.0)
+    pacer.submit(0.0, message(Lane.HISTORY, caller="a"))
+    pacer.give_back(held, 0.0)
+    assert pacer.poll(0.0) == [first]
+
+
+def test_the_earliest_turn_forgets_what_has_left_the_window() -> None:
+    log = Log(WindowRule("messages", 1, 10.0))
+    log.note(1, 0.0)
+    assert log.turn_at(5.0, 1, Lane.ORDERS) == 10.0
+    assert log.turn_at(20.0, 1, Lane.ORDERS) == 20.0
+
+
 # --- over a restart --------------------------------------------------------------------------------------------------
 
 
@@ -501,6 +548,18 @@ def test_history_windows_outlive_a_restart_and_message_windows_do_not() -> None:
     assert fresh.reserve(5_000.0, bars("99")) == Wait(5_000.0 + 601 - 160, "history-long")
     assert fresh.snapshot(5_000.0).used == {"history-long": 60, "messages": 0, "history-open": 0}
     assert isinstance(fresh.reserve(5_441.0, bars("99")), Grant)
+
+
+def test_what_left_the_window_is_not_kept_and_ages_are_milliseconds() -> None:
+    pacer = Pacer()
+    granted(pacer.spend(0.0, bars("1")))
+    stored = pacer.export(1.23456, WALL)
+    assert {item["rule"]: item["entries"] for item in stored["windows"]} == {
+        "history-identical": [[1.235, 1]],
+        "history-burst": [[1.235, 1]],
+        "history-long": [[1.235, 1]],
+    }
+    assert pacer.export(10_000.0, WALL)["windows"] == []
 
 
 def test_a_wall_clock_that_went_back_counts_as_no_time_passed() -> None:

@@ -1,0 +1,60 @@
+"""Which modules are mutated, which of them are the core, and which tests look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+PACKAGE = "src/ibkr_connector"
+ROOMS = ("resilience", "risk", "risk/gates", "orders")
+ALSO = ("session/lane.py",)
+
+CORE = {
+    "breaker core": ("resilience/breaker.py", "resilience/breaker_types.py"),
+    "lane and pacing": ("session/lane.py", "resilience/queues.py", "resilience/pacing.py", "resilience/window.py"),
+    "journal order": (
+        "orders/journal.py",
+        "orders/journal_file.py",
+        "orders/journal_queue.py",
+        "orders/journal_read.py",
+        "orders/journal_schema.py",
+        "orders/sender.py",
+        "orders/step.py",
+    ),
+    "reserve and release": ("risk/engine.py", "risk/reservation.py"),
+}
+"""Where a survivor that nobody explained fails the run."""
+
+UNIT = ("tests/unit/resilience", "tests/unit/risk", "tests/unit/orders", "tests/unit/session")
+WIDER = ("tests/integration/connector",)
+"""The whole connector against the gateway, over sockets."""
+
+PROCESSES = {
+    "orders/journal": "tests/unit/orders/test_journal_crash.py",
+    "orders/audit": "tests/unit/orders/test_journal_crash.py",
+    "orders/changes": "tests/unit/orders/test_journal_crash.py",
+}
+"""Tests whose work is done by another process, where no trace tells which lines it ran: by how a module begins."""
+
+
+def modules(repo: Path) -> list[str]:
+    """Every module that is mutated, relative to the package, core first."""
+    core = [name for names in CORE.values() for name in names]
+    found = [f"{room}/{path.name}" for room in ROOMS for path in sorted((repo / PACKAGE / room).glob("*.py"))]
+    return [*core, *(name for name in (*found, *ALSO) if name not in core)]
+
+
+def core_of(module: str) -> str:
+    """The part of the core a module belongs to; empty for the rest."""
+    return next((part for part, names in CORE.items() if module in names), "")
+
+
+def selected(repo: Path, only: Sequence[str]) -> list[str]:
+    """The modules that `--only` names: a module, a folder, `core`, or a part of a path. Raises ValueError for none."""
+    everything = modules(repo)
+    if not only:
+        return everything
+    chosen = [m for m in everything if any((w == "core" and core_of(m)) or w in m for w in only)]
+    if not chosen:
+        raise ValueError(f"no module matches {', '.join(only)}; `core`, or a part of one of: {', '.join(everything)}")
+    return chosen
