@@ -19,6 +19,7 @@ CORE = {
         "orders/journal_read.py",
         "orders/journal_schema.py",
         "orders/sender.py",
+        "orders/road.py",
         "orders/step.py",
     ),
     "reserve and release": ("risk/engine.py", "risk/reservation.py"),

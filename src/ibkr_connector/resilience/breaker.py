@@ -348,7 +348,6 @@ class Breaker:
         self._trial_successes = 0
         self._clear_window()
         if state is BreakerState.CLOSED:
-            self._hint_until = -math.inf
             self._closed_at = now
         cooldown = self._cooldown if state is BreakerState.OPEN else 0.0
         self._changes.append(BreakerChange(self.name, previous, state, now, self._generation, reason, cooldown))

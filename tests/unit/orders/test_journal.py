@@ -195,15 +195,13 @@ async def test_small_values_and_id_marks_outlive_the_program_and_marks_never_fal
 
 
 async def test_what_is_kept_in_memory_is_what_was_written(opened: Journal) -> None:
-    await opened.set_meta("durable", {"a": [1]})
     opened.put_meta("behind", (1, 2))
-    assert opened.meta("durable") == {"a": [1]}
     assert opened.meta("behind") == [1, 2]
     assert opened.meta("nothing", 7) == 7
     opened.raise_high_water(ENDPOINT, 77, 1)
     assert opened.high_water(77) == 1
     await opened.flush()
-    assert opened._reader.meta() == {"durable": {"a": [1]}, "behind": [1, 2]}
+    assert opened._reader.meta() == {"behind": [1, 2]}
     assert opened._reader.marks()[ENDPOINT, 77] == 1
 
 
