@@ -139,12 +139,13 @@ class GatewayRestart:
 
     def _claim(self) -> float:
         """Write down that it is run now, and return 0; or the seconds until it may be. Blocks."""
-        now, period = self._clock.now(), self._settings.restart_period
+        period = self._settings.restart_period
         try:
             self._file.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise translate(error, self._file.path) from error
         with self._file.exclusive():
+            now = self._clock.now()  # not before: what another wrote while we waited must not lie in our future
             said = self._file.read() or {}
             last = said.get("last") if said.get("version", 1) == 1 else None
             runs: dict[str, Any] = dict(last) if isinstance(last, dict) else {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,20 @@ async def test_two_programs_at_the_same_moment_run_it_once(tmp_path: Path) -> No
     desks = [Desk(tmp_path, *runs(tmp_path)) for _ in range(4)]
     assert sorted(await asyncio.gather(*(desk.trouble() for desk in desks))) == [False, False, False, True]
     assert len(lines(tmp_path)) == 1
+
+
+async def test_who_had_to_wait_for_the_other_does_not_take_its_restart_for_one_of_the_future(tmp_path: Path) -> None:
+    first, second = Desk(tmp_path, *runs(tmp_path)), Desk(tmp_path, *runs(tmp_path))
+    exclusive = first.restart._file.exclusive
+
+    @contextlib.contextmanager
+    def after_the_other() -> Iterator[None]:
+        assert second.restart._claim() == 0.0
+        with exclusive():
+            yield
+
+    first.restart._file.exclusive = after_the_other  # type: ignore[assignment, method-assign]
+    assert 0.0 < first.restart._claim() <= GatewaySettings().restart_period
 
 
 async def test_after_the_period_it_is_run_again(tmp_path: Path) -> None:
