@@ -223,7 +223,9 @@ async def test_how_long_a_transaction_took_is_told(state_dir: Path) -> None:
     clock = ManualClock(NOW)
     journal = Journal.open(state_dir, ACCOUNT, clock, threaded=False)
     told: list[float] = []
+    synced: list[str] = []
     journal.on_written(told.append)
+    journal.on_durable(lambda: synced.append("all"))
     real = journal._file.commit
 
     def slow() -> None:
@@ -233,6 +235,9 @@ async def test_how_long_a_transaction_took_is_told(state_dir: Path) -> None:
     journal._file.commit = slow  # type: ignore[method-assign]
     journal.put_meta("key", 1)
     assert told == [pytest.approx(0.25)]
+    assert synced == []
+    await journal.flush()
+    assert synced == ["all"]
     journal.close()
 
 

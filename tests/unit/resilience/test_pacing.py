@@ -525,6 +525,18 @@ def test_a_caller_whose_only_work_is_cancelled_has_no_place_in_the_round() -> No
     assert pacer.poll(0.0) == [first]
 
 
+@pytest.mark.parametrize("later", [Lane.MARKET, Lane.HISTORY])
+def test_what_comes_later_takes_no_room_from_work_that_was_found_blocked_before(later: Lane) -> None:
+    pacer = Pacer([WindowRule("messages", 10, 10.0)])
+    granted(pacer.spend(0.0, message(Lane.ACCOUNT, units=8)))
+    large = pacer.submit(0.0, message(Lane.MARKET, units=5))
+    assert pacer.poll(0.0) == []
+    small = pacer.submit(0.0, message(later))
+    for now in (0.0, 1.0, 9.9):
+        assert pacer.poll(now) == []
+    assert pacer.poll(10.0) == [large, small]
+
+
 def test_the_earliest_turn_forgets_what_has_left_the_window() -> None:
     log = Log(WindowRule("messages", 1, 10.0))
     log.note(1, 0.0)
