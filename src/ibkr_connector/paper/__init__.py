@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .market.base import MarketSource
     from .truth import TruthEntry, TruthLog
     from .tws.options import TwsOptions
+    from .web.options import WebOptions
 
 # Public name -> the module that defines it: importing this package loads nothing else.
 _EXPORTS: dict[str, str] = {
@@ -34,6 +35,7 @@ _EXPORTS: dict[str, str] = {
     "TruthEntry": "truth",
     "TruthLog": "truth",
     "TwsOptions": "tws.options",
+    "WebOptions": "web.options",
 }
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "TruthEntry",
     "TruthLog",
     "TwsOptions",
+    "WebOptions",
 ]
 
 

@@ -1,7 +1,7 @@
 """The gateway's two times: wire time (the event loop's) and market time (anchored, possibly fast).
 
 This is the gateway's only module that asks for time or sleeps. Everything follows `loop.time()`, so a stepped loop
-drives the market; the wall clock is read once, at construction, and only to choose the anchor.
+drives the market; the wall clock is read at construction only.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class MarketClock:
         self._speed = float(speed)
         self._anchor = anchor.astimezone(UTC)
         self._wire_anchor = self._loop.time()
+        # Real time, too, follows the loop: one reading of the machine's clock, then the loop's seconds.
+        self._wall_anchor, self._wall_wire = wall().astimezone(UTC), self._wire_anchor
 
     @property
     def anchor(self) -> datetime:
@@ -92,6 +94,10 @@ class MarketClock:
     def wire(self) -> float:
         """Wire time: the event loop's seconds. What pacing, heartbeats and latencies are measured in."""
         return self._loop.time()
+
+    def wall(self) -> datetime:
+        """Real time, aware UTC: what heartbeats, tokens and logins are stamped with. It runs as wire time does."""
+        return self._wall_anchor + timedelta(seconds=self.wire() - self._wall_wire)
 
     def wire_at(self, market_time: datetime) -> float:
         """The wire time at which the market time will be reached, if nobody moves the clock."""

@@ -1,4 +1,4 @@
-"""The paper gateway as an object: market, exchange and the TWS front, started and stopped together.
+"""The paper gateway as an object: market, exchange, the TWS front and the Web front, started and stopped together.
 
     async with PaperGateway(tws_port=0, seed=7) as gateway:
         ...connect any TWS client to 127.0.0.1, gateway.tws_port...
@@ -32,6 +32,8 @@ from .tws.server import TwsServer
 if TYPE_CHECKING:
     from .control import ControlServer
     from .exchange.behavior import ExchangeBehavior
+    from .web.front import WebFront
+    from .web.options import WebOptions
 
 T = TypeVar("T")
 
@@ -46,15 +48,17 @@ class PaperGateway:
     `accounts` are its account codes, `market` a source of prices (`synthetic`, `csv:DIR`, `lean:DIR`, or a
     `MarketSource`), `clock` `session` or `real`, `start` the market time it begins with (aware), `speed` market seconds
     per second, `truth` a file for the truth log, `faults` what shall go wrong: a plan file, or `Fault`s. `initial_cash`
-    is in US dollars, for each account. Ports: 0 = any free one; after `start` they are in `tws_port` and `control_port`
-    (None = no control port). Raises ValueError for values that make no sense (PlanError for a plan) and OSError where a
-    port or a file cannot be had. Can be started once.
+    is in US dollars, for each account. Ports: 0 = any free one; after `start` they are in `tws_port`, `web_port` and
+    `control_port` (None = no Web API, no control port). The Web API needs the extra `paper-web`; `web` are its
+    settings. Raises ValueError for values that make no sense (PlanError for a plan) and OSError where a port or a file
+    cannot be had. Can be started once.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per option of the command line
         self,
         *,
         tws_port: int = 0,
+        web_port: int | None = None,
         host: str = "127.0.0.1",
         accounts: Sequence[str] = ("DU1234567",),
         market: str | MarketSource = "synthetic",
@@ -67,6 +71,7 @@ class PaperGateway:
         initial_cash: Decimal = Decimal(1_000_000),
         faults: str | os.PathLike[str] | Sequence[Fault] = (),
         options: TwsOptions | None = None,
+        web: WebOptions | None = None,
         behavior: ExchangeBehavior | None = None,
     ) -> None:
         _check_accounts(accounts)
@@ -74,7 +79,14 @@ class PaperGateway:
             raise ValueError(f"initial_cash must be a positive amount of US dollars, not {initial_cash}")
         self.host = host
         self.tws_port = tws_port
+        self.web_port = web_port
         self.control_port = control_port
+        if web_port is not None:
+            from .web import require
+
+            require()
+        self._web_options = web
+        self._web: WebFront | None = None
         self.options = options or TwsOptions()
         self._accounts = [AccountSpec(name=account, initial_cash=initial_cash) for account in accounts]
         self._market_spec = market
@@ -136,11 +148,15 @@ class PaperGateway:
         )
         hub = Hub(clock, exchange, market, book, self.truth, self.options, loop, self._wake)
         self._server = TwsServer(hub)
-        self._faults = FaultRoom(hub, self._server, self._seed, self.jump)
+        self._web = self._make_web(hub) if self.web_port is not None else None
+        self._faults = FaultRoom(hub, self._server, self._seed, self.jump, self._web)
         for fault in self._plan:
             self._faults.check(fault)
         await self._server.start(self.host, self.tws_port)
         self.tws_port = self._server.port
+        if self._web is not None and self.web_port is not None:
+            await self._web.start(self.host, self.web_port)
+            self.web_port = self._web.port
         if self.control_port is not None:
             from .control import ControlServer
 
@@ -149,6 +165,23 @@ class PaperGateway:
         self._faults.arm(self._plan)
         self._pump()
 
+    def _make_web(self, hub: Hub) -> WebFront:
+        from .web.front import WebFront
+        from .web.options import WebOptions
+
+        return WebFront(
+            clock=hub.clock,
+            exchange=hub.exchange,
+            market=hub.market,
+            instruments=hub.instruments,
+            truth=self.truth,
+            options=self._web_options or WebOptions(),
+            loop=hub.loop,
+            wake=self._wake,
+            hides=lambda event: hub.taps is not None and hub.taps.hides(event),
+            seed=self._seed,
+        )
+
     async def aclose(self) -> None:
         """End every connection, timer and file. Harmless when called twice."""
         if self._control is not None:
@@ -156,6 +189,8 @@ class PaperGateway:
             self._control = None
         if self._faults is not None:
             self._faults.close()
+        if self._web is not None:
+            await self._web.close()
         if self._server is not None:
             await self._server.close()
         if self._timer is not None:
@@ -198,6 +233,13 @@ class PaperGateway:
     def server(self) -> TwsServer:
         """The TWS front. RuntimeError before `start`."""
         return _started(self._server)
+
+    @property
+    def web(self) -> WebFront:
+        """The Web front. RuntimeError before `start` or without a `web_port`."""
+        if self._web is None:
+            raise RuntimeError("the gateway has no Web front: give it a web_port, and start it")
+        return self._web
 
     @property
     def faults(self) -> FaultRoom:

@@ -220,15 +220,15 @@ class Exchange:
 
     # --- orders ---
 
-    def place(self, ticket: OrderTicket) -> None:
+    def place(self, ticket: OrderTicket, *, recorded: bool = False) -> None:
         """A new order, or a change of the live order with the same client and order id. Everything comes as events.
 
-        What-if tickets go to `preview` (ValueError here).
+        What-if tickets go to `preview` (ValueError here). `recorded`: its arrival is in the truth log already.
         """
         if ticket.what_if:
             raise ValueError("a what-if order is not placed: call preview(ticket)")
         self._catch_up()
-        self._desk.place(ticket)
+        self._desk.place(ticket, recorded=recorded)
         self._core.report.flush()
 
     def preview(self, ticket: OrderTicket) -> MarginPreview | OrderMessage:
@@ -236,21 +236,31 @@ class Exchange:
         self._catch_up()
         return preview(self._core, self._desk.normalized(ticket))
 
-    def cancel(self, client_id: int, order_id: int, *, any_client: bool = False) -> None:
+    def cancel(self, client_id: int, order_id: int, *, any_client: bool = False, source: str = "tws") -> None:
         """Cancel an order of this client, or with `any_client` the live order of that id whoever placed it."""
         self._catch_up()
-        self._desk.cancel(client_id, order_id, any_client=any_client)
+        self._desk.cancel(client_id, order_id, any_client=any_client, source=source)
         self._core.report.flush()
 
-    def global_cancel(self, client_id: int) -> None:
+    def global_cancel(self, client_id: int, *, source: str = "tws") -> None:
         """Cancel every live order of every client; `client_id` is who asked."""
         self._catch_up()
-        self._desk.cancel_all(client_id)
+        self._desk.cancel_all(client_id, source)
         self._core.report.flush()
 
     def next_order_id(self, client_id: int) -> int:
         """The next valid order id of a client: above every id it ever used."""
         return self._core.order_ids.next(client_id)
+
+    def order(self, client_id: int, order_id: int) -> OrderView | None:
+        """An order by its client and id, live or finished."""
+        order = self._core.registry.get(client_id, order_id)
+        return None if order is None else order.view()
+
+    def order_by_perm_id(self, perm_id: int) -> OrderView | None:
+        """An order by its permanent id, live or finished."""
+        order = self._core.registry.by_perm_id(perm_id)
+        return None if order is None else order.view()
 
     def open_orders(self, client_id: int | None = None) -> list[OrderView]:
         """The unfinished orders of a client (None = of all), oldest first; those not transmitted are not shown."""
@@ -284,12 +294,14 @@ class Exchange:
         side: str = "",
         since: datetime | None = None,
         client_id: int = 0,
+        days: int | None = None,
     ) -> list[tuple[Execution, Commission | None]]:
         """Today's executions that fit every criterion given, oldest first, each with its commission once reported.
 
-        `side` is BUY/SELL or BOT/SLD; `client_id` 0 means every client's.
+        `days` reaches further back than the exchange's behavior says, today included. `side` is BUY/SELL or BOT/SLD;
+        `client_id` 0 means every client's.
         """
-        start, known = self._window(), self._core.link.known
+        start, known = self._window(days), self._core.link.known
         earliest = start if since is None else max(start, since)
         wanted = _SIDES.get(side.upper(), side.upper())
         return [
@@ -303,10 +315,10 @@ class Exchange:
             and (not client_id or record.execution.client_id == client_id)
         ]
 
-    def _window(self) -> datetime:
+    def _window(self, days: int | None = None) -> datetime:
         """Midnight in New York, of today or (behavior.execution_days) some days before."""
         local = self._core.now.astimezone(NEW_YORK)
-        day = local.date() - timedelta(days=self._core.behavior.execution_days - 1)
+        day = local.date() - timedelta(days=(days or self._core.behavior.execution_days) - 1)
         return datetime.combine(day, time(), NEW_YORK)
 
     # --- accounts ---

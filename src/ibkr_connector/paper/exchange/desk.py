@@ -55,17 +55,19 @@ class Desk:
             what_if=ticket.what_if,
             all_or_none=ticket.all_or_none,
             hidden=ticket.hidden,
+            source=ticket.source,
             extras=dict(ticket.extras),
         )
 
     # --- placing ---
 
-    def place(self, ticket: OrderTicket) -> None:
-        """A new order, or a change of the order with the same client and order id."""
+    def place(self, ticket: OrderTicket, *, recorded: bool = False) -> None:
+        """A new order, or a change of the order with the same client and order id; `recorded`: it is in the log."""
         core, ticket = self._core, self.normalized(ticket)
         key = (ticket.client_id, ticket.order_id)
         is_new = core.registry.get(*key) is None and not core.link.holds(key)
-        core.report.record("recv_place" if is_new else "recv_modify", **request(ticket))
+        if not recorded:
+            core.report.record("recv_place" if is_new else "recv_modify", **request(ticket))
         # The gateway itself counts ids: an order that waits for the broker has used its own.
         if is_new and not core.order_ids.take(*key):
             self._refuse(ticket, rules.DUPLICATE_ID)
@@ -287,9 +289,9 @@ class Desk:
 
     # --- cancelling ---
 
-    def cancel(self, client_id: int, order_id: int, *, any_client: bool) -> None:
+    def cancel(self, client_id: int, order_id: int, *, any_client: bool, source: str) -> None:
         """Cancel a client's order, or with `any_client` the live order of that id whoever placed it."""
-        self._core.report.record("recv_cancel", client_id=client_id, order_id=order_id)
+        self._core.report.record("recv_cancel", source=source, client_id=client_id, order_id=order_id)
         self._pass_on((client_id, order_id), partial(self._cancel, client_id, order_id, any_client=any_client))
 
     def _cancel(self, client_id: int, order_id: int, *, any_client: bool) -> None:
@@ -308,9 +310,9 @@ class Desk:
         else:
             self._request_cancel(order, client_id)
 
-    def cancel_all(self, client_id: int) -> None:
+    def cancel_all(self, client_id: int, source: str) -> None:
         """Cancel every live order of every client. Children go with their parents, OCA groups with one member."""
-        self._core.report.record("recv_global_cancel", client_id=client_id)
+        self._core.report.record("recv_global_cancel", source=source, client_id=client_id)
         self._core.link.pass_on(None, partial(self._cancel_all, client_id))
 
     def _cancel_all(self, client_id: int) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from .groups import OcaGroup
 from .orders import Order, Stage
-from .types import Commission, Execution
+from .types import WEB_CLIENT_ID, Commission, Execution
 
 
 @dataclass(slots=True, eq=False)
@@ -50,8 +50,12 @@ class Registry:
         return list(self._live.values())
 
     def find_live(self, order_id: int) -> Order | None:
-        """The newest unfinished order with this id, whoever's it is."""
-        found = [order for order in self._live.values() if order.ticket.order_id == order_id]
+        """The newest unfinished order with this id, whoever's it is; orders of the Web API have no such id."""
+        found = [
+            order
+            for order in self._live.values()
+            if order.ticket.order_id == order_id and order.ticket.client_id != WEB_CLIENT_ID
+        ]
         return found[-1] if found else None
 
     def has_live(self, con_id: int) -> bool:

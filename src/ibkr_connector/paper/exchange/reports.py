@@ -132,6 +132,7 @@ def identity(order: Order) -> dict[str, object]:
 def request(ticket: OrderTicket) -> dict[str, object]:
     """The fields of a received order, for the truth log."""
     return {
+        "source": ticket.source,
         "client_id": ticket.client_id,
         "order_id": ticket.order_id,
         "order_ref": ticket.order_ref,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..instruments import Instrument
 
 ZERO = Decimal(0)
+WEB_CLIENT_ID = -1
+"""The client id of every order that came over the Web API: it has none. TWS clients cannot have this one."""
 
 
 class OrderStatus(StrEnum):
@@ -73,6 +75,8 @@ class OrderTicket:
     what_if: bool = False
     all_or_none: bool = False
     hidden: bool = False
+    source: str = "tws"
+    """The front it came over: tws or web."""
     extras: dict[str, str] = field(default_factory=dict)
 
 

@@ -14,6 +14,9 @@ from .messages import FILL, MODIFY, PLACE
 REQUEST: Final = "request"
 REPLY: Final = "reply"
 EXECUTION: Final = "execution"
+TWS: Final = "tws"
+WEB: Final = "web"
+BOTH_FRONTS: Final = frozenset({TWS, WEB})
 Value = float | int | str | None
 
 
@@ -35,9 +38,13 @@ class Kind:
     """Whether it can happen at a time, without a message that triggers it."""
     per_client: bool = True
     """Whether it hits connections, so that `client_id` can choose one."""
+    fronts: frozenset[str] = BOTH_FRONTS
+    """Whose messages can trigger it, and whose clients it hits."""
 
 
 _BOTH: Final = frozenset({REQUEST, REPLY})
+_TWS_ONLY: Final = frozenset({TWS})
+_WEB_ONLY: Final = frozenset({WEB})
 
 KINDS: Final[dict[str, Kind]] = {
     # --- the connection
@@ -61,7 +68,10 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "slow": Kind(what="every reply comes `delay` later", options={"for": 5.0, "delay": 1.0}, on=_BOTH),
     "split_frames": Kind(
-        what="frames arrive in up to `pieces` pieces, cut anywhere", options={"for": 5.0, "pieces": 8}, on=_BOTH
+        what="frames arrive in up to `pieces` pieces, cut anywhere",
+        options={"for": 5.0, "pieces": 8},
+        on=_BOTH,
+        fronts=_TWS_ONLY,
     ),
     # --- requests and replies
     "swallow_request": Kind(
@@ -72,11 +82,20 @@ KINDS: Final[dict[str, Kind]] = {
         options={"for": 10.0, "count": None, "reply": None},
         on=_BOTH,
     ),
-    "duplicate_reply": Kind(what="replies are sent twice", options={"for": 10.0, "count": 1, "reply": None}, on=_BOTH),
+    "duplicate_request": Kind(
+        what="the request arrives twice; over the Web API the answer to the second is the one that is seen",
+        timed=False,
+    ),
+    "duplicate_reply": Kind(
+        what="replies are sent twice; of the Web front `count` frames of each websocket",
+        options={"for": 10.0, "count": 1, "reply": None},
+        on=_BOTH,
+    ),
     "reorder_replies": Kind(
         what="`count` replies are held and sent in reverse order, at the latest after `for`",
         options={"for": 1.0, "count": 2, "reply": None},
         on=_BOTH,
+        fronts=_TWS_ONLY,
     ),
     "reject": Kind(
         what="the request is refused with an error and goes no further",
@@ -84,11 +103,48 @@ KINDS: Final[dict[str, Kind]] = {
         default_on=PLACE,
         timed=False,
     ),
-    "missing_end": Kind(what="the marker that ends a list is not sent", options={"for": 10.0, "count": 1}),
+    "missing_end": Kind(
+        what="the marker that ends a list is not sent", options={"for": 10.0, "count": 1}, fronts=_TWS_ONLY
+    ),
     "false_200": Kind(
         what="known contracts are answered with error 200; without `on` for `for`, streams included",
         options={"for": 5.0},
+        fronts=_TWS_ONLY,
     ),
+    # --- the Web front
+    "http_error": Kind(
+        what="requests are answered with the status `code` and not carried out; without `on` every one during `for`",
+        options={"for": 5.0, "code": 503, "text": None},
+        fronts=_WEB_ONLY,
+    ),
+    "http_error_after": Kind(
+        what="the request is carried out, and then answered with the status `code`",
+        options={"code": 503, "text": None},
+        default_on=PLACE,
+        timed=False,
+        fronts=_WEB_ONLY,
+    ),
+    "competing_login": Kind(
+        what="another program of the username takes the brokerage session; it leaves after `for`",
+        options={"for": None},
+        fronts=_WEB_ONLY,
+        per_client=False,
+    ),
+    "brokerage_lost": Kind(
+        what="the brokerage session is gone ('no bridge') until it is opened again", fronts=_WEB_ONLY, per_client=False
+    ),
+    "session_expired": Kind(
+        what="the login (over OAuth: the live session token) is worth nothing any more: 401",
+        fronts=_WEB_ONLY,
+        per_client=False,
+    ),
+    "websocket_silent": Kind(
+        what="open websockets say and hear nothing any more, heartbeats included, for `for`",
+        options={"for": 60.0},
+        fronts=_WEB_ONLY,
+        per_client=False,
+    ),
+    "websocket_close": Kind(what="websockets are closed", fronts=_WEB_ONLY, per_client=False),
     # --- the broker behind the gateway
     "error": Kind(
         what="an error or notice; 1100 and 2110 cut the link to the broker until `for` has passed or 1101/1102 comes",

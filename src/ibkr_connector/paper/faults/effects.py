@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..tws.server import TwsServer
     from ..tws.taps import Pipe
+    from .web_effects import WebEffects
 
 PIECE_WAIT: Final = 0.001
 """Wire seconds between the pieces of a frame."""
@@ -36,7 +37,13 @@ class Effects:
     """One method per kind, named like it."""
 
     def __init__(
-        self, engine: FaultEngine, gate: Gate, broker: Broker, server: TwsServer, jump: Callable[[datetime], None]
+        self,
+        engine: FaultEngine,
+        gate: Gate,
+        broker: Broker,
+        server: TwsServer,
+        jump: Callable[[datetime], None],
+        web: WebEffects | None = None,
     ) -> None:
         self._engine = engine
         self._gate = gate
@@ -45,9 +52,15 @@ class Effects:
         self._jump = jump
         self._hub = engine.hub
         self._closed_by: set[Shot] = set()
+        self._web = web
 
     def __call__(self, shot: Shot) -> bool:
         """Let a fault happen; STOP if the message that triggered it goes no further."""
+        web = self._web
+        if web is not None and web.hits(shot):
+            stopped = web(shot)
+            if web.alone(shot):
+                return stopped
         act: Callable[[Shot], bool] = getattr(self, shot.fault.kind)
         return act(shot)
 
@@ -190,6 +203,12 @@ class Effects:
         self._gate.add_rule(rule, shot.lasting)
         return GO_ON
 
+    def duplicate_request(self, shot: Shot) -> bool:
+        """Carry it out once more."""
+        if shot.answer is not None:
+            shot.answer()
+        return GO_ON
+
     def reject(self, shot: Shot) -> bool:
         """Refuse the request with an error."""
         return self._refuse_request(shot.request, error_of(shot.fault, 201))
@@ -253,6 +272,8 @@ class Effects:
     def restart(self, shot: Shot) -> bool:
         """End every connection, be away for a while, and come back with lower order ids."""
         self._close_port(shot)
+        if self._web is not None:
+            self._web.restarted(shot)
         self._broker.lose_withheld()
         self._server.end_all("the gateway restarts")
         self._hub.exchange.mishaps.roll_back_ids(shot.fault.rollback_ids or 0)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from .messages import ANY
 from .plan import Fault
-from .shots import Armed, Reply, Request, Shot, State
+from .shots import Armed, Peer, Reply, Request, Shot, State
 
 if TYPE_CHECKING:
     from ..exchange.types import Execution
     from ..tws.hub import Hub
+    from .web_gate import WebRequest
 
 MAX_ORDERS: Final = 50
 """Live orders an entry of the truth log names at most."""
@@ -134,6 +135,7 @@ class FaultEngine:
         *,
         request: Request | None = None,
         reply: Reply | None = None,
+        web: WebRequest | None = None,
         execution: Execution | None = None,
         answer: Callable[[], None] | None = None,
     ) -> bool:
@@ -141,14 +143,14 @@ class FaultEngine:
 
         True if it goes no further; what it would have triggered besides happens at the next message that fits.
         """
-        moments = (moment,) if request is None else (moment, ANY)
+        moments = (moment,) if request is None and web is None else (moment, ANY)
         firing = [armed for armed in tuple(self._armed.values()) if armed.counts(moments, client_id)]
         stopped = False
         for armed in firing:
             if stopped:
                 armed.put_back()
             else:
-                shot = self.begin(armed, request=request, reply=reply, execution=execution, answer=answer)
+                shot = self.begin(armed, request=request, reply=reply, web=web, execution=execution, answer=answer)
                 stopped = self.act(shot)
         if firing:
             self.refresh()
@@ -160,14 +162,15 @@ class FaultEngine:
         *,
         request: Request | None = None,
         reply: Reply | None = None,
+        web: WebRequest | None = None,
         execution: Execution | None = None,
         answer: Callable[[], None] | None = None,
     ) -> Shot:
         """A fault happens: write down what it hits, before it changes anything."""
         self._shots += 1
-        hit, fault = request or reply, armed.fault
-        session = None if hit is None else hit.session
-        shot = Shot(self._shots, armed, session, request, reply, execution, answer)
+        hit, fault = request or reply or web, armed.fault
+        session: Peer | None = None if hit is None else hit.session
+        shot = Shot(self._shots, armed, session, request, reply, web, execution, answer)
         order = None if hit is None else hit.order
         client_id = fault.client_id if session is None else session.client_id
         if execution is not None:
@@ -179,7 +182,8 @@ class FaultEngine:
             "shot": shot.number,
             "name": fault.name,
             "client_id": client_id,
-            "request": "" if request is None else request.kind,
+            "front": "" if hit is None else "tws" if web is None else "web",
+            "request": web.kind if web is not None else "" if request is None else request.kind,
             "reply": "" if reply is None else reply.kind,
             "request_id": None if hit is None else hit.id,
             "exec_id": "" if execution is None else execution.exec_id,
@@ -192,9 +196,17 @@ class FaultEngine:
         self.hub.truth.record("fault", at=None, **entry)
         return shot
 
-    def hit(self, shot: Shot, what: str, *, request: Request | None = None, reply: Reply | None = None) -> None:
+    def hit(
+        self,
+        shot: Shot,
+        what: str,
+        *,
+        request: Request | None = None,
+        reply: Reply | None = None,
+        web: WebRequest | None = None,
+    ) -> None:
         """A running fault has changed what became of a message."""
-        found = request or reply
+        found = request or reply or web
         order = None if found is None else found.order
         self.hub.truth.record(
             "fault_hit",
@@ -203,7 +215,7 @@ class FaultEngine:
             shot=shot.number,
             what=what,
             client_id=None if found is None else found.session.client_id,
-            request="" if request is None else request.kind,
+            request=web.kind if web is not None else "" if request is None else request.kind,
             reply="" if reply is None else reply.kind,
             request_id=None if found is None else found.id,
             order_id=None if order is None else order.order_id,

@@ -44,7 +44,26 @@ REPLY_NAMES: Final[dict[int, str]] = {
 }  # fmt: skip
 """Message number -> name. A reply that is not listed is called `reply_<number>`."""
 
-REQUESTS: Final = frozenset({*REQUEST_NAMES.values(), MODIFY, WHAT_IF, ANY})
+WEB_SOCKET: Final = "web_socket"
+"""Opening a websocket."""
+WEB_REQUESTS: Final = frozenset(
+    {
+        PLACE, MODIFY, CANCEL, WHAT_IF, "open_orders", "executions", "positions", "history", "pnl", "account_summary",
+        "contract_details", "accounts", "alert", "alert_activate", "alert_create", "alert_delete", "alerts",
+        "allocation", "auth_status", "bond_filters", "combo_positions", "contract_algos", "contract_rules",
+        "currency_pairs", "dynamic_account", "exchange_rate", "fyi", "hmds_history", "hmds_init", "hmds_scanner",
+        "ledger", "live_session_token", "logout", "mta_alert", "notification", "order_status", "pa_allperiods",
+        "pa_performance", "pa_summary", "pa_transactions", "portfolio_accounts", "portfolio_meta",
+        "portfolio_subaccounts", "portfolio_summary", "positions_invalidate", "reauthenticate",
+        "regulatory_snapshot", "reply", "scanner_params", "scanner_run", "search_account", "secdef_info",
+        "secdef_search", "secdef_strikes", "session_init", "signatures", "snapshot", "suppress", "suppress_reset",
+        "switch_account", "tickle", "trading_schedule", "trsrv_all_conids", "trsrv_futures", "trsrv_secdef",
+        "trsrv_stocks", "unsubscribe", "unsubscribe_all", "validate", "watchlist", "watchlist_create",
+        "watchlist_delete", "watchlists", WEB_SOCKET,
+    }
+)  # fmt: skip
+"""Requests of the Web API. Those that mean the same as one of the socket have its name."""
+REQUESTS: Final = frozenset({*REQUEST_NAMES.values(), *WEB_REQUESTS, MODIFY, WHAT_IF, ANY})
 REPLIES: Final = frozenset(REPLY_NAMES.values())
 ORDER_REQUESTS: Final = frozenset({PLACE, MODIFY, CANCEL})
 """Requests whose id is an order id and that are answered by what happens to the order."""

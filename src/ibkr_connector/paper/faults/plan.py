@@ -22,7 +22,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from .catalogue import ERROR_TEXTS, EXECUTION, FARMS, KINDS, LINK_BACK, LINK_LOST, REPLY, REQUEST, Kind
+from .catalogue import (
+    BOTH_FRONTS,
+    ERROR_TEXTS,
+    EXECUTION,
+    FARMS,
+    KINDS,
+    LINK_BACK,
+    LINK_LOST,
+    REPLY,
+    REQUEST,
+    WEB,
+    Kind,
+)
 from .messages import FILL, REPLIES, REQUESTS
 
 VERSION: Final = 1
@@ -30,7 +42,7 @@ VERSION: Final = 1
 MAX_SIZE: Final = 4 * 1024 * 1024
 """Bytes of the longest plan that is read."""
 MAX_SECONDS: Final = 366 * 86_400.0
-_TRIGGER: Final = ("kind", "name", "at", "on", "nth", "times", "probability", "client_id")
+_TRIGGER: Final = ("kind", "name", "at", "on", "nth", "times", "probability", "client_id", "front")
 
 
 class PlanError(ValueError):
@@ -57,7 +69,9 @@ class Fault:
     times: int | None = None
     probability: float | None = None
     client_id: int | None = None
-    """Only this client; None = any."""
+    """Only this client of the TWS front; None = any."""
+    front: str | None = None
+    """Only this front: tws or web; None = both."""
     for_: float | None = None
     """Wire seconds (in plan files `for`)."""
     delay: float | None = None
@@ -112,8 +126,19 @@ class Fault:
             raise PlanError(f"{self.kind} is not triggered by {self.on!r}, but by {_groups(kind)}{fitting}")
         if self.client_id is not None and not kind.per_client and self.on is None:
             raise PlanError(f"{self.kind} hits the whole gateway: 'client_id' only says who triggers it, with 'on'")
+        self._check_front(kind)
         if self.times is None:
             object.__setattr__(self, "times", 0 if self.probability is not None and self.on is not None else 1)
+
+    def _check_front(self, kind: Kind) -> None:
+        if self.front is None:
+            return
+        if self.front not in kind.fronts:
+            raise PlanError(f"{self.kind} does not happen on the front {self.front!r}: leave out 'front'")
+        if self.on is None and not kind.per_client and kind.fronts == BOTH_FRONTS:
+            raise PlanError(f"{self.kind} hits the whole gateway: 'front' only says where it is triggered, with 'on'")
+        if self.front == WEB and self.client_id is not None:
+            raise PlanError("clients of the Web front have no 'client_id': leave it out")
 
     def _check_together(self) -> None:
         if self.kind == "refuse" and self.code is None:
@@ -283,6 +308,7 @@ _CHECKS: Final[dict[str, Callable[[str, object], object]]] = {
     "times": _integer(0),
     "probability": _probability,
     "client_id": _integer(0),
+    "front": _one_of(BOTH_FRONTS),
     "for": _seconds,
     "delay": _seconds,
     "by": _forward,

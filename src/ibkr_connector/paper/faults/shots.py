@@ -7,17 +7,19 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..exchange.mishaps import NEW, OrderPhase
-from ..exchange.types import Execution
+from ..exchange.types import WEB_CLIENT_ID, Execution
 from ..tws.fields import Cursor, FieldError
 from ..tws.place_order import decode_place_order
-from .messages import CANCEL, MODIFY, ORDER_REPLIES, PLACE, WHAT_IF, reply_id, reply_name, request_name
+from .catalogue import KINDS, TWS, WEB
+from .messages import CANCEL, FILL, MODIFY, ORDER_REPLIES, PLACE, WHAT_IF, reply_id, reply_name, request_name
 from .plan import Fault
 
 if TYPE_CHECKING:
     from ..tws.session import Session
+    from .web_gate import WebRequest
 
 
 class State(StrEnum):
@@ -49,6 +51,9 @@ class Armed:
         """A message passes: whether the fault happens now."""
         fault = self.fault
         if self.state is not State.ARMED or fault.on not in moments or fault.client_id not in {None, client_id}:
+            return False
+        front = WEB if client_id == WEB_CLIENT_ID else TWS
+        if fault.on != FILL and (fault.front not in {None, front} or front not in KINDS[fault.kind].fronts):
             return False
         self.seen += 1
         if self.seen < fault.nth or not self.tossed():
@@ -91,15 +96,24 @@ class Reply:
     order: OrderPhase | None
 
 
+class Peer(Protocol):
+    """Whoever a message comes from or goes to."""
+
+    @property
+    def client_id(self) -> int:
+        """Its client id."""
+
+
 @dataclass(slots=True, eq=False)
 class Shot:
     """One activation of a fault."""
 
     number: int
     armed: Armed
-    session: Session | None = None
+    session: Peer | None = None
     request: Request | None = None
     reply: Reply | None = None
+    web: WebRequest | None = None
     execution: Execution | None = None
     answer: Callable[[], None] | None = None
     """Carries the request out, replies muted or not."""

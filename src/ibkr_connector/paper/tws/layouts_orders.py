@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from ..exchange.types import Commission, Execution, MarginPreview, OrderTicket, OrderView
+from ..exchange.types import WEB_CLIENT_ID, Commission, Execution, MarginPreview, OrderTicket, OrderView
 from ..instruments import Instrument
 from . import versions
 from .wire import HOME_ZONE, UNSET_DOUBLE, UNSET_INTEGER, double, flag, moment, money, number
@@ -44,11 +44,16 @@ def order_contract(instrument: Instrument, exchange: str) -> Fields:
     ]
 
 
+def _shown(number: int, client_id: int) -> str:
+    """An id of a client's order. Orders from elsewhere (here: the Web API) have none: 0, as orders of TWS itself."""
+    return "0" if client_id == WEB_CLIENT_ID else str(number)
+
+
 def open_order(version: int, view: OrderView, preview: MarginPreview | None = None) -> Fields:
     """Message 5, openOrder. With `preview` it is the answer to a what-if order."""
     ticket = view.ticket
     get = ticket.extras.get
-    fields = ["5", str(ticket.order_id), *order_contract(ticket.instrument, ticket.exchange)]
+    fields = ["5", _shown(ticket.order_id, ticket.client_id), *order_contract(ticket.instrument, ticket.exchange)]
     fields += [
         ticket.action,
         number(ticket.quantity),
@@ -61,7 +66,7 @@ def open_order(version: int, view: OrderView, preview: MarginPreview | None = No
         "",  # openClose: empty for retail accounts, whatever was sent
         get("origin") or "0",
         ticket.order_ref,
-        str(ticket.client_id),
+        _shown(ticket.client_id, ticket.client_id),
         str(view.perm_id),
         flag(ticket.outside_rth),
         flag(ticket.hidden),
@@ -87,7 +92,7 @@ def open_order(version: int, view: OrderView, preview: MarginPreview | None = No
         "0",  # eTradeOnly
         "0",  # firmQuoteOnly
         "",  # nbboPriceCap
-        str(ticket.parent_id),
+        _shown(ticket.parent_id, ticket.client_id),
         get("trigger_method") or "0",
     ]
     fields += [*_volatility(ticket, is_open=True), *_trailing(ticket), "", ""]  # basisPoints and their type
@@ -132,15 +137,15 @@ def order_status(view: OrderView, client_id: int | None = None) -> Fields:
     ticket = view.ticket
     return [
         "3",
-        str(ticket.order_id),
+        _shown(ticket.order_id, ticket.client_id),
         view.status.value,
         number(view.filled),
         number(view.remaining),
         number(view.avg_fill_price),
         str(view.perm_id),
-        str(ticket.parent_id),
+        _shown(ticket.parent_id, ticket.client_id),
         number(view.last_fill_price),
-        str(ticket.client_id if client_id is None else client_id),
+        _shown(ticket.client_id, ticket.client_id) if client_id is None else str(client_id),
         view.why_held,
         number(view.market_cap_price),
     ]
@@ -215,7 +220,7 @@ def exec_details(version: int, execution: Execution, request_id: int = -1) -> Fi
     fields = [
         "11",
         str(request_id),
-        str(execution.order_id),
+        _shown(execution.order_id, execution.client_id),
         str(instrument.con_id),
         instrument.symbol,
         instrument.sec_type,
@@ -235,7 +240,7 @@ def exec_details(version: int, execution: Execution, request_id: int = -1) -> Fi
         number(execution.shares),
         number(execution.price),
         str(execution.perm_id),
-        str(execution.client_id),
+        _shown(execution.client_id, execution.client_id),
         "0",  # liquidation
         number(execution.cum_qty),
         number(execution.avg_price),
