@@ -57,16 +57,17 @@ class MarketClock:
     ) -> None:
         if not (math.isfinite(speed) and speed > 0):
             raise ValueError(f"speed must be a positive number, not {speed!r} (1 = real time, 60 = an hour a minute)")
+        machine = wall()
         if mode == "real":
             if start is not None or speed != 1.0:
                 raise ValueError(
                     "clock 'real' follows the real market: leave out start and speed, or use clock 'session'"
                 )
-            anchor = wall()
+            anchor = machine
         elif mode == "session":
             if start is not None and start.utcoffset() is None:
                 raise ValueError(f"start {start.isoformat()} has no time zone: append one, for instance -05:00 or Z")
-            anchor = default_session_start(wall()) if start is None else start
+            anchor = default_session_start(machine) if start is None else start
         else:
             raise ValueError(f"clock must be 'session' or 'real', not {mode!r}")
         self.mode: ClockMode = mode
@@ -75,7 +76,7 @@ class MarketClock:
         self._anchor = anchor.astimezone(UTC)
         self._wire_anchor = self._loop.time()
         # Real time, too, follows the loop: one reading of the machine's clock, then the loop's seconds.
-        self._wall_anchor, self._wall_wire = wall().astimezone(UTC), self._wire_anchor
+        self._wall_anchor, self._wall_wire = machine.astimezone(UTC), self._wire_anchor
 
     @property
     def anchor(self) -> datetime:
@@ -98,6 +99,10 @@ class MarketClock:
     def wall(self) -> datetime:
         """Real time, aware UTC: what heartbeats, tokens and logins are stamped with. It runs as wire time does."""
         return self._wall_anchor + timedelta(seconds=self.wire() - self._wall_wire)
+
+    async def sleep_wire(self, seconds: float) -> None:
+        """Sleep for wire seconds."""
+        await asyncio.sleep(max(0.0, seconds))
 
     def wire_at(self, market_time: datetime) -> float:
         """The wire time at which the market time will be reached, if nobody moves the clock."""

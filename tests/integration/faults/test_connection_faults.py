@@ -46,6 +46,7 @@ async def test_a_dropped_connection_loses_the_request_that_triggered_it_and_only
         "shot": 1,
         "name": "cut",
         "client_id": 1,
+        "front": "tws",
         "request": "place_order",
         "reply": "",
         "request_id": 2,

@@ -52,7 +52,7 @@ WEB_REQUESTS: Final = frozenset(
         "contract_details", "accounts", "alert", "alert_activate", "alert_create", "alert_delete", "alerts",
         "allocation", "auth_status", "bond_filters", "combo_positions", "contract_algos", "contract_rules",
         "currency_pairs", "dynamic_account", "exchange_rate", "fyi", "hmds_history", "hmds_init", "hmds_scanner",
-        "ledger", "live_session_token", "logout", "mta_alert", "notification", "order_status", "pa_allperiods",
+        "ledger", "live_session_token", "logout", "mta_alert", "notification", "order_state", "pa_allperiods",
         "pa_performance", "pa_summary", "pa_transactions", "portfolio_accounts", "portfolio_meta",
         "portfolio_subaccounts", "portfolio_summary", "positions_invalidate", "reauthenticate",
         "regulatory_snapshot", "reply", "scanner_params", "scanner_run", "search_account", "secdef_info",

@@ -93,6 +93,8 @@ class Fault:
         if kind is None:
             raise PlanError(f"unknown kind {self.kind!r}{_nearest(self.kind, KINDS)}")
         for item in fields(self):
+            if getattr(self, item.name) is None and item.default is not None:
+                object.__setattr__(self, item.name, item.default)
             self._check_field(item.name, kind)
         self._check_trigger(kind)
         self._check_together()

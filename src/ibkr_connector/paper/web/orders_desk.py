@@ -53,7 +53,7 @@ class OrdersDesk:
             Endpoint("POST", "iserver/reply/{reply}", "reply", self._reply),
             Endpoint("POST", "iserver/notification", "notification", self._notification),
             Endpoint("GET", f"{account}/orders", "open_orders", self._orders),
-            Endpoint("GET", f"{account}/order/status/{{order}}", "order_status", self._status),
+            Endpoint("GET", f"{account}/order/status/{{order}}", "order_state", self._status),
             Endpoint("GET", f"{account}/trades", "executions", self._trades),
         ]
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ibkr_connector.paper.faults.catalogue import KINDS
+from ibkr_connector.paper.faults.catalogue import BOTH_FRONTS, KINDS
 from ibkr_connector.paper.faults.effects import Effects
 from ibkr_connector.paper.faults.messages import REPLIES, REQUESTS
 from ibkr_connector.paper.faults.plan import MAX_SIZE, Fault, PlanError, load_plan, make_fault, make_faults, parse_plan
+from ibkr_connector.paper.faults.web_effects import WebEffects
 
 REQUIRED: dict[str, dict[str, Any]] = {"error": {"code": 1100}, "clock_jump": {"by": 60}, "halt": {"symbol": "AAPL"}}
 
@@ -27,7 +28,11 @@ def plain(kind: str) -> Fault:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_an_effect_and_its_defaults(kind: str) -> None:
     fault = plain(kind)
-    assert callable(getattr(Effects, kind))
+    fronts = {"tws": Effects, "web": WebEffects}
+    assert any(callable(getattr(fronts[front], kind, None)) for front in KINDS[kind].fronts)
+    if KINDS[kind].fronts != BOTH_FRONTS:
+        [front] = KINDS[kind].fronts
+        assert callable(getattr(fronts[front], kind))
     for key, value in KINDS[kind].options.items():
         got = getattr(fault, "for_" if key == "for" else key)
         assert got == REQUIRED.get(kind, {}).get(key, value)
@@ -48,6 +53,11 @@ def test_the_guide_explains_every_kind_and_key(kind: str, repo_dir: Path) -> Non
 def test_the_guide_names_every_request_and_reply(repo_dir: Path) -> None:
     text = (repo_dir / "docs" / "IMPLEMENTATION" / "faults.md").read_text("utf-8")
     assert [name for name in sorted(REQUESTS | REPLIES) if f"`{name}`" not in text] == []
+
+
+def test_a_key_without_a_value_has_its_default() -> None:
+    made = make_fault({"kind": "slow", "name": None, "nth": None, "on": "place_order"})
+    assert (made.name, made.nth) == ("", 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,7 +105,7 @@ def test_times_are_one_and_without_limit_where_chance_decides() -> None:
     [
         ({}, "needs a 'kind'"),
         ({"kind": "half_opened"}, "unknown kind 'half_opened': did you mean 'half_open'?"),
-        ({"kind": "xyzzy"}, "use one of clock_jump, "),
+        ({"kind": "xyzzy"}, "use one of brokerage_lost, "),
         ({"kind": 5, "bogus": 1}, "unknown kind 5"),
         ({"kind": "slow", "dely": 1}, "slow takes no 'dely': did you mean 'delay'?"),
         ({"kind": "slow", "symbol": "AAPL"}, "slow takes no 'symbol'"),
@@ -140,6 +150,11 @@ def test_times_are_one_and_without_limit_where_chance_decides() -> None:
         ({"kind": "execution_correction", "ticks": 0}, "must not be 0"),
         ({"kind": "split_frames", "pieces": 1}, "'pieces' must be 2 to 64"),
         ({"kind": "swallow_reply", "reply": "open_ordr"}, "did you mean 'open_order'?"),
+        ({"kind": "http_error", "front": "tws"}, "does not happen on the front 'tws'"),
+        ({"kind": "false_200", "front": "web"}, "does not happen on the front 'web'"),
+        ({"kind": "slow", "front": "wbe"}, "did you mean 'web'?"),
+        ({"kind": "slow", "front": "web", "client_id": 1}, "have no 'client_id'"),
+        ({"kind": "restart", "front": "web"}, "whole gateway"),
         ({"kind": "duplicate_reply", "count": 0}, "'count' must be 1 to"),
     ],
 )
