@@ -73,6 +73,7 @@ class Http:
 async def http(gateway: PaperGateway) -> AsyncIterator[Http]:
     """Plain requests."""
     async with aiohttp.ClientSession() as session:
+        session._retry_connection = False  # aiohttp itself repeats a GET whose connection has ended
         yield Http(session, gateway.web.url)
 
 

@@ -96,7 +96,11 @@ async def test_orders_and_snapshots_need_the_accounts_first(http: Http) -> None:
         ("GET", "iserver/marketdata/history?conid=265598&period=9999y&bar=1d", None),
         ("GET", "iserver/marketdata/history?conid=265598&period=1d&bar=7min", None),
         ("POST", "iserver/account/DU1234567/orders", {"orders": "all"}),
-        ("POST", "iserver/account/DU1234567/orders", {"orders": [{"conid": 265598, "orderType": "LMT", "quantity": "1e99"}]}),
+        (
+            "POST",
+            "iserver/account/DU1234567/orders",
+            {"orders": [{"conid": 265598, "orderType": "LMT", "quantity": "1e99"}]},
+        ),
         ("POST", "iserver/account/DU1234567/orders", [1, 2]),
         ("POST", "iserver/account/DU7654321/orders", {"orders": [{"conid": 265598}]}),
         ("POST", "iserver/questions/suppress", {"messageIds": 5}),

@@ -103,15 +103,14 @@ class WebGate:
             return None
         return fate.replaced if fate.replaced is not None else reply
 
-    async def admits_socket(self) -> bool:
-        """Whether a websocket may be opened now."""
+    async def admit_socket(self) -> Reply | None:
+        """Whether a websocket may be opened now: an answer below 400; None: the connection ends without one."""
         call = Call(name=WEB_SOCKET, path={}, query={})
 
         async def nothing() -> Reply:
             return Reply()
 
-        reply = await self.serve(call, nothing)
-        return reply is not None and reply.status < 400
+        return await self.serve(call, nothing)
 
     async def _wait(self, fate: Fate, end: End) -> None:
         if end != "hang" or fate.shot is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from .accounts_desk import pnl_rows
 from .calls import Json
-from .figures import Figures
+from .figures import NOT_IN_SUMMARY, Figures
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class SummaryStream(_FiguresStream):
         found: dict[str, dict[str, Json]] = {}
         for value in self.hub.exchange.account_values(self.account):
             wanted = not self.keys or value.key in self.keys or value.key == "AccountCode"
-            if not wanted or value.key in found or value.currency not in {"", "USD"}:
+            if not wanted or value.key in found.keys() | NOT_IN_SUMMARY or value.currency not in {"", "USD"}:
                 continue
             row: dict[str, Json] = {"severity": 0}
             if value.currency and value.key not in _TEXTS:

@@ -32,7 +32,7 @@ _LEDGER_ZERO: Final = (
     "cashbalancefxsegment", "tbillsmarketvalue", "cryptocurrencyvalue",
 )  # fmt: skip
 
-_NOT_IN_SUMMARY: Final = frozenset({"AccountOrGroup", "RealCurrency", "ExchangeRate"})
+NOT_IN_SUMMARY: Final = frozenset({"AccountOrGroup", "RealCurrency", "ExchangeRate"})
 _SEGMENTED: Final = frozenset(
     {
         "accruedcash", "accrueddividend", "availablefunds", "billable", "cushion", "equitywithloanvalue",
@@ -175,7 +175,7 @@ class Figures:
         """Rows by lower-case key; `at` in seconds."""
         found: dict[str, Json] = {}
         for row in self._rows:
-            if row.currency in {"", self.base} and row.key not in _NOT_IN_SUMMARY:
+            if row.currency in {"", self.base} and row.key not in NOT_IN_SUMMARY:
                 found.setdefault(row.key.lower(), _summary_row(row.value, row.currency or None, at))
         for key in _SEGMENTED & found.keys():
             securities = found[key]

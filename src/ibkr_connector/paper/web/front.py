@@ -83,7 +83,7 @@ class WebFront:
 
         self.sockets = SocketFloor(hub, accounts, make_topics)
         self._notices = NoticesDesk(hub)
-        endpoints = [
+        self.endpoints = endpoints = [
             *SessionDesk(hub, questions).endpoints(),
             *accounts.endpoints(),
             # Before the portfolio: its paths with an account would take theirs.

@@ -59,7 +59,8 @@ class HistoryDesk:
     def _hmds_init(self, call: Call) -> Json:
         return {"error": "no bridge"}
 
-    def _history(self, call: Call) -> Json:
+    async def _history(self, call: Call) -> Json:
+        await self._hub.clock.sleep_wire(self._hub.options.history_latency)
         item = self._hub.instrument(call.integer("conid"))
         start_time = call.text("startTime", "")
         return self.answer(

@@ -75,6 +75,8 @@ class WebOptions:
     """The base URL clients sign, where it is not the one they reach (a proxy): `https://host/v1/api/`."""
     tls: bool = False
     """Serve https with a certificate made at start."""
+    history_latency: float = 0.02
+    """Wire seconds a history request takes: as long as that it counts among those at once."""
     stream_life: float = 900.0
     """Wire seconds after which a quote stream ends without a word (reported 10 to 15 minutes)."""
     heartbeat: float = 10.0

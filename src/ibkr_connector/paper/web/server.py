@@ -132,11 +132,7 @@ class WebServer:
         carry_out = partial(self._answer, endpoint, call, request)
         gate = self._hub.gate
         reply = await carry_out() if gate is None else await gate.serve(call, carry_out)
-        if reply is None:  # a fault ends the connection instead of answering
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
-        return _response(reply)
+        return _end(request) if reply is None else _response(reply)
 
     async def _answer(self, endpoint: Endpoint, call: Call, request: web.Request) -> Reply:
         try:
@@ -172,10 +168,11 @@ class WebServer:
             if not self._verifier.knows_token(token):
                 return _response(Reply({"error": "invalid access token", "statusCode": 401}, 401))
         gate = self._hub.gate
-        if gate is not None and not await gate.admits_socket():
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
+        reply = Reply() if gate is None else await gate.admit_socket()
+        if reply is None:
+            return _end(request)
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            return _response(reply)
         return await self.sockets.serve(request)
 
     async def _login_page(self, request: web.Request) -> web.StreamResponse:
@@ -218,6 +215,13 @@ async def _read(endpoint: Endpoint, request: web.Request) -> Call:
         remote=request.remote or "",
         authorization=request.headers.get("Authorization", ""),
     )
+
+
+def _end(request: web.Request) -> web.Response:
+    """End the connection without an answer, as a fault wants it."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)  # nobody is there to read it
 
 
 def _decode(raw: bytes) -> Json:
