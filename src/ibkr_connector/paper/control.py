@@ -121,6 +121,7 @@ class ControlServer:
             "market_time": gateway.clock.now().isoformat(),
             "speed": gateway.clock.speed,
             "tws_port": gateway.tws_port,
+            "web_port": gateway.web_port,
             "server_versions": list(versions.SUPPORTED),
             "accounts": list(gateway.exchange.accounts),
             "clients": gateway.clients,

@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from .clock import NEW_YORK, ClockMode
+
+if TYPE_CHECKING:
+    from .web.options import WebOptions
 
 DEFAULT_ACCOUNT: Final = "DU1234567"
 DEFAULT_PORT: Final = 7497
@@ -46,6 +49,10 @@ class PaperOptions:
     control_port: int | None = None
     initial_cash: Decimal = Decimal(1_000_000)
     faults: Path | None = None
+    web_port: int | None = None
+    tls: bool = False
+    oauth: Path | None = None
+    oauth_strict: bool = False
 
 
 async def serve(options: PaperOptions, out: TextIO) -> None:
@@ -71,6 +78,8 @@ async def serve(options: PaperOptions, out: TextIO) -> None:
         control_port=options.control_port,
         initial_cash=options.initial_cash,
         faults=options.faults if options.faults is not None else (),
+        web_port=options.web_port,
+        web=_web_options(options),
     )
     with _stopping(gateway.request_shutdown):
         async with gateway:
@@ -81,6 +90,8 @@ async def serve(options: PaperOptions, out: TextIO) -> None:
                 "accounts": list(options.accounts),
                 "market_time": gateway.clock.now().isoformat(),
             }
+            if gateway.web_port is not None:
+                ready |= {"web_port": gateway.web_port, "web_url": gateway.web.url}
             if gateway.control_port is not None:
                 ready["control_port"] = gateway.control_port
             out.write(json.dumps(ready) + "\n")
@@ -92,7 +103,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the gateway with command line arguments and return the exit code."""
     from .market.base import MarketDataFileError
 
-    options = parse(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["oauth-keys"]:
+        from . import oauth_command
+
+        return oauth_command.main(words[1:])
+    options = parse(words)
     try:
         asyncio.run(serve(options, sys.stdout))
     except (ValueError, MarketDataFileError) as error:
@@ -109,7 +125,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None = None) -> PaperOptions:
     """Read the command line. Exits with code 2 and a message where it makes no sense."""
-    values = make_parser().parse_args(argv)
+    parser = make_parser()
+    values = parser.parse_args(argv)
+    if values.web_port is None and (values.tls or values.oauth or values.oauth_strict):
+        parser.error("--tls, --oauth and --oauth-strict belong to the Web API: give its --web-port")
+    if values.oauth_strict and values.oauth is None:
+        parser.error("--oauth-strict is about signatures: give the folder with the keys, --oauth DIR")
     return PaperOptions(
         tws_port=values.tws_port,
         host=values.host,
@@ -124,6 +145,10 @@ def parse(argv: Sequence[str] | None = None) -> PaperOptions:
         control_port=values.control_port,
         initial_cash=values.initial_cash,
         faults=values.faults,
+        web_port=values.web_port,
+        tls=values.tls,
+        oauth=values.oauth,
+        oauth_strict=values.oauth_strict,
     )
 
 
@@ -131,7 +156,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line's parser."""
     parser = argparse.ArgumentParser(
         prog="ibkr-connector paper",
-        description="A paper gateway: real TWS clients connect to it, no IBKR account is needed.",
+        description="A paper gateway: real TWS and Web API clients connect to it, no IBKR account is needed.",
+        epilog="`ibkr-connector paper oauth-keys DIR` writes test keys for --oauth.",
     )
     add = parser.add_argument
     add("--tws-port", type=_port, default=DEFAULT_PORT, metavar="N", help="port to listen on, 0 = any (default 7497)")
@@ -151,7 +177,27 @@ def make_parser() -> argparse.ArgumentParser:
     add("--control-port", type=_port, metavar="N", help="listen for control commands on this loopback port, 0 = any")
     add("--faults", type=Path, metavar="FILE", help="let go wrong what this plan (TOML) says")
     add("--initial-cash", type=_cash, default=Decimal(1_000_000), metavar="USD", help="per account (default 1000000)")
+    add("--web-port", type=_port, metavar="N", help="serve the Client Portal Web API on this port as well, 0 = any")
+    add("--tls", action="store_true", help="the Web API over https, with a certificate made at start")
+    add("--oauth", type=Path, metavar="DIR", help="ask for OAuth 1.0a signatures; the keys are in DIR (see oauth-keys)")
+    add("--oauth-strict", action="store_true", help="accept signatures of IBKR's documented form only, no nonce twice")
     return parser
+
+
+def _web_options(options: PaperOptions) -> WebOptions | None:
+    if options.web_port is None:
+        return None
+    from .web import require
+
+    require()
+    from .web.oauth import keys
+    from .web.options import WebOptions
+
+    return WebOptions(
+        tls=options.tls,
+        oauth=None if options.oauth is None else keys.load(options.oauth),
+        oauth_strict=options.oauth_strict,
+    )
 
 
 def _port(text: str) -> int:
@@ -219,5 +265,6 @@ def _advice(error: OSError, options: PaperOptions) -> str:
     import errno
 
     if error.errno == errno.EADDRINUSE:
-        return f"Another program listens on the port: stop it, or choose --tws-port 0 (was {options.tws_port}).\n"
+        web = "" if options.web_port is None else f" or --web-port 0 (was {options.web_port})"
+        return f"Another program listens on the port: stop it, or choose --tws-port 0 (was {options.tws_port}){web}.\n"
     return ""

@@ -15,9 +15,6 @@ import pytest
 for name in ("IBIND_LOG_TO_FILE", "IBIND_LOG_TO_CONSOLE", "IBIND_AUTO_REGISTER_SHUTDOWN"):
     os.environ.setdefault(name, "False")
 
-aiohttp = pytest.importorskip("aiohttp", reason="needs the extra paper-web")
-pytest.importorskip("cryptography", reason="needs the extra paper-web")
-
 from ibkr_connector.paper import ExchangeBehavior, PaperGateway, WebOptions  # noqa: E402
 
 SECONDS = 20.0
@@ -72,6 +69,8 @@ class Http:
 @pytest.fixture
 async def http(gateway: PaperGateway) -> AsyncIterator[Http]:
     """Plain requests."""
+    import aiohttp
+
     async with aiohttp.ClientSession() as session:
         session._retry_connection = False  # aiohttp itself repeats a GET whose connection has ended
         yield Http(session, gateway.web.url)

@@ -13,7 +13,7 @@ def kind(value: Any) -> str:
     if value is None:
         return "null"
     for name, types in (("boolean", bool), ("number", (int, float)), ("string", str), ("array", list)):
-        if isinstance(value, types):  # type: ignore[arg-type]
+        if isinstance(value, types):
             return name
     return "object"
 

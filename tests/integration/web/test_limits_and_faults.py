@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import aiohttp
 import pytest
 
 from ibkr_connector.paper import PaperGateway, PlanError, WebOptions
 from ibkr_connector.paper.web.options import Limits
 
 from .conftest import AAPL, ACCOUNT, Http, in_thread, order, place
+
+aiohttp = pytest.importorskip("aiohttp", reason="needs the extra paper-web")
+pytest.importorskip("cryptography", reason="needs the extra paper-web")
 
 ORDERS = f"iserver/account/{ACCOUNT}/orders"
 LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionError, ConnectionError)

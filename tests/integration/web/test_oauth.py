@@ -15,6 +15,9 @@ from ibkr_connector.paper.web.oauth.signing import base_string, sign
 
 from .conftest import AAPL, ACCOUNT, Http, in_thread
 
+aiohttp = pytest.importorskip("aiohttp", reason="needs the extra paper-web")
+pytest.importorskip("cryptography", reason="needs the extra paper-web")
+
 pytest.importorskip("Crypto", reason="ibind signs with pycryptodome: pip install 'ibind[oauth]'")
 
 

@@ -12,6 +12,9 @@ from ibkr_connector.paper.web.options import Precautions
 
 from .conftest import AAPL, ACCOUNT, Http, in_thread, order, place
 
+for name in ("aiohttp", "cryptography"):
+    pytest.importorskip(name, reason="needs the extra paper-web")
+
 ORDERS = f"iserver/account/{ACCOUNT}/orders"
 
 

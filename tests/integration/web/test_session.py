@@ -11,6 +11,9 @@ from ibkr_connector.paper import PaperGateway, WebOptions
 
 from .conftest import Http, in_thread
 
+for name in ("aiohttp", "cryptography"):
+    pytest.importorskip(name, reason="needs the extra paper-web")
+
 
 async def test_ibind_finds_a_gateway_that_is_logged_in_healthy(client: Any) -> None:
     assert await in_thread(client.check_health) is True

@@ -12,7 +12,12 @@ from ibkr_connector.paper import PaperGateway
 from .conftest import AAPL, ACCOUNT, Http, order, place
 from .shapes import OpenApi, body_of, differences
 
+for name in ("aiohttp", "cryptography"):
+    pytest.importorskip(name, reason="needs the extra paper-web")
+
 A = ACCOUNT
+
+
 async def stage(http: Http, gateway: PaperGateway) -> dict[str, str]:
     """A filled order, a working one, an open question, a watchlist, an alert, a device; names for paths."""
     await place(http, order(orderType="MKT", price=None, tif="DAY", cOID="filled"))

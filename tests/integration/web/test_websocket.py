@@ -13,6 +13,9 @@ from ibkr_connector.paper import PaperGateway, WebOptions
 
 from .conftest import AAPL, ACCOUNT, SECONDS, Http, in_thread, order, place
 
+for name in ("aiohttp", "cryptography"):
+    pytest.importorskip(name, reason="needs the extra paper-web")
+
 
 class Talk:
     """One websocket, and everything it has said."""
