@@ -13,6 +13,8 @@ from .calls import Call, Endpoint, Json, WebError, bad_request
 from .hub import WebHub
 
 MAX_BARS: Final = 1000
+MAX_SESSIONS: Final = 252 * 5
+"""Trading days of the longest period."""
 FACTOR: Final = 100
 """Prices in `high` and `low` are multiplied by this (priceFactor)."""
 
@@ -83,12 +85,13 @@ class HistoryDesk:
         size, length = _SIZES[bar]
         now = self._hub.clock.now()
         until = now if end is None else min(end, now)
-        start = _start(item, until, period, use_rth=not outside_rth)
+        start = max(
+            _start(item, until, period, use_rth=not outside_rth),
+            _earliest(item, until, length, use_rth=not outside_rth),
+        )
         what = _SOURCES[source]
         if item.sec_type == "CASH" and what == "TRADES":
             what = "MIDPOINT"
-        if isinstance(size, int) and (until - start).total_seconds() / size > 400 * MAX_BARS:
-            raise WebError(500, "Chart data unavailable", {"error": "Chart data unavailable"})
         bars = self._hub.market.bars(item, start, until, size, what, use_rth=not outside_rth)
         bars = bars[-MAX_BARS:]
         if not bars:
@@ -173,6 +176,21 @@ def _start(item: Instrument, until: datetime, period: str, *, use_rth: bool) -> 
             opens, closes = sessions.previous_session(item, session.day).bounds(use_rth)
         return min(until, closes) - timedelta(seconds=seconds)
     days = count * {"d": 1, "w": 5, "m": 21, "y": 252}[unit]
-    if days > 252 * 20:
+    if days > MAX_SESSIONS:
         raise bad_request("period is not valid")
+    return sessions.sessions_back(item, until, days, use_rth)
+
+
+def _earliest(item: Instrument, until: datetime, length: int, *, use_rth: bool) -> datetime:
+    """Where the last thousand bars begin at the earliest: nothing older is computed."""
+    session = sessions.last_session(item, until)
+    opens, closes = session.bounds(use_rth)
+    if until <= opens:
+        opens, closes = sessions.previous_session(item, session.day).bounds(use_rth)
+    span = timedelta(seconds=length * MAX_BARS)
+    end = min(until, closes)
+    if end - span >= opens:
+        return end - span
+    per_session = max(1.0, (closes - opens).total_seconds() / length)
+    days = min(MAX_SESSIONS, int(MAX_BARS / per_session) + 2)
     return sessions.sessions_back(item, until, days, use_rth)

@@ -9,6 +9,7 @@ import ssl
 from functools import partial
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -122,6 +123,8 @@ class WebServer:
     # --- requests ----------------------------------------------------------------------------------------------------
 
     async def _serve(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+        if self._is_foreign(request):
+            return _response(Reply({"error": "requests of web pages are refused", "statusCode": 403}, 403))
         try:
             call = await _read(endpoint, request)
         except WebError as error:
@@ -133,6 +136,19 @@ class WebServer:
         gate = self._hub.gate
         reply = await carry_out() if gate is None else await gate.serve(call, carry_out)
         return _end(request) if reply is None else _response(reply)
+
+    def _is_foreign(self, request: web.Request) -> bool:
+        """Whether a web page of somebody else's made a browser of this machine ask."""
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return False
+        own = {"127.0.0.1", "localhost", "::1", self._host}
+        if self._hub.options.public_url is not None:
+            own.add(urlsplit(self._hub.options.public_url).hostname or "")
+        try:
+            return urlsplit(origin).hostname not in own
+        except ValueError:
+            return True
 
     async def _answer(self, endpoint: Endpoint, call: Call, request: web.Request) -> Reply:
         try:
@@ -161,6 +177,8 @@ class WebServer:
         session.touch()
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
+        if self._is_foreign(request):
+            return _response(Reply({"error": "requests of web pages are refused", "statusCode": 403}, 403))
         session = self._hub.session
         session.look()
         if self._verifier is not None:
@@ -179,7 +197,7 @@ class WebServer:
         """What a browser does at a real gateway: GET shows a form, POST logs in (any name, any password)."""
         if self._verifier is not None:
             return _response(Reply(text="logins go through OAuth here", status=HTTPStatus.NOT_FOUND))
-        if request.method != "POST":
+        if self._is_foreign(request) or request.method != "POST":
             return web.Response(text=_LOGIN_PAGE, content_type="text/html")
         self._hub.session.log_in(brokerage=True)
         self._hub.truth.record("web_login", username=self._hub.options.username)
