@@ -68,7 +68,8 @@ _numbers = itertools.count(1)
 async def paper_gateway(**options: Any) -> AsyncIterator[PaperGateway]:
     """A running gateway on a free port; `options` are those of `PaperGateway` (seed, market, start, speed, accounts …).
 
-    It lives on the caller's event loop. `gateway.tws_port` is where clients connect, `gateway.truth` what happened.
+    It lives on the caller's event loop. `gateway.tws_port` is where clients connect (with `web_port=0` also
+    `gateway.web.url`), `gateway.truth` what happened.
     """
     async with PaperGateway(**{"tws_port": 0, **options}) as gateway:
         yield gateway
@@ -77,8 +78,8 @@ async def paper_gateway(**options: Any) -> AsyncIterator[PaperGateway]:
 class HostedGateway:
     """A gateway on an event loop and thread of its own, for blocking tests. A context manager.
 
-    `options` are those of `PaperGateway`. Its parts belong to its own loop: use `call` for anything but `tws_port` and
-    `truth`, which may be read from any thread.
+    `options` are those of `PaperGateway`. Its parts belong to its own loop: use `call` for anything but `tws_port`,
+    `web_url` and `truth`, which may be read from any thread.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -99,6 +100,11 @@ class HostedGateway:
     def tws_port(self) -> int:
         """Where TWS clients connect."""
         return self.gateway.tws_port
+
+    @property
+    def web_url(self) -> str:
+        """The base URL of the Web API. RuntimeError unless the options have a `web_port`."""
+        return self.gateway.web.url
 
     @property
     def truth(self) -> TruthLog:

@@ -159,6 +159,37 @@ async def test_a_bracket_is_one_request_and_its_children_wait_for_the_parent(
         await gateway.truth.wait_for("cancelled", timeout=10, order_ref=ref)
 
 
+async def test_a_bracket_may_be_written_in_any_order_and_a_child_may_come_later(
+    ready: Http, gateway: PaperGateway
+) -> None:
+    answer = await place(
+        ready, order(cOID="target", parentId="entry", side="SELL", price=400), order(cOID="entry", price=100)
+    )
+    assert [each["local_order_id"] for each in answer] == ["entry", "target"]
+    await place(ready, order(cOID="later", parentId="entry", side="SELL", price=410))
+    rows = {row["order_ref"]: row for row in await live(ready)}
+    assert rows["later"]["status"] == "PreSubmitted"
+    lost = await place(ready, order(cOID="orphan", parentId="nobody", side="SELL", price=410))
+    assert lost == {"error": "Parent order nobody was not found."}
+    assert len(gateway.truth.of("recv_place")) == 4
+
+
+async def test_a_changed_type_drops_the_prices_it_does_not_use(ready: Http, gateway: PaperGateway) -> None:
+    [placed] = await place(ready, order(cOID="c"))
+    path = f"iserver/account/{ACCOUNT}/order/{placed['order_id']}"
+    await ready.ok("POST", path, {"orderType": "MKT", "quantity": 5, "side": "BUY", "tif": "GTC", "conid": AAPL})
+    fill = await gateway.truth.wait_for("fill", timeout=10, order_ref="c")
+    assert fill.fields["quantity"] == 5
+    assert await ready.ok("POST", path, {"quantity": 6}) == {"error": f"OrderID {placed['order_id']} doesn't exist"}
+
+
+@pytest.mark.parametrize("changes", [{"side": "SELL"}, {"conid": 8314}, {"acctId": "DU9999999"}])
+async def test_a_change_may_not_touch_what_makes_the_order(ready: Http, changes: dict[str, Any]) -> None:
+    [placed] = await place(ready, order())
+    path = f"iserver/account/{ACCOUNT}/order/{placed['order_id']}"
+    assert (await ready("POST", path, order(**changes)))[0] == 400
+
+
 async def test_of_a_group_one_fill_cancels_the_rest(ready: Http, gateway: PaperGateway) -> None:
     await place(
         ready,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
+from ..exchange.orders import LIMITED, STOPS
 from ..exchange.types import WEB_CLIENT_ID, OrderTicket, OrderView
 from ..instruments import Instrument
 from .calls import Fields, Json, WebError, bad_request
@@ -99,6 +100,10 @@ def read_change(hub: WebHub, view: OrderView, values: dict[str, Json]) -> OrderT
     for name, value in _prices(fields, kind).items():
         if value is not None:
             setattr(ticket, name, value)
+    if kind not in LIMITED:
+        ticket.limit_price = None
+    if kind not in STOPS:
+        ticket.aux_price = None
     return ticket
 
 

@@ -70,7 +70,10 @@ class OrdersDesk:
         bodies = Fields(call.object()).objects("orders", MAX_ORDERS)
         # Whatever becomes of this one, a question that is open cannot be answered any more.
         self._questions.forget()
-        forms = [read_form(self._hub, account, body, self._take_id()) for body in bodies]
+        read = [read_form(self._hub, account, body, 0) for body in bodies]
+        forms = sorted(read, key=lambda form: bool(form.parent_ref))
+        for form in forms:
+            form.ticket.order_id = self._take_id()  # the exchange wants rising ids, the parent's first
         for form in forms:
             self._hub.truth.record("recv_place", at=self._hub.exchange.now, **request(form.ticket))
         self._check_together(forms)
@@ -108,34 +111,39 @@ class OrdersDesk:
             self._hub.truth.record("rejected", source="web", order_ref=ref, code=0, text=text)
             raise WebError(200, text, {"error": text})
 
+    def _keep_ref(self, ticket: OrderTicket) -> None:
+        now = self._hub.clock.wire()
+        # The oldest come first: those that are free again need not be kept.
+        while self._refs and now - next(iter(self._refs.values()))[0] >= REF_LIFE:
+            del self._refs[next(iter(self._refs))]
+        self._refs.pop(ticket.order_ref, None)
+        self._refs[ticket.order_ref] = (now, ticket.order_id)
+
     async def _submit(self, forms: Sequence[Form]) -> Json:
         for form in forms:
             self._check_ref(form.ref)  # taken while its questions were open
         tickets = self._linked(forms)
-        for form, ticket in zip(forms, tickets, strict=True):
-            if form.ref:
-                self._refs[form.ref] = (self._hub.clock.wire(), ticket.order_id)
+        for ticket in tickets:
+            if ticket.order_ref:
+                self._keep_ref(ticket)
         return await self._send(tickets)
 
     def _linked(self, forms: Sequence[Form]) -> list[OrderTicket]:
         """The tickets with their parents, groups and the flag that lets go of them together."""
         group = f"web-{self._hub.new_id()[:8]}" if len(forms) > 1 and all(form.grouped for form in forms) else ""
         own = {form.ref: form.ticket.order_id for form in forms if form.ref}
-        ordered = sorted(forms, key=lambda form: bool(form.parent_ref))
-        last = ordered[-1] if len(forms) > 1 and not group else None
-        tickets = {}
-        for form in ordered:
+        together = len(forms) > 1 and not group
+        tickets = []
+        for form in forms:
             ticket = form.ticket
             if form.parent_ref:
-                parent = own.get(form.parent_ref) or self._known_parent(form.parent_ref)
-                ticket = replace(ticket, parent_id=parent)
+                ticket = replace(ticket, parent_id=own.get(form.parent_ref) or self._known_parent(form.parent_ref))
             if group:
                 ticket = replace(ticket, oca_group=group, oca_type=1)
-            if last is not None and form is not last:
+            if together and form is not forms[-1]:
                 ticket = replace(ticket, transmit=False)
-            tickets[id(form)] = ticket
-        forms = ordered
-        return [tickets[id(form)] for form in forms]
+            tickets.append(ticket)
+        return tickets
 
     def _known_parent(self, ref: str) -> int:
         taken = self._refs.get(ref)
@@ -149,7 +157,6 @@ class OrdersDesk:
         keys = [(ticket.client_id, ticket.order_id) for ticket in tickets]
         futures = [self._watch.expect(*key) for key in keys]
         try:
-            # Ids rise in the order they arrive at the exchange, not in that of the requests.
             for ticket in tickets:
                 exchange.place(ticket, recorded=True)
             self._hub.wake()
@@ -263,12 +270,15 @@ class OrdersDesk:
         found = [*exchange.open_orders(None), *exchange.completed_orders()]
         return [view for view in found if account in {None, view.ticket.account}][:MAX_LIVE]
 
+    def listed(self, views: list[OrderView]) -> list[dict[str, Json]]:
+        """Their rows."""
+        last = {execution.perm_id: execution.at for execution, _ in self._hub.exchange.executions()}
+        now = self._hub.clock.now()
+        return [rows.live_order(view, last.get(view.perm_id) or view.completed_at or now) for view in views]
+
     def row(self, view: OrderView) -> dict[str, Json]:
-        """A live order's row."""
-        executions = self._hub.exchange.executions(account=view.ticket.account)
-        own = [execution.at for execution, _ in executions if execution.perm_id == view.perm_id]
-        at = own[-1] if own else (view.completed_at or self._hub.clock.now())
-        return rows.live_order(view, at)
+        """The row of an order something has just happened to."""
+        return rows.live_order(view, view.completed_at or self._hub.clock.now())
 
     def _orders(self, call: Call) -> Json:
         account = call.text("accountId", "")
@@ -281,7 +291,7 @@ class OrdersDesk:
         if first or force:
             # Starts (or starts anew) the subscription; only later requests have its orders.
             return {"orders": [], "snapshot": False}
-        chosen = [self.row(view) for view in self.views(account or None)]
+        chosen = self.listed(self.views(account or None))
         if self.filter:
             chosen = [row for row in chosen if snake(str(row["status"])) in self.filter]
         if "sort_by_time" in filters:

@@ -115,10 +115,8 @@ class WebServer:
         if self._runner is None or self._runner.server is None:
             return
         for connection in tuple(self._runner.server.connections):
-            if connection.transport is not None:
-                connection.transport.close()
-            else:
-                connection.force_close()
+            if isinstance(connection.transport, asyncio.Transport):
+                connection.transport.abort()
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
