@@ -93,8 +93,9 @@ async def test_quotes_come_in_full_once_and_then_what_changed(talk: Talk, gatewa
 
 
 @pytest.mark.parametrize("web_options", [WebOptions(limits=None, stream_life=0.05)], ids=["short life"])
+@pytest.mark.parametrize("gateway_arguments", [{"speed": 60.0}], ids=["a busy market"])
 async def test_a_quote_stream_ends_without_a_word(talk: Talk, gateway: PaperGateway) -> None:
-    await talk.say(f'smd+{AAPL}+{{"fields":["31"]}}')
+    await talk.say(f'smd+{AAPL}+{{"fields":["31","84","85","86","88","7762"]}}')
     await talk.topic("smd")
     await gateway.truth.wait_for("stream_ended", timeout=SECONDS)
     before = len(talk.heard)
