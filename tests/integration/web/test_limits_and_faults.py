@@ -144,6 +144,24 @@ async def test_ibind_sends_an_order_again_and_the_log_counts_it(gateway: PaperGa
     assert refs(gateway, "accepted") == ["r"]
 
 
+@pytest.mark.parametrize(("kind", "sent"), [("drop_connection", []), ("reset_after_write", ["r"])])
+async def test_an_answer_can_be_lost_or_its_answer(
+    ready: Http, gateway: PaperGateway, kind: str, sent: list[str]
+) -> None:
+    [question] = await ready.ok("POST", ORDERS, {"orders": [order(quantity=501, cOID="r")]})
+    gateway.inject(kind, on="reply")
+    with pytest.raises(LOST):
+        await ready("POST", f"iserver/reply/{question['id']}", {"confirmed": True})
+    assert refs(gateway, "accepted") == sent
+    [write] = gateway.truth.of("http", request="reply")
+    assert write.fields["order_refs"] == ["r"]
+    [fault] = gateway.truth.of("fault")
+    assert fault.fields["order_ref"] == "r"
+    # The question is still open, or was answered: nothing in between.
+    assert (await ready("POST", f"iserver/reply/{question['id']}", {"confirmed": True}))[0] == (400 if sent else 200)
+    assert refs(gateway, "accepted") == ["r"]
+
+
 async def test_a_duplicated_request_is_carried_out_twice_and_refused_once(ready: Http, gateway: PaperGateway) -> None:
     gateway.inject("duplicate_request", on="place_order")
     answer = await place(ready, order(cOID="d"))

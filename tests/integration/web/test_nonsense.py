@@ -27,9 +27,9 @@ NAMES = (
     "assetClass", "deviceId", "enabled", "isBuy", "orderId",
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
-    None, True, -1, 0, AAPL, 10**30, 1.5, -0.0, 1e300, "", "0", "-1", str(AAPL), "9" * 18, "x" * 600, "AAPL", "ES", "1d", "1min",
-    "20261119-21:00:00", "a,b", "1,2", "\x00", "é😀", "../..", ACCOUNT, "BUY", "LMT", "TRAIL", "%", [], {}, [AAPL],
-    ["x"], [[[]]], [{}], {"a": {"b": []}}, "STK", "USD", "EUR", "28812380;;;1/1,2/-1", "265598@NYSE",
+    None, True, -1, 0, AAPL, 10**30, 1.5, -0.0, 1e300, "", "0", "-1", str(AAPL), "9" * 18, "x" * 600, "AAPL", "ES",
+    "1d", "1min", "20261119-21:00:00", "a,b", "1,2", "\x00", "é😀", "../..", ACCOUNT, "BUY", "LMT", "TRAIL", "%", [], {},
+    [AAPL], ["x"], [[[]]], [{}], {"a": {"b": []}}, "STK", "USD", "EUR", "28812380;;;1/1,2/-1", "265598@NYSE",
 )  # fmt: skip
 
 

@@ -44,6 +44,8 @@ REPLY_NAMES: Final[dict[int, str]] = {
 }  # fmt: skip
 """Message number -> name. A reply that is not listed is called `reply_<number>`."""
 
+REPLY: Final = "reply"
+"""The answer to a question about an order, over the Web API."""
 WEB_SOCKET: Final = "web_socket"
 """Opening a websocket."""
 WEB_REQUESTS: Final = frozenset(

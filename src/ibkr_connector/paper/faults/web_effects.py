@@ -13,7 +13,7 @@ from .engine import FaultEngine
 from .gate import Gate
 from .messages import MODIFY, PLACE
 from .shots import Shot
-from .web_gate import Fate, WebGate, WebWindow, order_refs
+from .web_gate import Fate, WebGate, WebWindow
 
 if TYPE_CHECKING:
     from ..web.front import WebFront
@@ -202,7 +202,7 @@ class WebEffects:
         shot.web.fate.instead = Reply({"error": words})
         if shot.web.kind == PLACE:
             truth, at = self._front.hub.truth, self._front.hub.exchange.now
-            for ref in order_refs(shot.web.call):
+            for ref in self._front.hub.refs_of(shot.web.call):
                 truth.record("recv_place", at=at, source=WEB, order_ref=ref)
                 truth.record("rejected", at=at, source=WEB, order_ref=ref, code=shot.fault.code or 201, text=words)
         return STOP

@@ -11,7 +11,7 @@ from ..exchange.mishaps import NEW, OrderPhase
 from ..exchange.types import WEB_CLIENT_ID
 from ..web.calls import Call, Reply
 from .engine import FaultEngine
-from .messages import CANCEL, MODIFY, PLACE, WEB_SOCKET
+from .messages import CANCEL, MODIFY, PLACE, REPLY, WEB_SOCKET
 from .shots import Shot
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ class WebGate:
     def _order_of(self, call: Call) -> tuple[int | None, OrderPhase | None]:
         """The order a request is about, as far as it can be told without carrying it out."""
         exchange = self._hub.exchange
-        if call.name == PLACE:
-            refs = order_refs(call)
+        if call.name in {PLACE, REPLY}:
+            refs = self._hub.refs_of(call)
             return None, OrderPhase(WEB_CLIENT_ID, 0, refs[0] if refs else "", NEW)
         if call.name in {MODIFY, CANCEL}:
             number = call.path.get("order", "")
@@ -144,11 +144,3 @@ class WebGate:
                 if view is not None:
                     return view.perm_id, exchange.mishaps.phase(view.ticket.client_id, view.ticket.order_id)
         return None, None
-
-
-def order_refs(call: Call) -> list[str]:
-    """The cOIDs in a request for orders, whatever shape it has."""
-    orders = call.body.get("orders") if isinstance(call.body, dict) else None
-    if not isinstance(orders, list):
-        return []
-    return [str(each.get("cOID", ""))[:512] for each in orders[:50] if isinstance(each, dict)]

@@ -15,6 +15,7 @@ from .history_desk import HistoryDesk
 from .hub import WebHub
 from .notices_desk import NoticesDesk
 from .oauth.verify import Verifier
+from .order_forms import order_refs
 from .order_watch import WARNINGS, OrderWatch
 from .orders_desk import OrdersDesk
 from .performance_desk import PerformanceDesk
@@ -70,6 +71,7 @@ class WebFront:
             hides=hides,
             session=self.session,
             rng=rng,
+            refs_of=self._refs_of,
             selected=exchange.accounts[0],
         )
         self._watch = OrderWatch(loop)
@@ -127,6 +129,15 @@ class WebFront:
         while self._unlisten:
             self._unlisten.pop()()
         await self.server.close()
+
+    def _refs_of(self, call: Call) -> list[str]:
+        if call.name == "reply":
+            return self._questions.refs(call.path.get("reply", ""))
+        number = call.path.get("order", "")
+        if number.isdecimal() and len(number) < 19:
+            view = self.hub.exchange.order_by_perm_id(int(number))
+            return [] if view is None else [view.ticket.order_ref]
+        return order_refs(call)
 
     def _issue_token(self, call: Call) -> Json:
         assert self.verifier is not None  # noqa: S101 - the endpoint exists with it only

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..exchange.types import ZERO, QuoteChanged
 from ..instruments import Instrument
-from .calls import Json, WebError, bad_request
+from .calls import Call, Json, WebError, bad_request
 
 if TYPE_CHECKING:
     from ..clock import MarketClock
@@ -42,6 +42,8 @@ class WebHub:
     session: LoginSession
     rng: random.Random
     """For ids that need not be anything in particular."""
+    refs_of: Callable[[Call], list[str]]
+    """The cOIDs a request is about, as far as it can be told without carrying it out."""
     selected: str
     """The account orders and reports are about when nothing else is said."""
     primed: set[int] = field(default_factory=set)

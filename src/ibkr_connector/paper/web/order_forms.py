@@ -10,7 +10,7 @@ from typing import Final
 from ..exchange.orders import LIMITED, STOPS
 from ..exchange.types import WEB_CLIENT_ID, OrderTicket, OrderView
 from ..instruments import Instrument
-from .calls import Fields, Json, WebError, bad_request
+from .calls import Call, Fields, Json, WebError, bad_request
 from .hub import WebHub
 
 MAX_ORDERS: Final = 50
@@ -176,3 +176,11 @@ def _refuse_unsupported(fields: Fields) -> None:
     strategy = fields.text("strategy")
     if strategy:
         raise WebError(200, "", {"error": f"Algo {strategy} is not supported by this gateway."})
+
+
+def order_refs(call: Call) -> list[str]:
+    """The cOIDs in a request for new orders, whatever shape it has."""
+    orders = call.body.get("orders") if isinstance(call.body, dict) else None
+    if not isinstance(orders, list):
+        return []
+    return [str(each.get("cOID", ""))[:512] for each in orders[:50] if isinstance(each, dict)]

@@ -93,6 +93,10 @@ class QuestionBook:
             self._hub.truth.record("question_lost", reply_id=reply_id, order_refs=pending.refs)
             self._open = None
 
+    def refs(self, reply_id: str) -> list[str]:
+        """The cOIDs an answer would be about; none unless the question is open."""
+        return list(self._open[1].refs) if self._open is not None and self._open[0] == reply_id else []
+
     def take(self, reply_id: str) -> Pending | None:
         """The open question of this id; it is not open any more."""
         if self._open is None or self._open[0] != reply_id:

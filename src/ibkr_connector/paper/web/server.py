@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from ..faults.web_gate import order_refs
 from . import BASE
 from .calls import NO_BRIDGE, TEXT_LIMIT, Call, Endpoint, Json, Reply, WebError, bad_request
 from .encoding import encode
@@ -129,7 +128,7 @@ class WebServer:
             return _response(Reply(error.body, error.status))
         if endpoint.name in SENT_ON:
             # Every write of a client, also what a fault keeps from the desks.
-            self._hub.truth.record("http", request=endpoint.name, order_refs=order_refs(call), path=request.path)
+            self._hub.truth.record("http", request=endpoint.name, order_refs=self._hub.refs_of(call), path=request.path)
         carry_out = partial(self._answer, endpoint, call, request)
         gate = self._hub.gate
         reply = await carry_out() if gate is None else await gate.serve(call, carry_out)

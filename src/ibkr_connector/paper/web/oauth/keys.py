@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import secrets
+import shlex
 import string
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,10 +131,10 @@ def write(registration: Registration, folder: Path, base_url: str, account: str)
         "IBKR_ACCOUNT_ID": account,
     }
     lines = ["# Test keys of a paper gateway. They open nothing at IBKR.\n"]
-    lines += [f"{name}={value}\n" for name, value in values.items()]
+    lines += [f"{name}={shlex.quote(value)}\n" for name, value in values.items()]
     lines.append("# The same under the names ibind reads.\nIBIND_USE_OAUTH=True\n")
     lines += [
-        f"{name.replace('IBKR_OAUTH_', 'IBIND_OAUTH1A_')}={value}\n"
+        f"{name.replace('IBKR_OAUTH_', 'IBIND_OAUTH1A_')}={shlex.quote(value)}\n"
         for name, value in values.items()
         if name.startswith("IBKR_OAUTH_")
     ]
