@@ -53,6 +53,7 @@ class PaperOptions:
     tls: bool = False
     oauth: Path | None = None
     oauth_strict: bool = False
+    web_url: str | None = None
 
 
 async def serve(options: PaperOptions, out: TextIO) -> None:
@@ -127,8 +128,8 @@ def parse(argv: Sequence[str] | None = None) -> PaperOptions:
     """Read the command line. Exits with code 2 and a message where it makes no sense."""
     parser = make_parser()
     values = parser.parse_args(argv)
-    if values.web_port is None and (values.tls or values.oauth or values.oauth_strict):
-        parser.error("--tls, --oauth and --oauth-strict belong to the Web API: give its --web-port")
+    if values.web_port is None and (values.tls or values.oauth or values.oauth_strict or values.web_url):
+        parser.error("--tls, --oauth, --oauth-strict and --web-url belong to the Web API: give its --web-port")
     if values.oauth_strict and values.oauth is None:
         parser.error("--oauth-strict is about signatures: give the folder with the keys, --oauth DIR")
     return PaperOptions(
@@ -149,6 +150,7 @@ def parse(argv: Sequence[str] | None = None) -> PaperOptions:
         tls=values.tls,
         oauth=values.oauth,
         oauth_strict=values.oauth_strict,
+        web_url=values.web_url,
     )
 
 
@@ -181,6 +183,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--tls", action="store_true", help="the Web API over https, with a certificate made at start")
     add("--oauth", type=Path, metavar="DIR", help="ask for OAuth 1.0a signatures; the keys are in DIR (see oauth-keys)")
     add("--oauth-strict", action="store_true", help="accept signatures of IBKR's documented form only, no nonce twice")
+    add("--web-url", type=_url, metavar="URL", help="the base URL clients use and sign, where it is another one")
     return parser
 
 
@@ -197,7 +200,14 @@ def _web_options(options: PaperOptions) -> WebOptions | None:
         tls=options.tls,
         oauth=None if options.oauth is None else keys.load(options.oauth),
         oauth_strict=options.oauth_strict,
+        public_url=options.web_url,
     )
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")) or not text.rstrip("/").endswith("/v1/api"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no base URL: give one like http://gateway:5000/v1/api/")
+    return text
 
 
 def _port(text: str) -> int:

@@ -51,6 +51,12 @@ async def test_it_says_where_the_web_api_is_and_serves_it_over_tls() -> None:
             assert (await response.json())["iserver"]["authStatus"]["authenticated"] is True
 
 
+async def test_a_name_of_its_own_is_what_clients_are_told() -> None:
+    async with program("--web-url", "http://gateway:5000/v1/api/") as ready:
+        assert ready["web_url"] == "http://gateway:5000/v1/api/"
+        assert ready["web_port"] != 5000
+
+
 async def test_ibind_signs_in_with_the_files_of_oauth_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("Crypto", reason="ibind signs with pycryptodome")
     folder = tmp_path / "keys"
@@ -90,12 +96,15 @@ def test_keys_are_not_written_over_and_nonsense_is_refused(tmp_path: Path, capsy
     assert "exists" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--tls"], ["--oauth", "x"], ["--web-port", "0", "--oauth-strict"]])
+@pytest.mark.parametrize(
+    "words", [["--tls"], ["--oauth", "x"], ["--web-port", "0", "--oauth-strict"], ["--web-port", "0", "--web-url", "x"]]
+)
 def test_options_of_the_web_api_need_it(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(words)
     assert ended.value.code == 2
-    assert "--web-port" in capsys.readouterr().err or "--oauth" in words[-1]
+    said = " ".join(capsys.readouterr().err.split())
+    assert any(word in said for word in ("give its --web-port", "--oauth DIR", "base URL"))
 
 
 def test_a_folder_without_keys_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

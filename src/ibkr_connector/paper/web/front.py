@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..exchange.types import ExchangeEvent, OrderMessage
+from . import BASE
 from .accounts_desk import AccountsDesk
 from .calls import Call, Endpoint, Json
 from .contracts_desk import ContractsDesk
@@ -23,7 +24,7 @@ from .portfolio_desk import PortfolioDesk
 from .questions import QuestionBook
 from .quotes_desk import QuotesDesk
 from .scanner_desk import ScannerDesk
-from .server import WebServer
+from .server import WebServer, shown_host
 from .session import Change, LoginSession
 from .session_desk import SessionDesk
 from .socket import Socket, SocketFloor
@@ -114,8 +115,10 @@ class WebFront:
     @property
     def url(self) -> str:
         """The base URL, as clients need it."""
-        scheme = "https" if self.hub.options.tls else "http"
-        return f"{scheme}://127.0.0.1:{self.port}/v1/api/"
+        options = self.hub.options
+        if options.public_url is not None:
+            return f"{options.public_url.rstrip('/')}/"
+        return f"{'https' if options.tls else 'http'}://{shown_host(self.server.host)}:{self.port}{BASE}/"
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError where the port cannot be had."""

@@ -40,7 +40,7 @@ class WebServer:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._host = ""
+        self.host = ""
         self._tls: ssl.SSLContext | None = None
         self._closing = False
         self.port = 0
@@ -56,19 +56,19 @@ class WebServer:
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Listen. Raises OSError where the port cannot be had."""
-        self._host, self._tls = host, tls
+        self.host, self._tls = host, tls
         runner = web.AppRunner(self._app, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN)
         await runner.setup()
         self._runner = runner
         await self._listen(port)
         if self._verifier is not None:
-            self._verifier.serves("https" if tls is not None else "http", host, self.port)
+            self._verifier.serves("https" if tls is not None else "http", shown_host(host), self.port)
 
     async def _listen(self, port: int) -> None:
         assert self._runner is not None  # noqa: S101 - start() has set it
         assert self._runner.server is not None  # noqa: S101 - setup() has made it
         self._server = await self._hub.loop.create_server(
-            self._runner.server, self._host, port, ssl=self._tls, reuse_address=True
+            self._runner.server, self.host, port, ssl=self._tls, reuse_address=True
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -139,7 +139,7 @@ class WebServer:
         origin = request.headers.get("Origin")
         if origin is None:
             return False
-        own = {"127.0.0.1", "localhost", "::1", self._host}
+        own = {"127.0.0.1", "localhost", "::1", self.host}
         if self._hub.options.public_url is not None:
             own.add(urlsplit(self._hub.options.public_url).hostname or "")
         try:
@@ -202,6 +202,13 @@ class WebServer:
 
     async def _nothing_here(self, request: web.Request) -> web.StreamResponse:
         return _response(Reply({"error": "Resource not found", "statusCode": 404}, 404))
+
+
+def shown_host(host: str) -> str:
+    """How a client of this machine writes the address that is listened on."""
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - everywhere, so also here
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 SENT_ON: Final = frozenset({"place_order", "modify_order", "cancel_order", "reply"})

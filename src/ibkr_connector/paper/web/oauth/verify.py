@@ -50,7 +50,7 @@ class Verifier:
         if self._hub.options.public_url is not None:
             self._bases = [self._hub.options.public_url.rstrip("/").removesuffix(BASE)]
             return
-        names = ["127.0.0.1", "localhost"] if host in {"127.0.0.1", "localhost", "0.0.0.0"} else [host]  # noqa: S104
+        names = ["127.0.0.1", "localhost"] if host in {"127.0.0.1", "localhost"} else [host]
         self._bases = [f"{scheme}://{name}:{port}" for name in names]
 
     def knows_token(self, token: str) -> bool:
