@@ -82,10 +82,6 @@ KINDS: Final[dict[str, Kind]] = {
         options={"for": 10.0, "count": None, "reply": None},
         on=_BOTH,
     ),
-    "duplicate_request": Kind(
-        what="the request arrives twice; over the Web API the answer to the second is the one that is seen",
-        timed=False,
-    ),
     "duplicate_reply": Kind(
         what="replies are sent twice; of the Web front `count` frames of each websocket",
         options={"for": 10.0, "count": 1, "reply": None},
@@ -115,6 +111,11 @@ KINDS: Final[dict[str, Kind]] = {
     "http_error": Kind(
         what="requests are answered with the status `code` and not carried out; without `on` every one during `for`",
         options={"for": 5.0, "code": 503, "text": None},
+        fronts=_WEB_ONLY,
+    ),
+    "duplicate_request": Kind(
+        what="the request arrives twice; the answer to the second is the one that is seen",
+        timed=False,
         fronts=_WEB_ONLY,
     ),
     "http_error_after": Kind(

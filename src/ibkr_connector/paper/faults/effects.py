@@ -203,12 +203,6 @@ class Effects:
         self._gate.add_rule(rule, shot.lasting)
         return GO_ON
 
-    def duplicate_request(self, shot: Shot) -> bool:
-        """Carry it out once more."""
-        if shot.answer is not None:
-            shot.answer()
-        return GO_ON
-
     def reject(self, shot: Shot) -> bool:
         """Refuse the request with an error."""
         return self._refuse_request(shot.request, error_of(shot.fault, 201))
