@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .options import WebOptions
 
 SERVER_NAME: Final = "PaperN1001"
-SERVER_VERSION: Final = "Build 10.44.1d, Mar 3, 2026 1:55:32 PM"
+SERVER_VERSION: Final = "Build 10.44.1a, Jan 5, 2026 9:00:00 AM"
 """In the words of a real one: clients parse it."""
 
 Change = dict[str, object]
