@@ -52,11 +52,12 @@ def make_schedule(seed: int, *, engine: Engine = "step") -> Schedule:
         limits=_limits(dice, many),
         account=LIVE_ACCOUNT if live else ACCOUNT,
     )
-    if engine == "sockets":
-        return shorter(made)
     savers = tuple(_saver(dice, trouble, symbols[0]) for trouble in made.troubles)
-    made = msgspec.structs.replace(made, agents=made.agents + savers, stops=_stops(dice, orders))
-    return _with_leavers(random.Random(f"leavers:{engine}:{seed}"), made)
+    whole = msgspec.structs.replace(made, agents=made.agents + savers, stops=_stops(dice, orders))
+    if engine == "step":
+        return _with_leavers(random.Random(f"leavers:{engine}:{seed}"), whole)
+    racers = (_racer(dice, symbols[0]),) if dice.random() < 0.3 else ()
+    return shorter(msgspec.structs.replace(whole, agents=whole.agents + racers))
 
 
 def _agents(dice: random.Random) -> int:
@@ -422,6 +423,15 @@ def _saver(dice: random.Random, trouble: Trouble, symbol: str) -> Agent:
     begin = max(0.0, trouble.time - 3.0)
     moment = trouble.time + dice.uniform(0.1, 0.9) * trouble.seconds
     return Agent("saver", round(begin, 3), (order, Step("wait", seconds=round(moment - begin, 3)), _cancel("saver-0")))
+
+
+def _racer(dice: random.Random, symbol: str) -> Agent:
+    """Cancels orders that may fill at any moment: in real time a cancel rarely meets its fill by chance."""
+    steps: list[Step] = []
+    for number in range(6):
+        ref, action = f"racer-{number}", ("BUY", "SELL")[number % 2]
+        steps += [Step("place", ref, symbol, action, 10, type="LMT"), _cancel(ref)]
+    return Agent("racer", round(dice.uniform(0, 4), 3), tuple(steps))
 
 
 def _cancel(ref: str) -> Step:

@@ -23,7 +23,8 @@ class Note(msgspec.Struct, frozen=True):
     `wire`: message (place, cancel, global_cancel, or the number), order_id (0 = none), client_id.
     `link`: state. `broker_link`: up. `order`: ref, what, state. `incident`: name, ref, text. `decision`: ref, allowed.
     `disk`: full; `disk_caught_up`: what was kept in memory meanwhile is on it.
-    `killed`, `resumed`: where (here, elsewhere). `started`, `ready`, `crashed`, `checkpoint`: what.
+    `killed`, `resumed`: where (here, elsewhere; step: here, on the thread that writes). `started`, `ready`, `crashed`,
+    `checkpoint`: what.
     `stalled`: seconds in which the machine gave the process no time (real time only). `stranger`: what another program
     did. `command`: what the command line said.
     `secret`: a secret was in an event or answer.

@@ -89,7 +89,7 @@ def stopped(evidence: Evidence, verdict: Verdict) -> None:
 
 def _grace(evidence: Evidence, killed: tuple[float, str], write: Note) -> float:
     """How long after a kill a write may come: its checks were before it, and it is on another thread."""
-    if (killed[1], evidence.schedule.engine) == ("here", "step"):
+    if killed[1] == "step" or (killed[1], evidence.schedule.engine) == ("here", "step"):
         return 0.0
     return _ELSEWHERE_S + _STALLS * stalled(evidence, killed[0], write.at)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from proof.schedule import Agent, Crash, Schedule, Step, Trouble
+from proof.schedule import Agent, Crash, Schedule, Step
 
 _MOST = {"wait": 10.0, "filled": 10.0}
 _PACE = 0.6
@@ -22,11 +22,12 @@ def shorter(schedule: Schedule) -> Schedule:
         agents=tuple(_agent(agent) for agent in schedule.agents),
         faults=tuple(_fault(fault) for fault in schedule.faults),
         crashes=tuple(_crash(crash) for crash in schedule.crashes),
-        troubles=tuple(_trouble(trouble) for trouble in schedule.troubles),
     )
 
 
 def _agent(agent: Agent) -> Agent:
+    if agent.name == "saver":
+        return agent  # it has a moment to meet
     steps = tuple(_step(step) for step in agent.steps)
     return msgspec.structs.replace(agent, start=round(agent.start * _PACE, 3), steps=steps)
 
@@ -51,7 +52,3 @@ def _fault(fault: dict[str, str | int | float | None]) -> dict[str, str | int | 
 
 def _crash(crash: Crash) -> Crash:
     return msgspec.structs.replace(crash, time=round(crash.time * _PACE, 3), down=min(crash.down, 6.0))
-
-
-def _trouble(trouble: Trouble) -> Trouble:
-    return msgspec.structs.replace(trouble, time=round(trouble.time * _PACE, 3))

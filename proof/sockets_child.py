@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from asyncio import selector_events
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -27,7 +27,7 @@ from typing import Any, cast
 import msgspec
 
 import ibkr_connector.assembly
-from ibkr_connector.clock import Clock
+from ibkr_connector.clock import Clock, system_clock
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import TradingError
 from ibkr_connector.events import Event, EventBus
@@ -35,8 +35,9 @@ from ibkr_connector.ground import Ground
 from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.sync import SyncConnector
+from ibkr_connector.trading import shared_control
 from proof.evidence import Picture
-from proof.schedule import At, Crash, Schedule, Trouble, from_json
+from proof.schedule import At, Crash, Schedule, Stop, Trouble, from_json
 from proof.sockets_agents import Agents
 from proof.sockets_files import MEMORY, SCHEDULE, STATE, FileHistory, history_file, open_memory
 from proof.tap import Tap
@@ -72,19 +73,25 @@ class Birth:
 class Steps:
     """Counts the steps of the order road, and kills the process at the one that was chosen."""
 
-    def __init__(self, history: FileHistory, crashes: Sequence[Crash], passed: dict[str, int]) -> None:
+    def __init__(self, history: FileHistory, birth: Birth, stops: Sequence[Stop]) -> None:
         self._history = history
-        self._passed = dict(passed)
-        self.crashes = list(crashes)
+        self._passed = dict(birth.passed)
+        self.crashes = list(birth.crashes)
+        self.stops = [] if birth.scripted else list(stops)
+        self.stop: Callable[[Stop], None] = lambda _: None
+        """Kills trading."""
 
     def passed(self, step: At) -> None:
-        """A step is passed now; perhaps the process dies here."""
+        """A step is passed now; perhaps trading is killed here, perhaps the process."""
         with self._history.lines.lock:
             count = self._passed[step] = self._passed.get(step, 0) + 1
             self._history.add("passed", step=step)
-            for crash in self.crashes:
-                if crash.at == step and crash.nth == count:
-                    self._history.add_then("crashed", _die, why=step, down=crash.down)
+        for stop in self.stops:
+            if stop.at == step and stop.nth == count:
+                self.stop(stop)
+        for crash in tuple(self.crashes):
+            if crash.at == step and crash.nth == count:
+                self._history.add_then("crashed", _die, why=step, down=crash.down)
 
 
 def _die() -> None:
@@ -189,7 +196,8 @@ class Child:
         self.folder = birth.folder
         self.schedule: Schedule = from_json((self.folder / SCHEDULE).read_bytes())
         self.history = FileHistory(history_file(self.folder, birth.number), SECRET)
-        self.steps = Steps(self.history, birth.crashes, birth.passed)
+        self.steps = Steps(self.history, birth, self.schedule.stops)
+        self.steps.stop = self._stop
         self._pipe = pipe
         self._said = threading.Lock()
         self._before: set[str] = set()
@@ -247,6 +255,26 @@ class Child:
             else:
                 self.history.add("ready", process=self.birth.number)
                 return True
+
+    def _stop(self, stop: Stop) -> None:
+        """Kill trading in the middle of an order's road, on its very thread, and resume after a while."""
+        if self.connector.risk.trading.state.value != "active":
+            return
+
+        def resume() -> None:
+            with contextlib.suppress(TradingError):
+                if self.connector.resume("the schedule says so"):
+                    self.history.add("resumed", where="here")
+
+        if stop.elsewhere:
+            control = shared_control(self.folder / STATE, self.schedule.account)
+            control.kill("the schedule says so, elsewhere", system_clock.now())
+        else:
+            self.connector.kill("the schedule says so")
+        self.history.add("killed", where="elsewhere" if stop.elsewhere else "step")
+        timer = threading.Timer(stop.seconds, resume)
+        timer.daemon = True
+        timer.start()
 
     @property
     def sync(self) -> SyncConnector:

@@ -29,9 +29,10 @@ class Written(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LaneOutcome:
-    """The result of a turn, why it is not `YES`, and how many of its writes are certainly complete."""
+    """The result of a turn: how many of the writes were begun, and how many of them are certainly complete."""
 
     written: Written
+    frames: int = 0
     reason: str = ""
     whole: int = 0
 
@@ -75,7 +76,7 @@ class OrderLane:
             await commit()
             why = recheck()
             if why:
-                return LaneOutcome(Written.NO, why)
+                return LaneOutcome(Written.NO, reason=why)
             outcome = _write_all(frames())
             if outcome.written is not Written.NO:
                 written()
@@ -85,14 +86,16 @@ class OrderLane:
 
 
 def _write_all(frames: Sequence[Callable[[], None]]) -> LaneOutcome:
-    for whole, frame in enumerate(frames):
+    begun = 0
+    for frame in frames:
         try:
             frame()
         except TradingError as error:
             # Ours, and it says itself that nothing was written: of a group, nothing of this frame and those after it.
             if error.outcome is not Outcome.NOT_SENT:
-                return LaneOutcome(Written.MAYBE, error.message, whole)
-            return LaneOutcome(Written.MAYBE if whole else Written.NO, error.message, whole)
+                return LaneOutcome(Written.MAYBE, begun + 1, error.message, begun)
+            return LaneOutcome(Written.MAYBE if begun else Written.NO, begun, error.message, begun)
         except Exception as error:  # noqa: BLE001 - whatever it was, bytes may be on their way
-            return LaneOutcome(Written.MAYBE, f"{type(error).__name__}: {error}", whole)
-    return LaneOutcome(Written.YES, whole=len(frames))
+            return LaneOutcome(Written.MAYBE, begun + 1, f"{type(error).__name__}: {error}", begun)
+        begun += 1
+    return LaneOutcome(Written.YES, begun, whole=begun)

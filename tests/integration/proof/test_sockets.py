@@ -31,7 +31,7 @@ CRASHING = Schedule(
     engine="sockets",
     start=datetime(2026, 11, 2, 15, 30, tzinfo=UTC),
     speed=1.0,
-    symbols=("AAPL", "MSFT"),
+    symbols=("AAPL", "MSFT", "IBM"),
     agents=(
         Agent(
             "a0",
@@ -49,15 +49,17 @@ CRASHING = Schedule(
             (
                 Step("bracket", "b1", "MSFT", "BUY", 30, "MKT", 500),
                 Step("kill_elsewhere"),
-                Step("place", "l2", "MSFT", "BUY", 10, "LMT", 300),
                 Step("resume"),
-                Step("cancel", "l1", seconds=5.0),
+                Step("place", "l2", "IBM", "BUY", 10, "LMT", 300),
+                Step("kill"),
+                Step("resume"),
+                Step("cancel", "l2", seconds=5.0),
             ),
         ),
-        Agent("a2", 1.0, (Step("place", "l3", "MSFT", "SELL", 10, "LMT", 300), Step("kill"), Step("resume"))),
+        Agent("a2", 1.0, (Step("read", what="positions"), Step("read", what="executions"))),
     ),
     faults=({"kind": "late_commission", "nth": 1, "delay": 0.5, "times": 1},),
-    crashes=(Crash("after_write", nth=2, down=0.1), Crash("after_commit", nth=4, down=0.1)),
+    crashes=(Crash("after_write", nth=1, down=0.1), Crash("after_commit", nth=2, down=0.1)),
     limits={"max_position_size": 100, "max_order_size": 100, "daily_loss_limit": 100_000},
 )
 
@@ -95,8 +97,8 @@ def test_run_with_two_kills_on_the_order_road_breaks_nothing_and_shows_what_it_s
     assert {note.data["where"] for note in evidence.history.of("killed")} == {"here", "elsewhere"}
     assert {"settled", "cancelled"} == set(evidence.checkpoints)
     assert evidence.final is not None
+    assert {"m1", "b1", "l2"} <= set(evidence.final.orders)
     assert evidence.final.orders["m1"].state == "filled"
-    assert "l1" in evidence.final.orders
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -120,7 +122,7 @@ def written_after_a_kill(folder: Path) -> None:
     notes = lines(path)
     at = next(note["at"] for note in notes if note["kind"] == "killed") + 0.101
     late = {"at": at, "kind": "wire", "data": {"message": "place", "order_id": 998, "client_id": 2}}
-    notes = [note for note in notes if not (note["kind"] == "resumed" and note["at"] <= at)]
+    notes = [note for note in notes if note["kind"] not in {"resumed", "stalled"}]
     write(path, [*notes, late])
 
 

@@ -52,7 +52,7 @@ class Steps:
 async def test_order_is_prepare_commit_recheck_write() -> None:
     steps = Steps(frames=3)
     outcome = await steps.run(OrderLane(SystemClock()))
-    assert outcome == LaneOutcome(Written.YES, whole=3)
+    assert outcome == LaneOutcome(Written.YES, 3, whole=3)
     assert steps.done == ["prepare", "commit", "recheck", "write 0", "write 1", "write 2"]
 
 
