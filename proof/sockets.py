@@ -228,10 +228,10 @@ class SocketRun:
                 self._kill("time", due[-1].down)
                 continue
             ends = self._zero + self.schedule.lasts + 0.5
-            if self._idle and (now >= ends or not self._armed):
+            if self._idle and self._stranger_at is None and (now >= ends or not self._armed):
                 return
             moments = [self._zero + crash.time for crash in self._crashes] + [self._until]
-            moments += [ends] if self._idle else []
+            moments += [ends] if self._idle and now < ends else []
             moments += [self._stranger_at] if self._stranger_at is not None else []
             self._look(min(moments) - now)
 
