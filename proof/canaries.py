@@ -96,12 +96,13 @@ def commit_after_write(stack: contextlib.ExitStack) -> None:
     """The journal is written behind the order."""
     original = StepJournal.commit_sending
 
-    async def commit(self: StepJournal, entries: Sequence[Any]) -> None:
+    async def commit(self: StepJournal, entries: Sequence[Any], **how: Any) -> bool:
         async def later() -> None:
             await asyncio.sleep(0.01)
-            await original(self, entries)
+            await original(self, entries, **how)
 
         self.disk.late = asyncio.ensure_future(later())  # type: ignore[attr-defined]
+        return True
 
     _put(stack, StepJournal, "commit_sending", commit)
 

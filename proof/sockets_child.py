@@ -33,7 +33,7 @@ from ibkr_connector.errors import TradingError
 from ibkr_connector.events import Event, EventBus
 from ibkr_connector.ground import Ground
 from ibkr_connector.orders.entries import SendingEntry
-from ibkr_connector.orders.journal import Journal
+from ibkr_connector.orders.journal import Journal, Keep
 from ibkr_connector.sync import SyncConnector
 from ibkr_connector.trading import shared_control
 from proof.evidence import Picture
@@ -129,11 +129,14 @@ class WatchedJournal(Journal):
 
     steps: Steps
 
-    async def commit_sending(self, entries: Sequence[SendingEntry]) -> None:
+    async def commit_sending(
+        self, entries: Sequence[SendingEntry], *, patience: float | None = None, keep: Keep | None = None
+    ) -> bool:
         """See `Journal`."""
         self.steps.passed("before_commit")
-        await super().commit_sending(entries)
+        durable = await super().commit_sending(entries, patience=patience, keep=keep)
         self.steps.passed("after_commit")
+        return durable
 
 
 def stand_on(history: FileHistory, steps: Steps, troubles: Sequence[Trouble], zero: float) -> None:
