@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 from multiprocessing.connection import Connection
@@ -49,8 +50,19 @@ def gateway_words(schedule: Schedule, folder: Path) -> list[str]:
 
 
 def gateway_main(words: list[str], pipe: Connection) -> None:
-    """The process: what `ibkr-connector paper` is."""
-    asyncio.run(serve(parse(words), _Told(pipe)))  # type: ignore[arg-type]
+    """The process: what `ibkr-connector paper` is. It ends with whoever started it, however that ended."""
+
+    async def both() -> None:
+        loop = asyncio.get_running_loop()
+
+        def alone() -> None:
+            loop.remove_reader(pipe.fileno())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        loop.add_reader(pipe.fileno(), alone)
+        await serve(parse(words), _Told(pipe))  # type: ignore[arg-type]
+
+    asyncio.run(both())
 
 
 def control(port: int, command: str) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def written_after_a_kill(folder: Path) -> None:
         path for path in sorted(folder.glob("history-*.jsonl")) if any(n["kind"] == "killed" for n in lines(path))
     )
     notes = lines(path)
-    at = next(note["at"] for note in notes if note["kind"] == "killed") + 0.101
+    at = max(note["at"] for note in notes if note["kind"] == "killed") + 0.101
     late = {"at": at, "kind": "wire", "data": {"message": "place", "order_id": 998, "client_id": 2}}
     notes = [note for note in notes if note["kind"] not in {"resumed", "stalled"}]
     write(path, [*notes, late])
