@@ -103,9 +103,9 @@ async def test_a_group_is_one_durable_commit_under_its_name(
     commits: list[list[SendingEntry]] = []
     real = Journal.commit_sending
 
-    async def commit(self: Journal, entries: Sequence[SendingEntry]) -> None:
+    async def commit(self: Journal, entries: Sequence[SendingEntry], **how: Any) -> bool:
         commits.append(list(entries))
-        await real(self, entries)
+        return await real(self, entries, **how)
 
     monkeypatch.setattr(Journal, "commit_sending", commit)
     await connector.place_oca_group([buy(150, "a"), buy(149, "b")], group="morning")

@@ -82,10 +82,10 @@ async def test_a_change_given_up_between_commit_and_write_is_known_as_not_sent(
     committing, go_on = asyncio.Event(), asyncio.Event()
     here, real = asyncio.get_running_loop(), JournalWriter.commit_change
 
-    async def held(self: JournalWriter, entry: Any) -> None:
+    async def held(self: JournalWriter, entry: Any, **how: Any) -> bool:
         here.call_soon_threadsafe(committing.set)
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(go_on.wait(), here))
-        await real(self, entry)
+        return await real(self, entry, **how)
 
     monkeypatch.setattr(JournalWriter, "commit_change", held)
     changing = asyncio.create_task(order.modify(quantity=20))
