@@ -265,6 +265,18 @@ def cancel_behind_disk(stack: contextlib.ExitStack) -> None:
 
 
 @canary
+def anything_without_journal(stack: contextlib.ExitStack) -> None:
+    """Orders that add risk go out although the journal cannot be written."""
+    _put(stack, OrderRoad, "only_reduces", lambda *_: True)
+
+
+@canary
+def nothing_without_journal(stack: contextlib.ExitStack) -> None:
+    """No order goes out while the journal cannot be written, not even one that only reduces."""
+    _put(stack, OrderRoad, "only_reduces", lambda *_: False)
+
+
+@canary
 def cancel_once(stack: contextlib.ExitStack) -> None:
     """A cancel that got lost in an outage is not sent again."""
     _put(stack, OrderCanceller, "resend", lambda *_: None)
