@@ -55,7 +55,9 @@ def make_schedule(seed: int, *, engine: Engine = "step") -> Schedule:
     savers = tuple(_saver(dice, trouble, symbols[0]) for trouble in made.troubles)
     whole = msgspec.structs.replace(made, agents=made.agents + savers, stops=_stops(dice, orders))
     if engine == "step":
-        return _with_leavers(random.Random(f"leavers:{engine}:{seed}"), whole)
+        return _with_changers(
+            random.Random(f"changers:{engine}:{seed}"), _with_leavers(random.Random(f"leavers:{engine}:{seed}"), whole)
+        )
     racers = (_racer(dice, symbols[0]),) if dice.random() < 0.3 else ()
     return shorter(msgspec.structs.replace(whole, agents=whole.agents + racers))
 
@@ -165,6 +167,19 @@ def _distance(dice: random.Random) -> int:
 
 def _patience(dice: random.Random, ref: str) -> Step:
     return Step("filled", ref=ref, seconds=dice.choice((1.0, 5.0, 15.0)))
+
+
+def _with_changers(dice: random.Random, made: Schedule) -> Schedule:
+    """With one who changes an order at once that may have got lost."""
+    if dice.random() > 0.08 or made.troubles:
+        return made
+    order = Step("place", "mind-0", made.symbols[0], "BUY", 20, type="LMT", ticks=60)
+    change = Step("modify", ref="mind-0", quantity=30, ticks=50)
+    steps = (order, change, Step("wait", seconds=round(dice.uniform(1, 6), 3)), change, _cancel("mind-0"))
+    lost: Values = {"kind": dice.choice(("swallow_request", "reset_after_write")), "on": "place_order", "nth": 1}
+    changer = Agent("changer", 0.0, steps)
+    agents = tuple(msgspec.structs.replace(one, start=one.start + 0.3) for one in made.agents)
+    return msgspec.structs.replace(made, agents=(changer, *agents), faults=(lost, *made.faults))
 
 
 def _with_leavers(dice: random.Random, made: Schedule) -> Schedule:
@@ -331,7 +346,7 @@ def _hold(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
 
 def _restart(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:
     down = round(dice.uniform(0.2, 12), 3)
-    return {"kind": "restart", **_moment(dice, orders), "for": down, "rollback_ids": dice.choice((0, 0, 1, 2, 5))}
+    return {"kind": "restart", **_moment(dice, orders), "for": down, "rollback_ids": dice.choice((0, 1, 2, 5))}
 
 
 def _farm(dice: random.Random, orders: int, symbols: tuple[str, ...]) -> Values:

@@ -127,6 +127,18 @@ def counted(evidence: Evidence, verdict: Verdict) -> None:
         verdict.check("INV-04", None if ours == held else f"the gates count {ours}, the broker has {held}")
 
 
+def ids_once(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-08: every order is committed under a number above all that were used before, over restarts too."""
+    highest = 0
+    for line in evidence.audit:
+        if line.kind != "sending":
+            continue
+        number = int(json.loads(line.data)["order_id"])
+        broken = f"{line.ref} was committed under id {number}, and {highest} was used" if number <= highest else None
+        verdict.check("INV-08", broken)
+        highest = max(highest, number)
+
+
 def told(evidence: Evidence, verdict: Verdict) -> None:
     """INV-03: "nothing was sent" is told of orders that did not arrive, and of no other."""
     received = {str(entry.fields["order_ref"]): entry.wire for entry in _of(evidence, "recv_place")}
@@ -159,4 +171,4 @@ def reserved(evidence: Evidence, verdict: Verdict) -> None:
 
 def word_rules() -> tuple[Rule, ...]:
     """All rules of this file."""
-    return (changes, cancels, cancels_on_a_full_disk, corrections, counted, told, reserved)
+    return (changes, cancels, cancels_on_a_full_disk, corrections, counted, ids_once, told, reserved)
