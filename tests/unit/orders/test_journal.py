@@ -292,6 +292,40 @@ async def test_a_revived_order_is_open_again(opened: Journal) -> None:
     found = opened.find(REF)
     assert found is not None
     assert found.ended is None
+    with pytest.raises(OrderValidationError, match=r"sent before \(open\); it is never sent again"):
+        await opened.commit_sending([sending(order_id=12)])
+
+
+async def test_what_the_broker_counts_as_gained_is_kept_with_the_fill(opened: Journal) -> None:
+    await opened.commit_sending([sending()])
+    record = sent()
+    put(opened, record, echo(), fill(40), replace(commission(), realized_pnl=d("12.5")))
+    await opened.flush()
+    assert [(one.commission, one.realized_pnl) for one in opened.fills()] == [(d("1.00"), d("12.5"))]
+
+
+async def test_the_trail_is_read_in_parts(opened: Journal) -> None:
+    for number in range(5):
+        opened.audit("kind", {"number": number})
+    await opened.flush()
+    assert [line.seq for line in opened.audit_lines(0)] == [1, 2, 3, 4, 5]
+    assert [line.seq for line in opened.audit_lines(1, limit=2)] == [2, 3]
+    assert opened.audit_lines(5) == []
+
+
+def test_the_times_of_the_writer_are_those_that_are_promised() -> None:
+    assert (journal_queue._GATHER, journal_queue._SYNC_AFTER, journal_queue._RETRY_AFTER) == (0.002, 0.25, 0.5)
+
+
+async def test_the_close_tells_the_head_of_the_trail_once(state_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal.open(state_dir, ACCOUNT, ManualClock(NOW))
+    journal.audit("kind", {})
+    with caplog.at_level(logging.INFO, "ibkr_connector.orders.journal"):
+        journal.close()
+        journal.close()
+    assert [one.getMessage() for one in caplog.records] == [
+        f"the audit trail ends at line 1, head {journal.head[1]}",
+    ]
 
 
 # --- a ref is sent once -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_connector.errors import JournalUnwritable
+from ibkr_connector.errors import JournalCorrupt, JournalUnwritable
 from ibkr_connector.orders import journal_file
 from ibkr_connector.orders.journal_file import JournalFile, plain, read_head
 from ibkr_connector.orders.journal_schema import MIGRATIONS
@@ -145,3 +146,42 @@ def test_the_noted_head_is_touched_only_with_the_trail(file: JournalFile) -> Non
     assert file._connection.total_changes == changes
     put(file, "line")
     assert file._connection.total_changes == changes + 2  # the line, and the head
+
+
+def test_a_durable_transaction_always_changes_something(file: JournalFile) -> None:
+    """What changes nothing does not wait for the disk, and what was written behind would not be durable after it."""
+    changes = file._connection.total_changes
+    for _ in range(2):
+        file.begin(durable=True)
+        file.touch()
+        file.commit()
+    assert file._connection.total_changes == changes + 2
+
+
+def test_a_checkpoint_moves_the_log_into_the_database(file: JournalFile, path: Path) -> None:
+    for number, key in enumerate(("first", "second")):
+        put(file, key)
+        file.checkpoint()
+        alone = path.with_name(f"alone{number}")
+        shutil.copy(path, alone)  # without its log
+        assert keys(alone) == ["first", "second"][: number + 1]
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE meta SET value = 'nonsense' WHERE key = 'audit.head'", "DROP TABLE meta"]
+)
+def test_a_head_that_cannot_be_read_is_damage_and_nothing_stays_open(
+    file: JournalFile, path: Path, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(file, "first")
+    file._connection.execute(statement)
+    made: list[JournalFile] = []
+
+    class Watched(JournalFile):
+        def _begin_anew(self) -> None:
+            made.append(self)
+            super()._begin_anew()
+
+    with pytest.raises(JournalCorrupt):
+        Watched(path)
+    assert not is_open(made[0])
