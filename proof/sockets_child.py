@@ -1,8 +1,7 @@
 """The connector's process of the engine on real sockets: the public `IBKRConnector`, and the agents that call it.
 
-The connector is what users get, over TCP. What the proof needs to know or to stop is patched in before it connects:
-its journal tells before and after each commit of a new order, its bus notes what it is told where it happened, and
-asyncio's sockets show what is written to the gateway. At the step a schedule names the process kills itself (SIGKILL).
+The connector is what users get, over TCP, on a ground that tells what happens (`sockets_ground`). When the agents are
+done, the process does what it is asked for: settle, look, cancel, close.
 """
 
 from __future__ import annotations
@@ -12,41 +11,31 @@ import faulthandler
 import logging
 import os
 import signal
-import sqlite3
 import sys
 import threading
 import time
-from asyncio import selector_events
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
-import ibkr_connector.assembly
-from ibkr_connector.clock import Clock, system_clock
+from ibkr_connector.clock import system_clock
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import TradingError
-from ibkr_connector.events import Event, EventBus
-from ibkr_connector.ground import Ground
-from ibkr_connector.orders.entries import SendingEntry
-from ibkr_connector.orders.journal import Journal, Keep
 from ibkr_connector.sync import SyncConnector
 from ibkr_connector.trading import shared_control
 from proof.evidence import Picture
-from proof.schedule import At, Crash, Schedule, Stop, Trouble, from_json
+from proof.schedule import Crash, Schedule, Stop, from_json
 from proof.sockets_agents import Agents
 from proof.sockets_files import MEMORY, SCHEDULE, STATE, FileHistory, history_file, open_memory
-from proof.tap import Tap
+from proof.sockets_ground import Steps, feel_the_pulse, stand_on, tap_writes
 
 SECRET = "s3cret-Pa55word"
 _AGAIN_S = 2.0
 """Between two tries to connect."""
-_BEAT_S = 0.1
-_STALL_S = 0.02
 _ENDING_S = 5.0
 """What the rooms' threads may take to end after `close`."""
 _UNSETTLED = frozenset({"sending", "awaiting_executions"})
@@ -70,127 +59,6 @@ class Birth:
     library: str = "auto"
 
 
-class Steps:
-    """Counts the steps of the order road, and kills the process at the one that was chosen."""
-
-    def __init__(self, history: FileHistory, birth: Birth, stops: Sequence[Stop]) -> None:
-        self._history = history
-        self._passed = dict(birth.passed)
-        self.crashes = list(birth.crashes)
-        self.stops = [] if birth.scripted else list(stops)
-        self.stop: Callable[[Stop], None] = lambda _: None
-        """Kills trading."""
-
-    def passed(self, step: At) -> None:
-        """A step is passed now; perhaps trading is killed here, perhaps the process."""
-        with self._history.lines.lock:
-            count = self._passed[step] = self._passed.get(step, 0) + 1
-            self._history.add("passed", step=step)
-        for stop in self.stops:
-            if stop.at == step and stop.nth == count:
-                self.stop(stop)
-        for crash in tuple(self.crashes):
-            if crash.at == step and crash.nth == count:
-                self._history.add_then("crashed", _die, why=step, down=crash.down)
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def feel_the_pulse(history: FileHistory) -> None:
-    """On a thread of its own: note when the machine gave this process no time. Deadlines are judged with that."""
-
-    def beat() -> None:
-        due = time.monotonic() + _BEAT_S
-        while True:
-            time.sleep(max(0.0, due - time.monotonic()))
-            late = time.monotonic() - due
-            if late > _STALL_S:
-                history.add("stalled", seconds=round(late, 4))
-            due = time.monotonic() + _BEAT_S
-
-    threading.Thread(target=beat, name="pulse", daemon=True).start()
-
-
-class NotingBus(EventBus):
-    """Notes each event where it is published, and tells the listeners on their threads as ever."""
-
-    history: FileHistory
-
-    def publish(self, event: Event) -> None:
-        """See `EventBus`."""
-        self.history.event(event)
-        super().publish(event)
-
-
-class WatchedJournal(Journal):
-    """The journal; tells before and after the commit of new orders."""
-
-    steps: Steps
-
-    async def commit_sending(
-        self, entries: Sequence[SendingEntry], *, patience: float | None = None, keep: Keep | None = None
-    ) -> bool:
-        """See `Journal`."""
-        self.steps.passed("before_commit")
-        durable = await super().commit_sending(entries, patience=patience, keep=keep)
-        self.steps.passed("after_commit")
-        return durable
-
-
-def stand_on(history: FileHistory, steps: Steps, troubles: Sequence[Trouble], zero: float) -> None:
-    """Every connector made from now on in this process stands on a ground that tells."""
-
-    def bus() -> NotingBus:
-        made = NotingBus()
-        made.history = history
-        return made
-
-    def open_journal(
-        state_dir: Path, account: str, clock: Clock, /, *, forget_before: datetime | None = None
-    ) -> Journal:
-        journal = cast(WatchedJournal, WatchedJournal.open(state_dir, account, clock, forget_before=forget_before))
-        journal.steps = steps
-        begin = journal._file.begin
-
-        def checked(*, durable: bool) -> None:
-            now = time.monotonic() - zero
-            if any(one.time <= now < one.time + one.seconds for one in troubles):
-                raise sqlite3.OperationalError("database or disk is full")
-            begin(durable=durable)
-
-        journal._file.begin = checked  # type: ignore[method-assign]
-        return journal
-
-    # `House` asks for its ground by this name when nobody gives it one.
-    vars(ibkr_connector.assembly)["Ground"] = lambda: Ground(bus=bus, journal=open_journal)
-
-
-def tap_writes(port: int, history: FileHistory, client_id: int, steps: Steps) -> None:
-    """Note every message that goes to the gateway's port, before the kernel gets it, and pass `after_write` behind."""
-    transport_class: Any = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
-    write = transport_class.write
-
-    def tapped(transport: Any, data: bytes) -> None:
-        peer = transport.get_extra_info("peername")
-        if peer is None or peer[1] != port:
-            write(transport, data)
-            return
-        if "_proof" not in transport.__dict__:
-            said: list[str] = []
-            transport._proof = Tap(history, client_id, lambda *words: said.append(words[-1])), said
-        tap, said = transport._proof
-        tap.written(transport, data)
-        write(transport, data)
-        was_order = "place" in said
-        said.clear()
-        if was_order:
-            steps.passed("after_write")
-
-    transport_class.write = tapped
-
-
 class Child:
     """One life of the connector's process."""
 
@@ -199,7 +67,8 @@ class Child:
         self.folder = birth.folder
         self.schedule: Schedule = from_json((self.folder / SCHEDULE).read_bytes())
         self.history = FileHistory(history_file(self.folder, birth.number), SECRET)
-        self.steps = Steps(self.history, birth, self.schedule.stops)
+        stops = () if birth.scripted else self.schedule.stops
+        self.steps = Steps(self.history, birth.passed, birth.crashes, stops)
         self.steps.stop = self._stop
         self._pipe = pipe
         self._said = threading.Lock()
