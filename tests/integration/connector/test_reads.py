@@ -176,7 +176,7 @@ async def test_server_time_is_the_gateways(connector: IBKRConnector, gateway: Pa
 
 
 async def test_read_that_is_not_answered_times_out_naming_what_was_asked(proxy: Proxy, make: MakeConnector) -> None:
-    connector = make(proxy.port, request_timeout=0.3)
+    connector = make(proxy.port, request_timeout=2.0)
     await connector.connect()
     proxy.swallow_answers = is_kind("10", "52")
     with pytest.raises(RequestTimeout, match="AAPL"):
