@@ -47,7 +47,7 @@ _OPTIONS = (
     "-p",
     "no:cacheprovider",
     "-o",
-    "timeout=30",
+    "timeout=10",
     "-W",
     "ignore::pytest.PytestAssertRewriteWarning",
 )
