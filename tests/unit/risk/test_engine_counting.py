@@ -57,7 +57,7 @@ def place(engine: RiskEngine, ref: str, *, at: float = 0.0, **more: Any) -> bool
 
 def test_nothing_is_touched_without_the_lock() -> None:
     engine = RiskEngine(replace(OFF, daily_loss_limit=D(1_000), duplicate_window=1.0))
-    guard(engine, engine._lock, ("_book", "_agents", "_recent"), written=("_day", "control"))
+    guard(engine, engine._lock, ("_book", "_agents", "_recent", "_forked"), written=("_day", "control"))
     day, write = engine._day, engine._lock._is_owned  # type: ignore[attr-defined]
     told: list[bool] = []
 
@@ -91,6 +91,7 @@ def test_nothing_is_touched_without_the_lock() -> None:
     engine.on_done("a")
     engine.adopt("b", con_id=AAPL, sign=1, quantity=D(1), open_quantity=D(1))
     engine.release("unknown")
+    engine.on_forked("b", AAPL)
     engine.start_agents({("one", AAPL): D(3)})
     assert engine.agent_position("One", AAPL) == 3
     assert engine.reserved("b") == 1
