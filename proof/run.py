@@ -151,24 +151,50 @@ def on_sockets(given: argparse.Namespace) -> tuple[Tally, list[str]]:
     return total, list(sockets_run.kept_of(total, given.keep.resolve()))
 
 
+def _positive(word: str) -> int:
+    """A count."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word}: at least 1, or nothing would be shown")
+    return number
+
+
+def _seed(word: str) -> int:
+    """A seed."""
+    number = int(word)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{word}: seeds begin with 0")
+    return number
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="./dev faults", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add(
-        "--schedules", type=int, help=f"how many (default {USUAL}; sockets 300, which is also what `both` runs of them)"
+        "--schedules",
+        type=_positive,
+        help=f"how many (default {USUAL}; sockets 300, which is also what `both` runs of them)",
     )
     add("--quick", action="store_true", help=f"few schedules: what CI runs ({QUICK}; sockets 16)")
-    add("--seed", type=int, default=0, help="the first seed")
+    add("--seed", type=_seed, default=0, help="the first seed")
     add("--engine", choices=("step", "sockets", "both"), default="step", help="sockets: real time, kill -9; Linux")
     add("--library", choices=("auto", "ib_insync", "ib_async"), default="auto")
-    add("--jobs", type=int, default=os.cpu_count() or 1, help="processes of the stepped engine (default: the cores)")
-    add("--at-once", type=int, help="runs on sockets at a time (default 6 for each core)")
+    add(
+        "--jobs",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        help="processes of the stepped engine (default: the cores)",
+    )
+    add("--at-once", type=_positive, help="runs on sockets at a time (default 6 for each core)")
     add("--keep", type=Path, default=Path(".proof"), metavar="FOLDER", help="for the files of failed runs on sockets")
-    add("--replay", type=int, metavar="SEED", help="run one schedule and tell everything")
-    add("--judge", type=Path, metavar="FOLDER", help="judge the files of a run on sockets again")
-    add("--canaries", nargs="*", metavar="NAME", choices=[*all_canaries()], help="hunt planted bugs (default: all)")
-    add("--raw", action="store_true", help="run the bare client library instead of the connector")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--replay", type=_seed, metavar="SEED", help="run one schedule and tell everything")
+    alone.add_argument("--judge", type=Path, metavar="FOLDER", help="judge the files of a run on sockets again")
+    alone.add_argument(
+        "--canaries", nargs="*", metavar="NAME", choices=[*all_canaries()], help="hunt planted bugs (default: all)"
+    )
+    alone.add_argument("--raw", action="store_true", help="run the bare client library instead of the connector")
     add("--json", type=Path, metavar="FILE", help="write the figures there")
     given = parser.parse_args(words)
     _quiet()

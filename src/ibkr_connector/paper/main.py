@@ -64,6 +64,9 @@ async def serve(options: PaperOptions, out: TextIO) -> None:
     """
     from .gateway import PaperGateway
 
+    for option, path in (("--truth", options.truth), ("--faults", options.faults)):
+        if path is not None and (wrong := _why_no_file(path, must_exist=option == "--faults")):
+            raise ValueError(f"{option} {path}: {wrong}")
     if options.truth is not None and not options.append and _holds_something(options.truth):
         raise ValueError(f"{options.truth} holds the truth of an earlier run: name a new file, or add --append")
     gateway = PaperGateway(
@@ -124,12 +127,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
+def _why_no_file(path: Path, *, must_exist: bool) -> str:
+    """Why this cannot be the file that is meant; empty when it can."""
+    if path.is_dir():
+        return "that is a folder, name a file"
+    if must_exist and not path.exists():
+        return "there is no such file"
+    if not path.absolute().parent.is_dir():
+        return f"there is no folder {path.absolute().parent}: make it first"
+    return ""
+
+
 def parse(argv: Sequence[str] | None = None) -> PaperOptions:
     """Read the command line. Exits with code 2 and a message where it makes no sense."""
     parser = make_parser()
     values = parser.parse_args(argv)
     if values.web_port is None and (values.tls or values.oauth or values.oauth_strict or values.web_url):
         parser.error("--tls, --oauth, --oauth-strict and --web-url belong to the Web API: give its --web-port")
+    if values.append and values.truth is None:
+        parser.error("--append is about the truth log: name its --truth FILE")
     if values.oauth_strict and values.oauth is None:
         parser.error("--oauth-strict is about signatures: give the folder with the keys, --oauth DIR")
     return PaperOptions(

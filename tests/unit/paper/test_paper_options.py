@@ -83,6 +83,7 @@ def test_every_option_arrives() -> None:
         (["--initial-cash", "lots"], "positive number of US dollars"),
         (["--seed", "x"], "seed"),
         (["--tempo", "5"], "unrecognized arguments"),
+        (["--append"], "name its --truth FILE"),
     ],
 )
 def test_a_bad_value_is_explained_and_exits_with_2(
@@ -157,3 +158,20 @@ def test_the_truth_of_an_earlier_run_is_mixed_with_another_only_when_asked(
     assert truth.read_text() == "{}\n"
     assert main([*words, "--append"]) == 0
     assert served == [truth, truth]
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "words"),
+    [
+        ("--truth", "", "that is a folder"),
+        ("--truth", "none/truth.jsonl", "there is no folder"),
+        ("--faults", "none.toml", "there is no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_is_bad_input(
+    option: str, name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([option, str(tmp_path / name)]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.out == ""
