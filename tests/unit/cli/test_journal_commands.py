@@ -18,6 +18,7 @@ from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.orders.changes import EnteredDoubt, Identified
 from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.journal import Journal
+from ibkr_connector.risk.decision import GateResult, RiskDecision
 
 Run = Callable[..., Any]
 ACCOUNT = "DU1234567"
@@ -30,13 +31,13 @@ def journal(tmp_path: Path) -> Iterator[Any]:
     opened.close()
 
 
-async def send(journal: Any, ref: str, order_id: int) -> None:
+async def send(journal: Any, ref: str, order_id: int, decision: dict[str, Any] | None = None) -> None:
     request = OrderRequest.make(
         contract=Contract.stock("AAPL"), quantity=Decimal(100), action="BUY", order_ref=ref, account=ACCOUNT
     )
     entry = SendingEntry(
         request=request,
-        decision={},
+        decision=decision or {},
         account=ACCOUNT,
         order_id=order_id,
         client_id=2,
@@ -97,6 +98,22 @@ async def test_the_latest_orders_come_first_and_one_order_is_told_whole_by_any_o
     assert shown.code == 0
     for word in ("98765", "entered_doubt", "no answer", "cancel", "x:1, client 2, order id 11"):
         assert word in shown.words
+
+
+async def test_the_gates_an_order_passed_are_named_once_and_those_it_did_not_pass_are_left_out(
+    run: Run, journal: Any
+) -> None:
+    results = (
+        GateResult("size", passed=True, order_ref="first.1"),
+        GateResult("hours", passed=False, order_ref="first.1"),
+        GateResult("pace", passed=True, order_ref="first.1"),
+        GateResult("size", passed=True, order_ref="first.1.stop"),
+    )
+    decision = RiskDecision("first.1", allowed=True, results=results, at=SystemClock().now())
+    await send(journal, "first.1", 11, decision.to_dict())
+    shown = run("journal", "first.1")
+    line = next(line for line in shown.out.splitlines() if "gates passed" in line)
+    assert line.replace("│", " ").split() == ["gates", "passed", "size,", "pace"]
 
 
 @pytest.mark.parametrize("name", ["nobody", "77", "", "\u0663"])

@@ -75,13 +75,15 @@ def _named(known: Sequence[JournalView], key: str) -> list[OrderHistory]:
 
 def _drawn(history: OrderHistory) -> RenderableType:
     order = history.order
-    gates = [result for result in history.decision.get("results", ()) if isinstance(result, dict)]
+    results = [result for result in history.decision.get("gates", ()) if isinstance(result, dict)]
+    # Once each: the decision on a group holds the answers about every leg.
+    gates = dict.fromkeys(str(result.get("gate")) for result in results if result.get("passed"))
     pairs = [
         ("account", history.account),
         ("gateway", f"{history.endpoint}, client {order.client_id}, order id {order.order_id}"),
         ("permId", ", ".join(map(str, history.perm_ids)) or "not told"),
         ("in doubt", ", ".join(history.in_doubt) or "nothing"),
-        ("gates passed", ", ".join(str(gate.get("gate")) for gate in gates) or "-"),
+        ("gates passed", ", ".join(gates) or "-"),
     ]
     steps = [(f"{step.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], step.what, _told(step.details)) for step in history.steps]
     lines = [(line.seq, line.kind, line.hash[:16]) for line in history.audit]
