@@ -12,6 +12,7 @@ from ibkr_connector.statefile import StateFile
 from ibkr_connector.store import account_dir
 
 FILE_NAME = "trading.json"
+_JOURNAL = "journal.sqlite3"
 _MISSING = "the record of the trading state is missing; check the state directory, then resume"
 
 
@@ -44,10 +45,19 @@ def _first(known: Mapping[str, Any] | None) -> TradingRecord:
 
 
 def accounts_with_state(state_dir: Path) -> list[str]:
-    """The accounts that have a folder in the state directory."""
+    """The accounts that have a journal in the state directory; while none has one, those with a trading state.
+
+    A stop of a mistyped account leaves a folder with a trading state alone: it is no account to choose from.
+    """
+    return accounts_with_journal(state_dir) or _folders_with(state_dir, FILE_NAME)
+
+
+def accounts_with_journal(state_dir: Path) -> list[str]:
+    """The accounts that have a journal in the state directory: those that a program has connected to from here."""
+    return _folders_with(state_dir, _JOURNAL)
+
+
+def _folders_with(state_dir: Path, name: str) -> list[str]:
     if not state_dir.is_dir():
         return []
-    return sorted(p.name for p in state_dir.iterdir() if any((p / name).exists() for name in _SIGNS))
-
-
-_SIGNS = (FILE_NAME, "journal.sqlite3")
+    return sorted(folder.name for folder in state_dir.iterdir() if (folder / name).exists())

@@ -43,3 +43,11 @@ def test_two_of_one_account_see_each_other_and_those_of_others_nothing(tmp_path:
     assert accounts_with_state(tmp_path) == ["DU1", "DU2"]
     assert (tmp_path / "DU1" / FILE_NAME).is_file()
     assert accounts_with_state(tmp_path / "none") == []
+
+
+def test_a_folder_without_a_journal_is_no_account_beside_one_that_has_one(tmp_path: Path) -> None:
+    shared_control(tmp_path, "DU999").kill("mistyped", AT)
+    assert accounts_with_state(tmp_path) == ["DU999"]
+    shared_control(tmp_path, "DU1")
+    (tmp_path / "DU1" / "journal.sqlite3").touch()
+    assert accounts_with_state(tmp_path) == ["DU1"]

@@ -29,7 +29,7 @@ from ibkr_connector.orders.journal import LOCK_NAME
 from ibkr_connector.orders.journal_read import FILE_NAME, JournalReader
 from ibkr_connector.risk.state import TradingAction, TradingControl, TradingState
 from ibkr_connector.store import FileLock, account_dir
-from ibkr_connector.trading import accounts_with_state, shared_control
+from ibkr_connector.trading import accounts_with_journal, accounts_with_state, shared_control
 
 if TYPE_CHECKING:
     from ibkr_connector.connector import IBKRConnector
@@ -84,6 +84,8 @@ class _Outcome:
     others: list[OrderSnapshot] = field(default_factory=list)
     """Orders of other programs and people: ended with scope account, left alone otherwise."""
     positions: dict[str, str] | None = None
+    warning: str | None = None
+    """What may be wrong with the account that was named."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -96,6 +98,7 @@ class _Outcome:
             "cancelled": [o.to_dict() for o in self.cancelled],
             "working": [o.to_dict() for o in self.working],
             "others": [o.to_dict() for o in self.others],
+            "warning": self.warning,
         }
         return found if self.positions is None else {**found, "positions": self.positions}
 
@@ -130,16 +133,20 @@ def kill(
     """Stop trading at once, in every process of the account, and cancel its working orders. Holds until `resume`.
 
     The stop itself needs no gateway: it holds from the moment the record is written. Without --account it stops every
-    account this machine has a journal of.
+    account this machine has a journal of. An account without one is stopped too, with a warning: it may be mistyped.
     """
     words, settings = sentence(reason, "reason"), cx.settings()
     action = TradingAction.NONE if keep_orders else TradingAction.CANCEL
     accounts = _accounts(settings)
+    warning = _without_journal(settings)
     for account in accounts:
         # Not by way of the journal: whatever is wrong with that must not stand in the way of a stop.
         shared_control(settings.paths.state_dir.expanduser(), account).kill(words, system_clock.now(), action=action)
         cx.out.note(f"trading of {account} is stopped", "bold red")
+    if warning is not None:
+        cx.out.note(f"WARNING: {warning}", "bold red")
     outcome = _Outcome(accounts, TradingState.HALTED.value, words, scope.value, _holder(settings, accounts))
+    outcome.warning = warning
 
     async def cancels() -> None:
         if scope is KillScope.ACCOUNT:
@@ -212,6 +219,8 @@ def _finish(cx: Cx, outcome: _Outcome, work: Callable[[], None] | None) -> None:
             "the next connector of the account does it, or this command again.",
             "bold red",
         )
+        if outcome.warning is not None:
+            error.context["warning"] = outcome.warning
         fail(error, cx)
     cx.out.result(outcome.to_dict(), outcome.drawn)
     if outcome.working or outcome.positions:
@@ -330,6 +339,15 @@ def _status_of(settings: Settings, account: str) -> dict[str, Any]:
 def _accounts(settings: Settings) -> list[str]:
     pinned = settings.connection.account_id
     return [pinned] if pinned else accounts_with_state(settings.paths.state_dir.expanduser())
+
+
+def _without_journal(settings: Settings) -> str | None:
+    """What to tell about an account that was named and never traded from here: most likely it is mistyped."""
+    named_one = settings.connection.account_id
+    known = accounts_with_journal(settings.paths.state_dir.expanduser())
+    if not named_one or named_one in known:
+        return None
+    return f"no journal of {named_one} on this machine; known: {', '.join(known) or 'none'}"
 
 
 def _one_account(settings: Settings, *, missing_ok: bool = False) -> str:

@@ -18,6 +18,7 @@ from ibkr_connector.config import Settings
 from ibkr_connector.errors import ConfigurationError, JournalError, JournalInUse
 from ibkr_connector.identity import is_paper
 from ibkr_connector.orders.journal import LOCK_NAME
+from ibkr_connector.orders.journal_read import FILE_NAME
 from ibkr_connector.store import FileLock
 
 KNOWN_PORTS = {7497: "TWS, paper", 4002: "IB Gateway, paper", 7496: "TWS, live", 4001: "IB Gateway, live"}
@@ -165,6 +166,12 @@ def _journal_check(path: Path) -> Check:
     except JournalError as error:
         return fail("order journal", f"{account}: {error.message}", error.remedy)
     lock.release()
+    if not (path.parent / FILE_NAME).exists():
+        return warn(
+            "order journal",
+            f"{account}: no journal, although {path.parent} is there",
+            f"Nothing to do if {account} is yours: the first connect begins it. If mistyped, remove {path.parent}.",
+        )
     return ok("order journal", f"{account}: free")
 
 

@@ -122,10 +122,21 @@ def test_a_journal_that_is_held_names_the_process(tmp_path: Path) -> None:
         lock.release()
     assert check.verdict is Verdict.WARN
     assert "this very process" in check.found
+    (tmp_path / "DU1234567" / "journal.sqlite3").touch()
     (free,) = checks.journal_checks(settings(tmp_path))
     assert free.verdict is Verdict.OK
     lock.acquire()  # looking at it took nothing away
     lock.release()
+
+
+def test_a_folder_that_a_mistyped_account_left_is_no_journal_that_is_fine(tmp_path: Path) -> None:
+    lock = FileLock(account_dir(tmp_path, "DU999") / LOCK_NAME)
+    lock.acquire()
+    lock.release()
+    (check,) = checks.journal_checks(settings(tmp_path))
+    assert check.verdict is Verdict.WARN
+    assert "DU999: no journal" in check.found
+    assert str(tmp_path / "DU999") in check.fix
 
 
 # --- the gateway ----------------------------------------------------------------------------------------------------
