@@ -30,10 +30,13 @@ UNIT = ("tests/unit/resilience", "tests/unit/risk", "tests/unit/orders", "tests/
 WIDER = ("tests/integration/connector",)
 """The whole connector against the gateway, over sockets."""
 
+_CRASH, _FORK = "tests/unit/orders/test_journal_crash.py", "tests/unit/orders/test_fork_gate.py"
 PROCESSES = {
-    "orders/journal": "tests/unit/orders/test_journal_crash.py",
-    "orders/audit": "tests/unit/orders/test_journal_crash.py",
-    "orders/changes": "tests/unit/orders/test_journal_crash.py",
+    "orders/journal": (_CRASH,),
+    "orders/journal_queue": (_FORK,),
+    "orders/fork_gate": (_FORK,),
+    "orders/audit": (_CRASH,),
+    "orders/changes": (_CRASH,),
 }
 """Tests whose work is done by another process, where no trace tells which lines it ran: by how a module begins."""
 

@@ -47,16 +47,21 @@ class TestMap:
                 known.setdefault(int(line), set()).update(who)
 
     def select(self, module: str, mutant: Mutant) -> list[Tier]:
-        """The tests that run the changed lines; all that enter the module if they run while it is imported."""
+        """The tests that run the changed lines.
+
+        Of lines that run while the module is imported: all tests of the files that enter it, for a test of a constant
+        runs no line of its module.
+        """
         lines = self._lines.get(f"{PACKAGE}/{module}", {})
         span = range(mutant.first_line, mutant.last_line + 1)
         seen: set[str] = set().union(*(lines.get(line, set()) for line in span))
         if "" in seen:
-            seen = set().union(*lines.values())
+            files = {test.partition("::")[0] for tests in lines.values() for test in tests}
+            seen = {test for test in self.seconds if test.partition("::")[0] in files}
         seen &= self.seconds.keys()
         unit = sorted((test for test in seen if test.startswith(UNIT)), key=lambda test: self._order(module, test))
         tiers = [Tier(tuple(unit), sum(self.seconds[test] for test in unit))]
-        tiers += [Tier((file,), 10.0) for start, file in PROCESSES.items() if module.startswith(start)]
+        tiers += [Tier(files, 10.0) for start, files in PROCESSES.items() if module.startswith(start)]
         beyond, budget = [], _MOST_SECONDS
         for test in sorted(seen.difference(unit), key=self.seconds.__getitem__):
             budget -= self.seconds[test]

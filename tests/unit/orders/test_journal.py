@@ -643,19 +643,72 @@ async def test_a_raising_listener_for_trouble_does_not_stop_the_journal(
     assert "the listener for journal trouble raised" in caplog.text
 
 
+@pytest.mark.parametrize(("count", "lost"), [(3, 0), (4, 1), (5, 2)])
 async def test_what_does_not_fit_into_memory_while_the_disk_fails_goes_oldest_first(
-    opened: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    opened: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int, lost: int
 ) -> None:
     monkeypatch.setattr(journal_queue, "_BACKLOG", 3)
     disk = Disk(opened, monkeypatch)
-    for number in range(5):
+    for number in range(count):
         opened.put_meta(f"key{number}", number)
     with pytest.raises(JournalUnwritable):
         await opened.flush()
     disk.broken = False
     await opened.flush()
-    assert sorted(opened._reader.meta()) == ["key2", "key3", "key4"]
-    assert "records in memory had to go" in caplog.text
+    assert sorted(opened._reader.meta()) == [f"key{number}" for number in range(lost, count)]
+    assert ("records in memory had to go" in caplog.text) is (lost > 0)
+
+
+async def test_what_waited_for_the_disk_is_written_once(opened: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(opened, monkeypatch)
+    opened.audit("kind", {})
+    with pytest.raises(JournalUnwritable):
+        await opened.flush()
+    disk.broken = False
+    for _ in range(3):
+        await opened.flush()
+    assert [line.kind for line in opened.audit_lines(0)] == ["kind"]
+
+
+async def test_who_waits_goes_at_once_and_the_rest_gathers(opened: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_queue, "_GATHER", 30.0)
+    begun: list[bool] = []
+    real = opened._file.begin
+
+    def begin(*, durable: bool) -> None:
+        begun.append(durable)
+        real(durable=durable)
+
+    monkeypatch.setattr(opened._file, "begin", begin)
+    await asyncio.wait_for(opened.flush(), 10.0)
+    assert begun == [True]
+    opened.put_meta("key", 1)
+    async with asyncio.timeout(10.0):
+        while not opened._queue._queue.empty():  # noqa: ASYNC110 - the writer has taken it
+            await asyncio.sleep(0.001)
+    await asyncio.wait_for(opened.flush(), 10.0)
+    assert begun == [True, True]
+
+
+async def test_an_idle_sync_changes_something_or_it_would_not_wait_for_the_disk(state_dir: Path) -> None:
+    async with journal_in(state_dir, threaded=False) as journal:
+        journal.put_meta("key", 1)
+        assert sql(state_dir, "SELECT value FROM meta WHERE key = 'synced'") == []
+        journal._queue._work([])
+        assert sql(state_dir, "SELECT value FROM meta WHERE key = 'synced'") == [("1",)]
+        journal.put_meta("key", 2)
+        assert sql(state_dir, "SELECT value FROM meta WHERE key = 'synced'") == [("1",)]
+
+
+async def test_changes_of_which_one_cannot_be_written_are_all_left_out(opened: Journal) -> None:
+    await opened.commit_sending([sending()])
+    good = steps.cancel_sent(sent(), UP)
+    broken = replace(good[0], at=None)  # type: ignore[arg-type]
+    before = sql(opened._reader.path.parents[1], "SELECT count(*) FROM events")
+    with pytest.raises(JournalError, match="could not keep this"):
+        await opened.commit(REF, [*good, broken])
+    assert sql(opened._reader.path.parents[1], "SELECT count(*) FROM events") == before
+    assert opened.verify().ok
 
 
 async def test_closing_while_the_disk_fails_says_what_is_lost(
@@ -818,8 +871,10 @@ def test_a_disk_that_hangs_does_not_hang_the_close(
 
     monkeypatch.setattr(journal._file, "begin", slow)
     journal.put_meta("key", 1)
-    journal.close(timeout=0.05)
+    with caplog.at_level(logging.INFO, "ibkr_connector.orders.journal"):
+        journal.close(timeout=0.05)
     assert "did not finish writing" in caplog.text
+    assert "the audit trail ends" not in caplog.text
     hold.set()
     assert journal._queue.thread is not None
     journal._queue.thread.join(10)
