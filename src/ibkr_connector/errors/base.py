@@ -26,25 +26,34 @@ class Outcome(StrEnum):
 class TradingError(Exception):
     """Base of everything this library raises on purpose. Catch it at the top of a program, and read `remedy`."""
 
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
+    """Whether the same call may be made again as it is: of the class, unless this one case is told otherwise."""
     outcome: ClassVar[Outcome] = Outcome.NOT_APPLICABLE
     default_remedy: ClassVar[str] = "Read the message and the context; it names what was refused."
 
     def __init__(
-        self, message: str = "", *, code: int | None = None, remedy: str | None = None, **context: Any
+        self,
+        message: str = "",
+        *,
+        code: int | None = None,
+        remedy: str | None = None,
+        retryable: bool | None = None,
+        **context: Any,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.remedy = remedy or self.default_remedy
         self.context: dict[str, Any] = context
+        if retryable is not None:
+            self.retryable = retryable
 
     def __str__(self) -> str:
         prefix = f"[{self.code}] " if self.code is not None else ""
         return f"{prefix}{self.message} {self.remedy}".strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.message, self.code, self.remedy, dict(self.context)))
+        return (_rebuild, (type(self), self.message, self.code, self.remedy, self.retryable, dict(self.context)))
 
     def to_dict(self) -> dict[str, Any]:
         """The exception as JSON has values, for logs and scripts: numbers stay numbers, nothing is a repr."""
@@ -78,6 +87,6 @@ def _plain(value: object) -> Any:
 
 
 def _rebuild(
-    cls: type[TradingError], message: str, code: int | None, remedy: str, context: dict[str, Any]
+    cls: type[TradingError], message: str, code: int | None, remedy: str, retryable: bool, context: dict[str, Any]
 ) -> TradingError:
-    return cls(message, code=code, remedy=remedy, **context)
+    return cls(message, code=code, remedy=remedy, retryable=retryable, **context)

@@ -71,7 +71,10 @@ class BrokerLinkLost(IBKRConnectionError):
 
 
 class CircuitOpen(IBKRConnectionError):
-    """Too many failures: calls are refused for `retry_after` seconds to let the other side recover."""
+    """Too many failures: calls are refused for `retry_after` seconds to let the other side recover.
+
+    Of a breaker that an operator holds open `retryable` is False: `remedy` names the command that resets it.
+    """
 
     default_remedy = "Wait `retry_after` seconds; check the gateway meanwhile."
 

@@ -21,7 +21,7 @@ from ibkr_connector.orders.entries import ChangeEntry
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.modify import changed, check_modify
 from ibkr_connector.orders.record import OrderRecord
-from ibkr_connector.orders.road import OrderRoad, nothing_sent
+from ibkr_connector.orders.road import NOT_PAST_BREAKER, OrderRoad, nothing_sent
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.view import RiskView
@@ -93,8 +93,10 @@ class OrderModifier:
         decision.require()
         change = _Pending(live, terms, request, prepared.view, decision.to_dict(), deadline)
         try:
-            with await self._session.hold_order_slot(units=1, timeout=deadline.remaining()) as slot:
-                await self._write(change, slot.sent)
+            with await self._session.hold_order_slot(
+                units=1, timeout=deadline.remaining(), reduces=lambda: self._only_reduces(change)
+            ) as slot:
+                await self._write(change, slot)
             return slot
         except BaseException as error:
             if change.committed:
@@ -117,14 +119,14 @@ class OrderModifier:
                 state=record.state.value,
             )
 
-    async def _write(self, change: _Pending, on_written: Callable[[], None]) -> None:
+    def _only_reduces(self, change: _Pending) -> bool:
+        return self._road.only_reduces(change.request, change.view())
+
+    async def _write(self, change: _Pending, slot: HeldSlot) -> None:
         live, record = change.live, change.live.record
         epoch = self._session.link.epoch
         written: list[Callable[[], None]] = []
         durable = True
-
-        def only_reduces() -> bool:
-            return self._road.only_reduces(change.request, change.view())
 
         def prepare() -> None:
             check_modify(record, self._session.link.epoch, link_up=self._session.link.broker_link)
@@ -144,7 +146,7 @@ class OrderModifier:
                 sent_at=self._session.broker_now(),
             )
             committing = self._road.journal.commit_change(
-                entry, patience=self._road.patience(change.deadline), keep=only_reduces
+                entry, patience=self._road.patience(change.deadline), keep=lambda: self._only_reduces(change)
             )
             durable = await self._road.durably(committing, told)
 
@@ -155,8 +157,10 @@ class OrderModifier:
         def recheck() -> str:
             if record.cancel_wanted or record.is_done:
                 return "the order is being cancelled or has ended"
-            if not durable and not only_reduces():
+            if not durable and not self._only_reduces(change):
                 return "the journal cannot be written, and the order does not only reduce the position any more"
+            if slot.past_breaker and not self._only_reduces(change):
+                return NOT_PAST_BREAKER
             return self._road.obstacle(epoch, change.deadline) or self._road.refusal(change.request, change.view())
 
         outcome = await self._road.lane.write(
@@ -165,7 +169,7 @@ class OrderModifier:
             recheck=recheck,
             frames=lambda: written,
             timeout=change.deadline.remaining(),
-            written=on_written,
+            written=slot.sent,
         )
         if outcome.written is Written.NO:
             raise OrderNotSent(f"change not sent: {outcome.reason}.", order_ref=live.ref)

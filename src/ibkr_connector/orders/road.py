@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ibkr_connector.backends.base import WireOrder
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import OrderSettings
-from ibkr_connector.errors import OrderError, OrderNotSent, TradingError
+from ibkr_connector.errors import CircuitOpen, OrderError, OrderNotSent, TradingError
 from ibkr_connector.models.contract import ContractDetails
 from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.orders.desk import OrderDesk
@@ -45,6 +45,7 @@ _PATIENCE_SHARE = 0.25
 _FAILING_S = 0.2
 """The same for a disk that failed or hung the last time: ten orders of a flatten pass within two seconds."""
 NOT_JOURNALED = "order_not_journaled"
+NOT_PAST_BREAKER = "orders are held back, and it does not only reduce the position any more"
 
 
 @contextlib.contextmanager
@@ -56,10 +57,12 @@ def nothing_sent(order_ref: str) -> Iterator[None]:
         raise
     except OSError as error:
         failure: Exception = error
-        text, remedy = f"{type(error).__name__}: {error}", None
+        text, remedy, held = f"{type(error).__name__}: {error}", None, False
         if isinstance(failure, TradingError):
             text, remedy = failure.message, failure.remedy
-        raise OrderNotSent(f"not sent: {text}", remedy=remedy, order_ref=order_ref) from error
+            held = isinstance(failure, CircuitOpen) and not failure.retryable
+        again = False if held else None  # a breaker held open by hand: trying again does not help
+        raise OrderNotSent(f"not sent: {text}", remedy=remedy, retryable=again, order_ref=order_ref) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,9 @@ class OrderRoad:
         return min(most, deadline.remaining() * _PATIENCE_SHARE)
 
     def only_reduces(self, request: OrderRequest, view: RiskView) -> bool:
-        """Whether it may go out although the journal cannot be written (INV-12): it can only reduce the position.
+        """Whether it may go out although the journal cannot be written (INV-12), or the orders breaker is open.
+
+        It can only reduce the position.
 
         A member of an OCA group may not: what it would cancel protects something.
         """

@@ -25,7 +25,7 @@ from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.groups import GroupLeg, refused_alone
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.record import OrderRecord
-from ibkr_connector.orders.road import OrderRoad, Prepared, nothing_sent
+from ibkr_connector.orders.road import NOT_PAST_BREAKER, OrderRoad, Prepared, nothing_sent
 from ibkr_connector.orders.ttl import with_ttl
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
@@ -84,8 +84,10 @@ class OrderSender:
                 prepared = await self._prepare_undoubted(lives, [leg.request for leg in plan], deadline)
                 legs = [self._leg(*known) for known in zip(lives, plan, prepared, strict=True)]
                 decision = self._check(legs)
-                with await self._session.hold_order_slot(units=len(legs), timeout=deadline.remaining()) as slot:
-                    outcome = await self._write(legs, decision, deadline, slot.sent)
+                with await self._session.hold_order_slot(
+                    units=len(legs), timeout=deadline.remaining(), reduces=lambda: self._only_reduces(legs)
+                ) as slot:
+                    outcome = await self._write(legs, decision, deadline, slot)
         except BaseException as error:
             cancelled = any(live.record.cancel_wanted for live in lives)
             for live in lives:
@@ -175,7 +177,7 @@ class OrderSender:
         return decision.require()
 
     async def _write(
-        self, legs: Sequence[_Leg], decision: RiskDecision, deadline: Deadline, written: Callable[[], None]
+        self, legs: Sequence[_Leg], decision: RiskDecision, deadline: Deadline, slot: HeldSlot
     ) -> LaneOutcome:
         epoch = self._session.link.epoch
         durable = True
@@ -221,6 +223,8 @@ class OrderSender:
         def recheck() -> str:
             if not durable and not self._only_reduces(legs):  # the position may have changed meanwhile
                 return _NOT_WITHOUT_JOURNAL
+            if slot.past_breaker and not self._only_reduces(legs):
+                return NOT_PAST_BREAKER
             return self._why_not(legs, epoch, deadline)
 
         outcome = await self._road.lane.write(
@@ -229,7 +233,7 @@ class OrderSender:
             recheck=recheck,
             frames=lambda: [leg.write for leg in legs if leg.write is not None],
             timeout=deadline.remaining(),
-            written=written,
+            written=slot.sent,
         )
         if outcome.written is Written.NO:
             raise OrderNotSent(f"not sent: {outcome.reason}.", order_ref=legs[0].request.order_ref)
@@ -238,7 +242,7 @@ class OrderSender:
         return outcome
 
     def _only_reduces(self, legs: Sequence[_Leg]) -> bool:
-        """Whether it may go without the journal; a group never, because its entry adds."""
+        """Whether it may go without the journal, and past an open breaker; a group never, because its entry adds."""
         return len(legs) == 1 and self._road.only_reduces(legs[0].request, legs[0].view())
 
     def _entry(self, leg: _Leg, decision: RiskDecision, client_id: int, epoch: int) -> SendingEntry:

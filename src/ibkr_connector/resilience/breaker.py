@@ -36,6 +36,7 @@ from ibkr_connector.resilience.breaker_types import (
     BreakerState,
     Permit,
     Rejected,
+    how_to_reset,
 )
 from ibkr_connector.resilience.outcomes import CallOutcome
 
@@ -133,7 +134,8 @@ class Breaker:
         when = "until an operator resets it" if forced else f"for {answer.retry_after:.1f} s"
         return CircuitOpen(
             f"The circuit breaker for {self.name} refuses calls {when}: {answer.reason}.",
-            remedy="Reset the breaker when the cause is gone." if forced else None,
+            remedy=how_to_reset(self.name) if forced else None,
+            retryable=not forced,
             retry_after=answer.retry_after,
             state=answer.state.value,
             plane=self.name,

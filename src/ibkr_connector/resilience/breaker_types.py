@@ -36,6 +36,11 @@ LEGAL: dict[BreakerState, frozenset[BreakerState]] = {
 opened by an operator; a reset leads back to where it rests."""
 
 
+def how_to_reset(plane: str) -> str:
+    """What to do about a breaker that is held open: trying again is no remedy."""
+    return f"It is held open by hand: run `ibkr-connector breaker reset {plane}` when the cause is gone."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
     """When to open, and for how long. Times in seconds, rates as shares of 1.

@@ -34,6 +34,7 @@ from ibkr_connector.resilience import (
     idempotent,
     retry_read,
 )
+from ibkr_connector.resilience.breaker_types import how_to_reset
 from ibkr_connector.resilience.rules import Work, history, message
 from ibkr_connector.resilience.waiter import AsyncPacer
 from ibkr_connector.session.barsizes import BAR_SECONDS
@@ -71,11 +72,13 @@ class HeldSlot:
     `sent` right after the write; leaving the block without it gives the slot back.
     """
 
-    def __init__(self, pacer: AsyncPacer, grant: Grant, breaker: Breaker, permit: Permit, clock: Clock) -> None:
+    def __init__(self, pacer: AsyncPacer, grant: Grant, breaker: Breaker, permit: Permit | None, clock: Clock) -> None:
         self._pacer = pacer
         self._grant: Grant | None = grant
         self._breaker = breaker
-        self._permit: Permit | None = permit
+        self._permit = permit
+        self.past_breaker = permit is None
+        """The breaker refused, and it goes because it only reduces: that must still hold right before the write."""
         self._clock = clock
         self._sent_at = 0.0
 
@@ -344,13 +347,25 @@ class Guard:
 
     # --- orders ----------------------------------------------------------------------------------------------------
 
-    async def order_slot(self, *, units: int, timeout: float, probe: Callable[[], Awaitable[None]]) -> HeldSlot:
+    async def order_slot(
+        self,
+        *,
+        units: int,
+        timeout: float,
+        probe: Callable[[], Awaitable[None]],
+        reduces: Callable[[], bool] = lambda: False,
+    ) -> HeldSlot:
         """Leave to write `units` order messages, to be held until they are: the orders breaker, then the pacer.
 
-        A breaker that wants a trial is given a read (`probe`), never an order. Raises `OrderNotSent`.
+        A breaker that wants a trial is given a read (`probe`), never an order. What only `reduces` waits for neither:
+        getting out is never blocked (the slot then says `past_breaker`, and counts nothing). Raises `OrderNotSent`.
         """
         self.heed()
-        while (permit := self._order_permit()).trial:
+        while (permit := self._order_permit(reduces)) is not None and permit.trial:
+            if reduces():
+                self.orders.record(permit, CallOutcome.IGNORED, self._clock.monotonic())
+                permit = None
+                break
             try:
                 await probe()
             except BaseException as error:
@@ -362,20 +377,27 @@ class Guard:
         try:
             grant = await self.pacer.acquire(message(Lane.ORDERS, units=units), timeout)
         except BaseException as error:
-            self.orders.record(permit, classify(error), self._clock.monotonic())
+            if permit is not None:
+                self.orders.record(permit, classify(error), self._clock.monotonic())
             if isinstance(error, PacingTimeout):
                 raise OrderNotSent(f"no slot for the order in {timeout:g} s: {error.message}") from error
             raise
         return HeldSlot(self.pacer, grant, self.orders, permit, self._clock)
 
-    def _order_permit(self) -> Permit:
+    def _order_permit(self, reduces: Callable[[], bool]) -> Permit | None:
         answer = self.orders.try_acquire(self._clock.monotonic())
         if isinstance(answer, Permit):
             return answer
+        if reduces():
+            return None
         forced = answer.state is BreakerState.FORCED_OPEN
         how_long = "until an operator resets the breaker" if forced else f"for {answer.retry_after:.0f} s"
         raise OrderNotSent(
             f"orders are held back {how_long}: {answer.reason}.",
+            remedy=f"{how_to_reset('orders')} Orders that only reduce a position, and cancels, pass."
+            if forced
+            else None,
+            retryable=not forced,
             retry_after=None if forced else answer.retry_after,
         )
 

@@ -440,8 +440,12 @@ class Session:
         if why:
             raise OrderNotSent(f"not sent: {why}.", remedy="Wait with `await connector.ready()`; nothing was sent.")
 
-    async def hold_order_slot(self, *, units: int, timeout: float) -> HeldSlot:
+    async def hold_order_slot(
+        self, *, units: int, timeout: float, reduces: Callable[[], bool] = lambda: False
+    ) -> HeldSlot:
         """Leave to write `units` order messages, held until they are written. Raises `OrderNotSent`.
+
+        What only `reduces` passes the orders breaker; see `Guard.order_slot`.
 
         with await session.hold_order_slot(units=1, timeout=5.0) as slot:
             await lane.write(..., written=slot.sent)
@@ -452,7 +456,7 @@ class Session:
         async def probe() -> None:
             await self.ask_time(min(timeout, self.settings.request_timeout))
 
-        return await self.guard.order_slot(units=units, timeout=timeout, probe=probe)
+        return await self.guard.order_slot(units=units, timeout=timeout, probe=probe, reduces=reduces)
 
     async def cancel_slot(self, timeout: float) -> None:
         """Leave to write a cancel: its lane has a reserve of its own and passes every breaker."""

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from ibkr_connector.connector import IBKRConnector
-from ibkr_connector.errors import FlattenIncomplete, RiskRejected
+from ibkr_connector.errors import FlattenIncomplete, OrderNotSent, RiskRejected
 from ibkr_connector.paper import PaperGateway
+from ibkr_connector.resilience import CallOutcome
 from support.connector import MakeConnector, incident
 from support.shell import Shell
 
@@ -59,6 +60,48 @@ async def test_flatten_cancels_closes_all_and_leaves_reducing_only(
     assert caught.value.gates == ["trading_state"]
     assert holder.resume("done")
     await holder.place_limit_order("AAPL", 1, "BUY", 100)
+
+
+async def test_orders_held_back_by_hand_do_not_keep_anybody_in(holder: IBKRConnector, gateway: PaperGateway) -> None:
+    holder.breakers.force_open("orders", "the desk is being moved")
+    with pytest.raises(OrderNotSent, match="the desk is being moved") as caught:
+        await holder.place_limit_order("AAPL", 1, "BUY", 100)
+    assert "`ibkr-connector breaker reset orders`" in caught.value.remedy
+    assert not caught.value.retryable
+    exit_ = await holder.place_limit_order("AAPL", 100, "SELL", 5000)
+    assert (await exit_.modify(limit_price=4999)).limit_price == Decimal(4999)
+    with pytest.raises(OrderNotSent, match="the desk is being moved"):
+        await holder.place_limit_order(
+            "MSFT", 100, "BUY", 1
+        )  # beside the stop for all of it: it could turn the position
+    assert (await holder.flatten("end of the test", timeout=60)).flat
+    assert net(gateway) == {}
+    assert holder.breakers.status()["orders"]["state"] == "forced_open"
+    with pytest.raises(OrderNotSent, match="the desk is being moved"):
+        holder.resume("done")
+        await holder.place_limit_order("AAPL", 1, "BUY", 100)
+
+
+async def test_exits_that_turn_the_position_together_do_not_both_pass_a_held_breaker(
+    holder: IBKRConnector, gateway: PaperGateway
+) -> None:
+    holder.breakers.force_open("orders", "the desk is being moved")
+    both = (holder.place_limit_order("AAPL", 500, "SELL", 5000) for _ in range(2))
+    results = await asyncio.gather(*both, return_exceptions=True)
+    refused = [str(one) for one in results if isinstance(one, OrderNotSent)]
+    assert len(refused) == 1
+    assert "it does not only reduce the position any more" in refused[0]
+    assert len([1 for one in gateway.truth.of("recv_place") if one.fields["action"] == "SELL"]) == 2, "MSFT and one"
+
+
+async def test_tripped_orders_breaker_does_not_keep_anybody_in(holder: IBKRConnector, gateway: PaperGateway) -> None:
+    breaker, now = holder._house.session.guard.orders, holder._house.clock.monotonic()
+    for _ in range(breaker.policy.failures):
+        breaker.record(breaker.acquire(now), CallOutcome.FAILURE, now)
+    with pytest.raises(OrderNotSent, match="failures in a row"):
+        await holder.place_limit_order("AAPL", 1, "BUY", 100)
+    assert (await holder.flatten("end of the test", timeout=60)).flat
+    assert net(gateway) == {}
 
 
 async def test_flatten_after_a_kill_is_a_kill_again_afterwards(holder: IBKRConnector, gateway: PaperGateway) -> None:

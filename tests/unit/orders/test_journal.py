@@ -324,7 +324,7 @@ async def test_the_close_tells_the_head_of_the_trail_once(state_dir: Path, caplo
         for _ in range(2):
             journal.close()
             told = [one.getMessage() for one in caplog.records]
-            assert told == [f"the audit trail ends at line 1, head {journal.head[1]}"]
+            assert told == [f"the audit trail ends line=1 head={journal.head[1]}"]
 
 
 # --- a ref is sent once -----------------------------------------------------------------------------------------------

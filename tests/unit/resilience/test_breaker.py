@@ -96,10 +96,14 @@ def test_acquire_raises_circuit_open_that_survives_pickle() -> None:
     with pytest.raises(CircuitOpen, match=r"connect refuses calls for 30\.0 s: 3 failures in a row") as caught:
         breaker.acquire(0.0)
     assert pickle.loads(pickle.dumps(caught.value)).retry_after == 30.0
+    assert caught.value.retryable
     breaker.force_open(1.0, "maintenance")
     with pytest.raises(CircuitOpen, match="until an operator resets it: maintenance") as caught:
         breaker.acquire(1.0)
-    assert "Reset the breaker" in caught.value.remedy
+    assert "`ibkr-connector breaker reset connect`" in caught.value.remedy
+    assert not caught.value.retryable, "trying again changes nothing: somebody has to reset it"
+    assert not pickle.loads(pickle.dumps(caught.value)).retryable
+    assert caught.value.to_dict()["retryable"] is False
 
 
 def test_a_permit_given_back_twice_is_a_bug_that_shows() -> None:

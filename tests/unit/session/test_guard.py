@@ -218,6 +218,46 @@ async def test_orders_without_answers_trip_and_a_read_and_no_order_finds_out_whe
     slot.answered(in_doubt=False)
 
 
+async def test_orders_held_by_hand_are_not_worth_a_retry_and_name_the_command_that_lets_them(
+    guard: Guard, clock: StepClock
+) -> None:
+    guard.orders.force_open(clock.monotonic(), "maintenance")
+    with pytest.raises(OrderNotSent, match="until an operator resets the breaker: maintenance") as caught:
+        await hold(guard)
+    assert "`ibkr-connector breaker reset orders`" in caught.value.remedy
+    assert not caught.value.retryable
+
+
+async def test_what_only_reduces_passes_an_open_orders_breaker_and_asks_for_no_trial(
+    guard: Guard, clock: StepClock
+) -> None:
+    async def reduce() -> HeldSlot:
+        return await guard.order_slot(units=1, timeout=1.0, probe=no_probe, reduces=lambda: True)
+
+    async def passes() -> None:
+        with await reduce() as slot:
+            assert slot.past_breaker
+            slot.sent()
+        slot.answered(in_doubt=True)
+
+    await silence(guard, 3)
+    await passes()
+    assert guard.orders.snapshot(clock.monotonic()).outstanding == 0
+    clock.advance(30.0)
+    await passes()  # the trial is left to a read, for whom adds
+    assert guard.orders.state is BreakerState.HALF_OPEN
+    guard.orders.force_open(clock.monotonic(), "maintenance")
+    await passes()
+    with pytest.raises(OrderNotSent, match="maintenance"):
+        await guard.order_slot(units=1, timeout=1.0, probe=no_probe, reduces=lambda: False)
+    guard.orders.reset(clock.monotonic())
+    with await reduce() as slot:
+        assert not slot.past_breaker, "closed, it counts like any other order"
+        slot.sent()
+    slot.answered(in_doubt=True)
+    assert guard.orders.snapshot(clock.monotonic()).failures_in_a_row == 1
+
+
 async def test_a_late_answer_closes_nothing(guard: Guard, clock: StepClock) -> None:
     """An order sent before the trip says nothing about now, however well it ended."""
     with await hold(guard) as old:

@@ -34,6 +34,9 @@ async def test_a_gateway_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="unknown market 'nowhere'"):
         async with gateway_process(["--market", "nowhere"], tmp_path / "truth.jsonl"):
             pass
-    with pytest.raises(GatewayFailed, match="No such file"):
+    with pytest.raises(InvalidRequest, match="there is no folder"):
         async with gateway_process([], tmp_path / "no" / "such" / "truth.jsonl"):
+            pass
+    with pytest.raises(GatewayFailed, match=r"203\.0\.113\.1"):  # an address of nobody's
+        async with gateway_process(["--host", "203.0.113.1"], tmp_path / "truth.jsonl"):
             pass
