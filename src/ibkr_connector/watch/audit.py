@@ -165,10 +165,49 @@ def last_line(path: Path, account: str, *, mend: bool = False) -> Position | Non
         if mend and whole < len(tail):
             file.truncate(size - len(tail) + whole)
     for line in reversed(tail[:whole].splitlines()):
-        try:
-            told = json.loads(line)
-            if told["account"] == account:
-                return Position(int(told["seq"]), str(told["hash"]))
-        except (ValueError, TypeError, KeyError):
-            continue
+        told = _read(line)
+        if told is not None and told[0] == account:
+            return told[1]
     return None
+
+
+class NotedHead(NamedTuple):
+    """What a file of the trail says about one account."""
+
+    position: Position | None
+    """Its last line of the account, however far back."""
+    damaged: bool
+    """The last whole line of the file is none of a trail. Half a line after it is what a program that ended left."""
+
+
+def noted_head(path: Path, account: str) -> NotedHead:
+    """The last line of an account in a file that shall bear witness to its trail. Reads the whole file.
+
+    Raises: OSError.
+    """
+    name = account.encode()
+    position, last = None, b""
+    with path.open("rb") as file:
+        # A piece as long as this is no line of ours, and a file of one endless line must not fill the memory.
+        while piece := file.readline(_TAIL):
+            if not piece.strip() or not (piece.endswith(b"\n") or len(piece) == _TAIL):
+                continue
+            last = piece
+            told = _read(piece) if name in piece else None
+            if told is not None and told[0] == account:
+                position = told[1]
+    return NotedHead(position, bool(last) and _read(last) is None)
+
+
+def _read(line: bytes) -> tuple[str, Position] | None:
+    """The account and the place of a line; None if it is none of a trail."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict):
+        return None
+    account, seq, digest = told.get("account"), told.get("seq"), told.get("hash")
+    if not (isinstance(account, str) and isinstance(seq, int) and isinstance(digest, str)):
+        return None
+    return account, Position(seq, digest)

@@ -198,6 +198,35 @@ async def test_a_trail_cut_at_its_end_and_made_to_fit_shows_against_a_head_noted
 
 
 @pytest.mark.parametrize(
+    "text", ["", "garbage\n", '{"account":"DU2","seq":1,"hash":"' + "0" * 64 + '"}\n', '{"account":"DU1234567"}\n']
+)
+async def test_a_file_that_proves_nothing_about_the_account_is_no_clean_verification(
+    run: Run, journal: Any, tmp_path: Path, text: str
+) -> None:
+    await send(journal, "first.1", 11)
+    export = tmp_path / "trail.jsonl"
+    export.write_text(text)
+    ran = run("audit", "verify", "--export", str(export), "--json")
+    assert ran.code == 2
+    assert ran.document["message"] == f"{export} holds no line of account {ACCOUNT}: nothing was compared."
+
+
+async def test_an_export_whose_last_whole_line_is_damaged_is_code_1_and_a_cut_one_is_not(
+    run: Run, journal: Any, tmp_path: Path
+) -> None:
+    await send(journal, "first.1", 11)
+    export = tmp_path / "trail.jsonl"
+    text = run("audit", "export").out
+    export.write_text(text + text[:50])
+    assert run("audit", "verify", "--export", str(export)).code == 0
+    export.write_text(text + text[:50] + "\n")
+    ran = run("audit", "verify", "--export", str(export), "--json")
+    assert (ran.code, ran.document[0]["ok"]) == (1, False)
+    assert "the last line of" in ran.document[0]["problems"][0]
+    assert "BROKEN" in run("audit", "verify", "--export", str(export)).out
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("--head", "abc"),

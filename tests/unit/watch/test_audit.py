@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.watch.audit import AuditExport, last_line
+from ibkr_connector.watch.audit import AuditExport, last_line, noted_head
 
 SECONDS = 20.0
 
@@ -149,3 +149,34 @@ def test_the_last_line_is_that_of_the_account(path: Path, trail: Trail) -> None:
         file.write("no json\n[]\n")
     assert last_line(path, "DU1") == (2, "h2")
     assert last_line(path, "DU9") is None
+
+
+OURS, THEIRS = (json.dumps({"account": name, "seq": 4, "hash": "h4"}).encode() + b"\n" for name in ("DU1", "DU2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "damaged"),
+    [
+        (b"", None, False),
+        (THEIRS, None, False),
+        (b"garbage\n", None, True),
+        (OURS, (4, "h4"), False),
+        (OURS + THEIRS * 40_000, (4, "h4"), False),  # further back than an export looks
+        (OURS + b"\n", (4, "h4"), False),
+        (OURS + OURS[:-9], (4, "h4"), False),  # the program ended while it wrote
+        (OURS + OURS[:-9] + b"\n", (4, "h4"), True),
+        (OURS + b"\xff\x00\n", (4, "h4"), True),
+        (OURS + b"[]\n", (4, "h4"), True),
+        (OURS + b'{"account":"DU1","seq":1e999,"hash":"h5"}\n', (4, "h4"), True),
+        (OURS + b'{"account":"DU1","seq":5}\n', (4, "h4"), True),
+        (OURS + b"[" * 200_000 + b"\n", (4, "h4"), True),
+        (OURS + b"x" * 3_000_000 + b"\n", (4, "h4"), True),
+        (b"garbage\n" + OURS, (4, "h4"), False),
+    ],
+    ids=range(15),
+)
+def test_a_file_is_a_witness_by_the_last_line_of_the_account_and_a_damaged_end_is_told(
+    tmp_path: Path, text: bytes, position: tuple[int, str] | None, damaged: bool
+) -> None:
+    (tmp_path / "file").write_bytes(text)
+    assert noted_head(tmp_path / "file", "DU1") == (position, damaged)

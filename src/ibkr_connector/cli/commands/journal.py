@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from ibkr_connector.cli.output import facts, table
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.orders.entries import AuditEntry
 from ibkr_connector.orders.journal_view import JournalView, OrderHistory
-from ibkr_connector.watch.audit import last_line
+from ibkr_connector.watch.audit import noted_head
 
 _HASH = frozenset("0123456789abcdef")
 
@@ -122,6 +123,7 @@ def audit_verify(
     """Check that no line of the audit trail was changed, dropped, inserted or moved; exit code 1 if one was.
 
     A trail that was cut at its end, or written anew as a whole, shows only against a head that was noted elsewhere.
+    A file given with --export must hold a line of every account that is checked; exit code 2 if it does not.
     """
     known = _head(head)
     if known is not None and export is not None:
@@ -135,7 +137,8 @@ def audit_verify(
             field="account",
             legal="--account with one of " + ", ".join(one.account for one in found),
         )
-    data = [_verified(one, known, export) for one in found]
+    witnesses = [_Witness(known) if export is None else _noted(export, one.account) for one in found]
+    data = [_verified(one, against) for one, against in zip(found, witnesses, strict=True)]
     if (known is not None or export is not None) and not data:
         raise InvalidRequest("there is no journal that this head could belong to.", field="head", legal="see --account")
     cx.out.result(data, lambda: _audit_drawn(data))
@@ -154,12 +157,42 @@ def _head(text: str | None) -> str | None:
     return found
 
 
-def _verified(one: JournalView, known: str | None, export: Path | None) -> dict[str, Any]:
-    if export is not None:
-        last = last_line(export, one.account)
-        known = None if last is None else last.hash
-    report = one.reader.verify(known)
-    return {"account": one.account, "path": str(one.reader.path), "known_head": known, **report.to_dict()}
+@dataclass(frozen=True, slots=True)
+class _Witness:
+    """The head that a trail must contain, and what is wrong with the place it was noted in."""
+
+    head: str | None
+    problem: str = ""
+
+
+def _noted(export: Path, account: str) -> _Witness:
+    """What a file of `audit_file` says. One that says nothing would let every trail pass: it is bad input."""
+    try:
+        position, damaged = noted_head(export, account)
+    except OSError as error:
+        raise InvalidRequest(
+            f"{export} cannot be read: {error.strerror}.", field="export", value=str(export), legal="a readable file"
+        ) from error
+    if position is None:
+        raise InvalidRequest(
+            f"{export} holds no line of account {account}: nothing was compared.",
+            field="export",
+            value=str(export),
+            legal="a file that audit_file or `audit export` wrote for this account",
+            remedy="Give the file of this account, or name with --account the one whose file it is.",
+        )
+    problem = (
+        f"the last line of {export} is damaged; compared with line {position.seq}, the last before" if damaged else ""
+    )
+    return _Witness(position.hash, problem)
+
+
+def _verified(one: JournalView, against: _Witness) -> dict[str, Any]:
+    told = {"account": one.account, "path": str(one.reader.path), "known_head": against.head}
+    report = one.reader.verify(against.head).to_dict()
+    if against.problem:
+        report |= {"ok": False, "problems": [*report["problems"], against.problem]}
+    return {**told, **report}
 
 
 def _audit_drawn(data: Sequence[dict[str, Any]]) -> RenderableType:
