@@ -167,6 +167,13 @@ class OrderCompleted:
     filled: Decimal
     order_type: str
     status: str
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    tif: str = "DAY"
+    outside_rth: bool = False
+    oca_group: str = ""
     completed_status: str = ""
     completed_time: str = ""
 

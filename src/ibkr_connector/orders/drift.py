@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ibkr_connector.backends.base import OrderEchoed
+from ibkr_connector.backends.base import OrderCompleted, OrderEchoed
 from ibkr_connector.models.order import Action
 from ibkr_connector.orders.changes import Drift, OrderTerms
 
@@ -33,8 +33,8 @@ def action_of(text: str) -> Action:
     return Action.BUY if text.upper().startswith("B") else Action.SELL
 
 
-def terms_of_echo(fact: OrderEchoed) -> OrderTerms:
-    """The echo in the words of an intent."""
+def terms_of_told(fact: OrderEchoed | OrderCompleted) -> OrderTerms:
+    """What the broker tells of an order, in the words of an intent."""
     return OrderTerms(
         contract=fact.contract,
         action=action_of(fact.action),

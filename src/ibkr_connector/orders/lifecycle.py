@@ -48,7 +48,7 @@ from ibkr_connector.orders.changes import (
     SettledHow,
     StatusChanged,
 )
-from ibkr_connector.orders.drift import compare, compare_names, is_severe, terms_of_echo
+from ibkr_connector.orders.drift import compare, compare_names, is_severe, terms_of_told
 from ibkr_connector.orders.evolve import LIVE_STATUSES
 from ibkr_connector.orders.record import Branch, Context, OrderRecord
 from ibkr_connector.orders.step import Step
@@ -109,7 +109,7 @@ class _Message(Step):
                     self.note(None, f"It ended as {ended.state}, but the broker showed it as {fact.status}.", ask=True)
                 return
         self.present(fact.status, "openOrder")
-        terms = terms_of_echo(fact)
+        terms = terms_of_told(fact)
         self.remember_echo(branch, fact, terms)
         self.match_change(branch, terms)
         self.drift(branch, fact, terms)

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 from ibkr_connector.backends.base import ExecutionRecords, Operation, OrderEchoed, OrderRecords
 from ibkr_connector.orders.changes import OrderTerms
-from ibkr_connector.orders.drift import compare, terms_of_echo
+from ibkr_connector.orders.drift import compare, terms_of_told
 from ibkr_connector.orders.evolve import LIVE_STATUSES
 from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.whose import Named, is_about
@@ -109,7 +109,7 @@ class EvidenceRound:
 
     def open_versions(self, record: OrderRecord) -> list[OrderTerms]:
         """The versions of this order among the open ones."""
-        return [terms_of_echo(echo) for echo in self.open_echoes if is_about(record, echo)]
+        return [terms_of_told(echo) for echo in self.open_echoes if is_about(record, echo)]
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from ibkr_connector.backends.base import BrokerFact, ExecutionSeen, OrderComplet
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.orders.changes import OrderTerms
-from ibkr_connector.orders.drift import action_of, terms_of_echo
+from ibkr_connector.orders.drift import action_of, terms_of_told
 from ibkr_connector.orders.record import Context, OrderRecord
 
 Named: TypeAlias = OrderEchoed | OrderCompleted | Execution
@@ -56,16 +56,11 @@ def foreign(fact: BrokerFact, ctx: Context) -> OrderRecord | None:
     An execution alone does not tell the order's quantity: until an echo does, it grows with the executions.
     """
     if isinstance(fact, OrderEchoed):
-        terms, account, broker_ref = terms_of_echo(fact), fact.account, fact.order_ref
+        terms, account, broker_ref = terms_of_told(fact), fact.account, fact.order_ref
         key = f"perm/{fact.perm_id}" if fact.perm_id else f"client/{fact.client_id}/{fact.order_id}"
         order_id, client_id = fact.order_id, fact.client_id
     elif isinstance(fact, OrderCompleted):
-        terms = OrderTerms(
-            contract=fact.contract,
-            action=action_of(fact.action),
-            quantity=fact.quantity,
-            order_type=fact.order_type,
-        )
+        terms = terms_of_told(fact)
         key, order_id, client_id = f"perm/{fact.perm_id}", 0, 0
         account, broker_ref = fact.account, fact.order_ref
     elif isinstance(fact, ExecutionSeen):

@@ -45,6 +45,17 @@ async def test_another_programs_order_with_our_ref_is_neither_ours_nor_touched(
         await connector.cancel_order(found.order_ref)
 
 
+async def test_ended_order_of_another_program_is_told_with_its_own_terms(
+    connector: IBKRConnector, stranger: IBKRConnector
+) -> None:
+    await connector.disconnect()
+    theirs = await stranger.place_limit_order("AAPL", 7, "BUY", 100, tif="GTC", outside_rth=True)
+    await theirs.cancel()
+    await connector.connect()
+    (ended,) = [order for order in await connector.get_completed_orders() if order.quantity == 7]
+    assert (ended.order_type, ended.limit_price, ended.tif, ended.outside_rth) == ("LMT", 100, "GTC", True)
+
+
 async def test_executions_of_another_program_under_our_ref_do_not_fill_our_order(
     connector: IBKRConnector, stranger: IBKRConnector
 ) -> None:

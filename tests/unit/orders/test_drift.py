@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ibkr_connector.orders.changes import OrderTerms
-from ibkr_connector.orders.drift import action_of, compare, compare_names, is_severe, terms_of_echo
+from ibkr_connector.orders.drift import action_of, compare, compare_names, is_severe, terms_of_told
 from unit.orders.kit import AAPL, d, echo, request, sent
 
 LIMIT = OrderTerms.of_request(request())
@@ -77,5 +77,5 @@ def test_account_and_ref_are_compared_where_the_account_is_known() -> None:
 
 def test_an_echo_reads_as_terms() -> None:
     record = sent()
-    assert compare(record.terms, terms_of_echo(echo(record))) == ()
+    assert compare(record.terms, terms_of_told(echo(record))) == ()
     assert [action_of(text).value for text in ("BUY", "BOT", "SELL", "SLD", "SSHORT")] == ["BUY"] * 2 + ["SELL"] * 3

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict
 
 from ibkr_connector.backends.base import (
     CommissionSeen,
@@ -144,8 +144,15 @@ def _words(text: str) -> tuple[str, ...]:
 # --- orders -----------------------------------------------------------------------------------------------------------
 
 
-def order_echo(order_id: int, raw_contract: Any, order: Any, state: Any) -> OrderEchoed:
-    """`openOrder`. Prices that have no meaning for the order type are None (gateways send 0 for them)."""
+class _Prices(TypedDict):
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    trail_amount: Decimal | None
+    trail_percent: Decimal | None
+
+
+def _prices(order: Any) -> _Prices:
+    """Those that have a meaning for the order type; the others are None (gateways send 0 for them)."""
     kind = order.orderType
     trail_amount = trail_percent = None
     if kind in _TRAIL_TYPES:
@@ -156,6 +163,16 @@ def order_echo(order_id: int, raw_contract: Any, order: Any, state: Any) -> Orde
         stop_price = decimal(order.auxPrice) if kind in _STOP_TYPES else _price(order.auxPrice)
     if kind in ("MKT", "LMT"):
         stop_price = None
+    return {
+        "limit_price": decimal(order.lmtPrice) if kind in _LIMIT_TYPES else None,
+        "stop_price": stop_price,
+        "trail_amount": trail_amount,
+        "trail_percent": trail_percent,
+    }
+
+
+def order_echo(order_id: int, raw_contract: Any, order: Any, state: Any) -> OrderEchoed:
+    """`openOrder`."""
     return OrderEchoed(
         order_id=order_id,
         client_id=order.clientId,
@@ -165,11 +182,8 @@ def order_echo(order_id: int, raw_contract: Any, order: Any, state: Any) -> Orde
         contract=contract(raw_contract),
         action=order.action,
         quantity=decimal_or_zero(order.totalQuantity),
-        order_type=kind,
-        limit_price=decimal(order.lmtPrice) if kind in _LIMIT_TYPES else None,
-        stop_price=stop_price,
-        trail_amount=trail_amount,
-        trail_percent=trail_percent,
+        order_type=order.orderType,
+        **_prices(order),
         tif=order.tif,
         outside_rth=order.outsideRth,
         parent_id=order.parentId,
@@ -216,6 +230,10 @@ def completed_order(raw_contract: Any, order: Any, state: Any) -> OrderCompleted
         quantity=decimal_or_zero(order.totalQuantity),
         filled=decimal_or_zero(order.filledQuantity),
         order_type=order.orderType,
+        **_prices(order),
+        tif=order.tif,
+        outside_rth=order.outsideRth,
+        oca_group=order.ocaGroup,
         status=state.status,
         completed_status=state.completedStatus,
         completed_time=state.completedTime,

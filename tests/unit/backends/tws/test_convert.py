@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ibkr_connector.backends.tws import convert
+from ibkr_connector.orders.drift import terms_of_told
 
 UNSET = 1.7976931348623157e308
 """IBKR's "no value" for doubles."""
@@ -171,6 +172,17 @@ def test_a_completed_order_is_known_by_its_perm_id_and_reference() -> None:
     )
     assert (seen.perm_id, seen.order_ref, seen.status) == (12345, "ref", "Cancelled")
     assert (seen.quantity, seen.filled, seen.completed_status) == (Decimal(100), Decimal(40), "Cancelled by Trader")
+
+
+def test_a_completed_order_tells_its_terms_as_an_echo_does() -> None:
+    raw = raw_order(orderType="STP LMT", auxPrice=9.5, tif="GTD", ocaGroup="g", outsideRth=True)
+    seen, echo = (
+        convert.completed_order(raw_contract(), raw, raw_state()),
+        convert.order_echo(5, raw_contract(), raw, raw_state()),
+    )
+    assert (seen.limit_price, seen.stop_price) == (Decimal("10.1"), Decimal("9.5"))
+    assert (seen.tif, seen.oca_group, seen.outside_rth) == ("GTD", "g", True)
+    assert terms_of_told(seen) == terms_of_told(echo)
 
 
 def test_details_are_numbers_where_numbers_are_needed() -> None:
