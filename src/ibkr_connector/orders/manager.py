@@ -33,6 +33,7 @@ from ibkr_connector.orders.groups import GroupLeg, plan_bracket
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.modifier import OrderModifier
+from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.recover import recover
 from ibkr_connector.orders.repeat import check_same
 from ibkr_connector.orders.road import OrderRoad, Prefetch
@@ -207,11 +208,9 @@ class OrderManager:
         under_way = next((one for one in found if one is not None), None)
         if under_way is None:
             return None
-        flying = {leg.request.order_ref: leg for leg in under_way.plan}
-        for leg in plan:
-            ref = leg.request.order_ref
-            other = flying.get(ref, under_way.plan[0])
-            check_same(leg, other, OrderState.NEW)
+        flying = {leg.request.order_ref: leg for one in found if one is not None for leg in one.plan}
+        known = [flying.get(leg.request.order_ref) for leg in plan]
+        check_same(plan, [None if leg is None else (leg, OrderState.NEW) for leg in known])
         return under_way
 
     def _known(self, plan: Sequence[GroupLeg]) -> list[LiveOrder] | None:
@@ -224,13 +223,7 @@ class OrderManager:
         if not known:
             self._refuse_lost_names(plan)
             return None
-        for leg, named in zip(plan, found, strict=True):
-            # A leg whose name is free beside one whose name is not: another order than the one that is known.
-            record = (known[0] if named is None else named).record
-            if record.request is None:
-                raise OrderNotSent(f"order_ref={leg.request.order_ref!r} names an order that is not ours.")
-            had = GroupLeg(request=record.request, group=record.group, parent_ref=record.parent_ref)
-            check_same(leg, had, record.state)
+        check_same(plan, [None if live is None else (_as_placed(live.record), live.record.state) for live in found])
         return known
 
     def _refuse_lost_names(self, plan: Sequence[GroupLeg]) -> None:
@@ -439,3 +432,10 @@ class OrderManager:
 
         task.add_done_callback(landed)
         return task
+
+
+def _as_placed(record: OrderRecord) -> GroupLeg:
+    """A known order as it was asked for. Raises `OrderNotSent` for one that nobody asked for here."""
+    if record.request is None:
+        raise OrderNotSent(f"order_ref={record.ref!r} names an order that is not ours.")
+    return GroupLeg(request=record.request, group=record.group, parent_ref=record.parent_ref)

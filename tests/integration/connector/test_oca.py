@@ -310,13 +310,35 @@ async def test_same_group_again_is_the_same_orders(connector: IBKRConnector, gat
     assert [leg.order_id for leg in one.legs] == [leg.order_id for leg in two.legs]
     assert [leg.order_id for leg in again.legs] == [leg.order_id for leg in one.legs]
     assert len(frames(gateway)) == 2
-    for changed in ([buy(150, "a"), buy(148, "b")], [buy(150, "a"), buy(149, "c")]):
-        with pytest.raises(OrderValidationError, match="names another order"):
-            await connector.place_oca_group(changed)
-    with pytest.raises(OrderValidationError, match="names another order"):
-        await connector.place_oca_group(legs, oca_type=2)
+    with pytest.raises(OrderValidationError, match="order_ref='b' names another order"):
+        await connector.place_oca_group([buy(150, "a"), buy(148, "b")])
+    other = "the same orders with another oca_type, name or sequence"
+    for repeat in (
+        connector.place_oca_group(legs, oca_type=2),
+        connector.place_oca_group(legs, group="elsewhere"),
+        connector.place_oca_group(legs[::-1]),
+    ):
+        with pytest.raises(OrderValidationError, match=other):
+            await repeat
     with pytest.raises(OrderValidationError, match="names another order"):
         await connector.place_order(**legs[0])
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("group", [None, "mine"])
+async def test_group_with_an_order_of_another_group_accuses_that_order(
+    connector: IBKRConnector, gateway: PaperGateway, at_once: bool, group: str | None
+) -> None:
+    first = asyncio.create_task(connector.place_oca_group([buy(150, "x1"), buy(149, "x2")]))
+    await (asyncio.sleep(0) if at_once else asyncio.wait([first]))
+    for legs in ([buy(150, "x1"), buy(148, "x3")], [buy(148, "x3"), buy(150, "x1")]):
+        with pytest.raises(
+            OrderValidationError, match=r"order_ref='x1' belongs to another group already: 'x1\.oca'"
+        ) as no:
+            await connector.place_oca_group(legs, group=group)
+        assert no.value.context["value"] == "x1"
+    await first
+    assert len(frames(gateway)) == 2
 
 
 # --- when something breaks --------------------------------------------------------------------------------------------
