@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ async def test_ended_order_of_another_program_is_told_with_its_own_terms(
     await theirs.cancel()
     await connector.connect()
     (ended,) = [order for order in await connector.get_completed_orders() if order.quantity == 7]
-    assert (ended.order_type, ended.limit_price, ended.tif, ended.outside_rth) == ("LMT", 100, "GTC", True)
+    assert (ended.order_type, ended.limit_price, ended.tif, ended.outside_rth) == ("LMT", Decimal(100), "GTC", True)
 
 
 async def test_executions_of_another_program_under_our_ref_do_not_fill_our_order(
