@@ -156,7 +156,7 @@ async def test_a_program_follows_its_plan(tmp_path: Path) -> None:
         ('[[fault]]\nkind = "sloow"\n', 2, "fault 1: unknown kind 'sloow': did you mean 'slow'?"),
         ('[[fault]]\nkind = "halt"\nsymbol = "NOSUCH"\n', 2, "lists no such instrument"),
         ("version = 9\n", 2, "version 9"),
-        (None, 1, "No such file"),
+        (None, 2, "there is no such file"),
     ],
 )
 @pytest.mark.parametrize("start", [["-m", "ibkr_connector.paper"], ["-m", "ibkr_connector.cli", "paper"]])
