@@ -7,8 +7,16 @@ import math
 from dataclasses import replace
 
 from ibkr_connector.contracts.cache import DetailsCache
-from ibkr_connector.errors import AmbiguousContract, BrokerLinkLost, ContractNotFound, RequestTimeout, TradingError
+from ibkr_connector.errors import (
+    AmbiguousContract,
+    BrokerLinkLost,
+    ContractNotFound,
+    PacingTimeout,
+    RequestTimeout,
+    TradingError,
+)
 from ibkr_connector.models.contract import Contract, ContractDetails
+from ibkr_connector.resilience import Deadline
 from ibkr_connector.session.session import Session
 from ibkr_connector.symbols import format_symbol, parse_symbol
 
@@ -45,23 +53,29 @@ class ContractBook:
         cached = self.known(contract)
         if cached is not None:
             return cached
-        flight = self._flights.get(contract)
-        if flight is None:
-            # Shared: the patience of the one who came first must not be the others' too.
-            patience = max(timeout, self._session.settings.request_timeout)
-            flight = asyncio.create_task(self._fetch(contract, patience), name=f"details {contract.key}")
-            self._flights[contract] = flight
-            flight.add_done_callback(lambda task: self._landed(contract, task))
-        try:
-            return await self._session.clock.wait_for(asyncio.shield(flight), timeout)
-        except TimeoutError as error:
-            if isinstance(error, TradingError):
-                raise
-            what = f"contract details of {format_symbol(contract)}"
-            raise RequestTimeout(f"no answer in {timeout:g} s to: {what}.", what=what, timeout=timeout) from None
+        deadline = Deadline(self._session.clock, timeout)
+        while True:
+            flight = self._flights.get(contract)
+            begun = flight is None or flight.done()
+            if flight is None or flight.done():
+                # The patience of the one who came first must not be the others' too.
+                patience = max(timeout, self._session.settings.request_timeout)
+                flight = asyncio.create_task(self._fetch(contract, patience), name=f"details {contract.key}")
+                self._flights[contract] = flight
+                flight.add_done_callback(lambda task: self._landed(contract, task))
+            try:
+                return await self._session.clock.wait_for(asyncio.shield(flight), deadline.remaining())
+            except (TimeoutError, PacingTimeout) as error:
+                if not begun and flight.done() and not deadline.expired:
+                    continue  # the time of the one who began it was up, ours is not
+                if isinstance(error, TradingError):
+                    raise
+                what = f"contract details of {format_symbol(contract)}"
+                raise RequestTimeout(f"no answer in {timeout:g} s to: {what}.", what=what, timeout=timeout) from None
 
     def _landed(self, contract: Contract, task: asyncio.Task[ContractDetails]) -> None:
-        self._flights.pop(contract, None)
+        if self._flights.get(contract) is task:
+            del self._flights[contract]
         if not task.cancelled():
             task.exception()  # whoever still waits gets it too
 

@@ -19,6 +19,7 @@ from ibkr_connector.errors import (
     MarketDataLost,
     NoMarketData,
     NotConnected,
+    PacingTimeout,
     TooManyMarketDataLines,
     TradingError,
 )
@@ -26,6 +27,7 @@ from ibkr_connector.events import Severity
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
+from ibkr_connector.resilience import Deadline
 from ibkr_connector.resilience.pacing import Lane
 from ibkr_connector.session.flight import Flight
 from ibkr_connector.session.lines import LineLeases
@@ -247,10 +249,17 @@ class QuoteHub:
             line = self._lines[contract.con_id] = _Line(contract)
         if line.handle is not None:
             return line
-        if line.opening is None or not line.opening.open:
+        deadline = Deadline(self._session.clock, timeout)
+        joined = line.opening is not None and line.opening.open
+        if line.opening is None or not joined:
             line.opening = self._flight(line, self._subscribe(line, timeout))
         try:
-            await self._session.clock.wait_for(line.opening.join(), timeout)
+            await self._session.clock.wait_for(line.opening.join(), deadline.remaining())
+        except PacingTimeout:
+            self._abandon(line)
+            if not joined or deadline.expired:
+                raise
+            return await self._open(contract, deadline.remaining())  # another's time was too short; ours may not be
         except TimeoutError as error:
             self._abandon(line)
             if isinstance(error, TradingError):

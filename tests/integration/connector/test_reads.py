@@ -182,7 +182,20 @@ async def test_read_that_is_not_answered_times_out_naming_what_was_asked(proxy: 
     with pytest.raises(RequestTimeout, match="AAPL"):
         await connector.get_contract("AAPL")
     proxy.heal()
-    assert (await connector.get_contract("AAPL")).contract.con_id == 265598
+    assert (await connector.contracts.get("AAPL", timeout=SECONDS)).contract.con_id == 265598
+
+
+async def test_who_joins_a_read_late_does_not_get_the_other_callers_timeout(proxy: Proxy, make: MakeConnector) -> None:
+    connector = make(proxy.port, request_timeout=2.0)
+    await connector.connect()
+    proxy.swallow_answers = is_kind("10", "52")
+    first = asyncio.create_task(connector.get_contract("AAPL"))
+    await asyncio.wait_for(proxy.seen.wait(), SECONDS)
+    proxy.heal()
+    joined = await connector.contracts.get("AAPL", timeout=SECONDS)
+    assert joined.contract.con_id == 265598
+    with pytest.raises(RequestTimeout, match="AAPL"):
+        await first
 
 
 async def test_bad_arguments_are_refused_before_anything_is_sent(proxy: Proxy, make: MakeConnector) -> None:

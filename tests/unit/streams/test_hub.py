@@ -13,6 +13,7 @@ from ibkr_connector.errors import (
     ConnectorClosed,
     MarketDataNotSubscribed,
     NoMarketData,
+    PacingTimeout,
     TooManyMarketDataLines,
 )
 from ibkr_connector.models.contract import Contract
@@ -170,6 +171,27 @@ async def test_second_opener_keeps_its_own_deadline(hub: QuoteHub, pace: Gate) -
     assert not patient.done()
     patient.cancel()
     await asyncio.gather(patient, return_exceptions=True)
+
+
+async def test_who_joins_an_opening_does_not_get_the_others_want_of_time(
+    hub: QuoteHub, session: Session, pace: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(*_: Any, timeout: float, **__: Any) -> None:
+        await pace.through()
+        if timeout < SECONDS / 2:
+            raise PacingTimeout("no slot within so short a time.")
+
+    monkeypatch.setattr(session, "pace", wait)
+    pace.shut()
+    hasty = asyncio.create_task(hub.attach(AAPL, box(), SECONDS / 4))
+    await pace.reached.wait()
+    patient = asyncio.create_task(hub.attach(AAPL, kept := box(), SECONDS))
+    await settle()
+    pace.opened.set()
+    with pytest.raises(PacingTimeout):
+        await hasty
+    await asyncio.wait_for(patient, SECONDS)
+    assert hub._lines[AAPL.con_id].readers == {kept}
 
 
 async def test_line_lost_and_opened_by_two_ways_at_once_is_opened_once(
