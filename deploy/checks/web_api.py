@@ -1,8 +1,9 @@
 """Is the Client Portal Gateway logged in? Usage: web_api.py [BASE_URL] [SECONDS]
 
-An open port proves nothing here: the gateway listens long before anybody has logged in, and goes on listening after the
-session has gone. So this asks POST /iserver/auth/status, and exits with 0 only for a brokerage session that is
-authenticated, connected, and not taken by another login. Standard library alone; it runs inside the gateway's container.
+An open port proves nothing here: the gateway listens long before anybody has logged in, and goes on listening after
+the session has gone. So this asks POST /iserver/auth/status, and exits with 0 only for a brokerage session that is
+authenticated, connected, and not taken by another login. Standard library alone; it runs inside the gateway's
+container.
 """
 
 from __future__ import annotations
