@@ -153,10 +153,11 @@ async def patient(gateway: PaperGateway, make: MakeConnector) -> IBKRConnector:
 async def test_order_held_back_and_forwarded_later_is_one_order_known_to_both(
     patient: IBKRConnector, gateway: PaperGateway
 ) -> None:
-    gateway.inject("hold_then_forward", on="place_order", for_=0.3, delay=0.5)
+    gateway.inject("hold_then_forward", on="place_order", for_=60, delay=60)
     with pytest.raises(OrderInDoubt):
         await patient.place_limit_order("AAPL", 10, "BUY", 1, order_ref="held")
     assert [doubtful.order_ref for doubtful in patient.orders_in_doubt()] == ["held"]
+    gateway.faults.clear()
     order = await patient.get_order("held")
     await reaches(order, lambda seen: seen.state is OrderState.WORKING)
     assert (arrived(gateway, "held"), working(gateway, "held")) == (1, [Decimal(10)])
@@ -170,7 +171,7 @@ async def test_order_forwarded_after_it_was_taken_for_lost_is_revived_counted_an
     connector = make(gateway.tws_port, risk_limits={"max_position_size": 100})
     await connector.connect()
     await connector.get_live_quote("AAPL")
-    gateway.inject("hold_then_forward", on="place_order", for_=0.2, delay=4.0)
+    gateway.inject("hold_then_forward", on="place_order", for_=0.2, delay=600)
     async with incident(connector, "order_revived"):
         with pytest.raises(OrderInDoubt):
             await connector.place_limit_order("AAPL", 60, "BUY", 1, order_ref="late")
@@ -178,6 +179,7 @@ async def test_order_forwarded_after_it_was_taken_for_lost_is_revived_counted_an
         assert (await order.done(SECONDS)).state is OrderState.NOT_SENT
         with pytest.raises(OrderNotSent):
             await connector.place_limit_order("AAPL", 60, "BUY", 1, order_ref="late")
+        gateway.faults.clear()
     assert order.state is OrderState.WORKING
     with pytest.raises(RiskRejected) as caught:
         await connector.place_limit_order("AAPL", 41, "BUY", 1)

@@ -149,8 +149,10 @@ async def test_1101_forgets_the_streams(gateway: PaperGateway, client: RawClient
 
 
 async def test_an_outage_triggered_by_an_order_keeps_that_order(gateway: PaperGateway, client: RawClient) -> None:
-    gateway.inject("error", code=1100, on="place_order", for_=0.2)
+    gateway.inject("error", code=1100, on="place_order", for_=60)
     client.send(*limit(1))
+    await gateway.truth.wait_for("withheld", timeout=SECONDS)
+    gateway.faults.clear()
     got = await until(client, status_of(1, "Submitted"))
     assert [m[3] for m in got if m[0] == "4"] == ["1100", "1102"]
     assert [e.kind for e in gateway.truth.entries if e.kind in {"fault", "recv_place", "withheld", "forwarded"}] == [
@@ -162,8 +164,8 @@ async def test_an_outage_triggered_by_an_order_keeps_that_order(gateway: PaperGa
     await works(gateway)
 
 
-async def test_a_held_order_is_forwarded_long_after_the_link_is_back(gateway: PaperGateway, client: RawClient) -> None:
-    gateway.inject("hold_then_forward", on="place_order", for_=0.1, delay=0.4)
+async def test_a_held_order_stays_away_when_the_link_is_back(gateway: PaperGateway, client: RawClient) -> None:
+    gateway.inject("hold_then_forward", on="place_order", for_=0.1, delay=600)
     client.send(*limit(1))
     await until(client, error_of(1102))
     # The link is up, the order is nowhere, and later ones pass it.
@@ -171,8 +173,29 @@ async def test_a_held_order_is_forwarded_long_after_the_link_is_back(gateway: Pa
     await until(client, status_of(2, "Submitted"))
     assert [m[1] for m in await ask(client, OPEN_ORDERS) if m[0] == "5"] == ["2"]
     assert gateway.truth.of("accepted", order_id=1) == []
-    # What is said about the held order waits behind it.
+
+
+async def test_clearing_forwards_what_is_held_behind_a_link_that_is_up(
+    gateway: PaperGateway, client: RawClient
+) -> None:
+    gateway.inject("hold_then_forward", on="place_order", for_=0.05, delay=600)
+    client.send(*limit(1))
+    await until(client, error_of(1102))
+    assert gateway.faults.clear() == 1
+    await until(client, status_of(1, "Submitted"))
+    assert gateway.faults.clear() == 0
+
+
+async def test_a_held_order_is_forwarded_after_the_link_is_back_with_what_was_said_of_it(
+    gateway: PaperGateway, client: RawClient
+) -> None:
+    gateway.inject("hold_then_forward", on="place_order", for_=60, delay=0.1)
+    client.send(*limit(1))
     client.send(*cancel(1))
+    first = await gateway.truth.wait_for("withheld", timeout=SECONDS, order_id=1)
+    await gateway.truth.wait_for("withheld", timeout=SECONDS, since=first.seq, order_id=1)
+    gateway.faults.clear()
+    await until(client, error_of(1102))
     await until(client, status_of(1, "Cancelled"))
     assert len(gateway.truth.of("withheld", order_id=1)) == 2
     assert [e.fields["order_id"] for e in gateway.truth.of("forwarded")] == [1]
@@ -266,19 +289,22 @@ async def test_a_broken_history_farm_holds_queries_and_kills_live_bars(
 ) -> None:
     client.send(*history(5, keep=True))
     await until(client, lambda m: m[0] == "17")
-    gateway.inject("farm_down", farm="ushmds", for_=0.2)
+    gateway.inject("farm_down", farm="ushmds", for_=60)
     await until(client, error_of(10182, 5))
-    client.send(*history(6))
-    got = await until(client, lambda m: m[0] == "17")
+    told = await ask(client, history(6))
+    assert [m[0] for m in told] == ["4"]
+    gateway.faults.clear()
+    got = told + await until(client, lambda m: m[0] == "17")
     assert [m[3] for m in got if m[0] == "4"] == ["165", "165"]
     assert got[-1][1] == "6"
     assert error_of(2106)(await client.receive())
 
 
 async def test_a_broken_definition_farm_answers_nothing(gateway: PaperGateway, client: RawClient) -> None:
-    gateway.inject("farm_down", farm="secdefnj", for_=0.2)
+    gateway.inject("farm_down", farm="secdefnj", for_=60)
     await until(client, error_of(2157))
     assert await ask(client, details(5)) == []
+    gateway.faults.clear()
     await until(client, error_of(2158))
     assert [m[0] for m in await ask(client, details(6))] == ["10", "52"]
 

@@ -18,6 +18,7 @@ from .kit import (
     ask,
     cancel,
     connected,
+    ended,
     error_of,
     fault,
     limit,
@@ -85,16 +86,16 @@ async def test_a_drop_at_a_time_names_the_orders_it_hit(gateway: PaperGateway, c
 async def test_a_half_open_connection_hangs_keeps_its_id_and_is_reset_in_the_end(
     gateway: PaperGateway, client: RawClient
 ) -> None:
-    gateway.inject("half_open", on="place_order", for_=0.3)
+    gateway.inject("half_open", on="place_order", for_=60)
     client.write(pack(limit(1)) + pack(limit(2)))
     await fault(gateway, phase="new")
     async with await RawClient.open(gateway.tws_port) as second:
         await second.greet(178, 178)
         second.send("71", "2", "1", "")
         assert (await second.receive())[3] == "326"
+    await ended(gateway, fault="half_open")
     with contextlib.suppress(ConnectionError):
         assert await client.closed() == []
-    assert (await over(gateway, fault="half_open")).fields["reason"] == "over"
     assert gateway.truth.of("recv_place") == []
     async with await connected(gateway) as again:
         assert await ask(again) == []
@@ -123,11 +124,11 @@ async def test_nothing_that_was_answered_before_the_reset_gets_out(gateway: Pape
 
 async def test_a_closed_port_refuses_and_opens_again_with_its_number(gateway: PaperGateway, client: RawClient) -> None:
     port = gateway.tws_port
-    gateway.inject("refuse", for_=0.3)
+    gateway.inject("refuse", for_=60)
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
     assert await ask(client) == []
-    await over(gateway, fault="refuse")
+    await ended(gateway, fault="refuse")
     async with await connected(gateway, 2) as second:
         assert await ask(second) == []
     assert gateway.tws_port == port
@@ -135,12 +136,12 @@ async def test_a_closed_port_refuses_and_opens_again_with_its_number(gateway: Pa
 
 async def test_two_closings_open_the_port_when_both_are_over(gateway: PaperGateway) -> None:
     gateway.inject("refuse", for_=0.05)
-    gateway.inject("refuse", for_=0.4)
+    gateway.inject("refuse", for_=60)
     await over(gateway, shot=1)
     assert gateway.server._opening is None
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", gateway.tws_port)
-    await over(gateway, shot=2)
+    await ended(gateway, shot=2)
     async with await connected(gateway) as client:
         assert await ask(client) == []
 
@@ -229,14 +230,14 @@ async def test_a_restart_ends_everyone_closes_the_port_and_gives_lower_ids(
     for order_id in (38098, 38099, 38100):
         client.send(*limit(order_id))
         await until(client, status_of(order_id, "Submitted"))
-    gateway.inject("restart", on="cancel_order", for_=0.3, rollback_ids=2)
+    gateway.inject("restart", on="cancel_order", for_=60, rollback_ids=2)
     client.send(*cancel(38100))
     await client.closed()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", gateway.tws_port)
     assert gateway.truth.of("recv_cancel") == []
     assert (await fault(gateway)).fields["phase"] == "working"
-    await over(gateway, fault="restart")
+    await ended(gateway, fault="restart")
     async with await connected(gateway) as again:
         again.send("8", "1", "1")
         # It was told 38099 when it started: a session is never told the same id twice.

@@ -10,10 +10,12 @@ from ..gateway.raw import RawClient
 from .kit import (
     OPEN_ORDERS,
     POSITIONS,
+    SECONDS,
     TIME,
     ask,
     cancel,
     details,
+    ended,
     error_of,
     executions,
     fault,
@@ -72,12 +74,14 @@ async def test_a_cancel_or_a_change_can_be_swallowed_and_says_how_far_the_order_
 
 
 async def test_every_request_is_swallowed_for_a_while(gateway: PaperGateway, client: RawClient) -> None:
-    gateway.inject("swallow_request", for_=0.2, client_id=1)
+    gateway.inject("swallow_request", for_=60, client_id=1)
     client.send(*TIME)
     client.send(*limit(1))
     async with await RawClient.connect(gateway.tws_port, 2) as other:
         assert await ask(other) == []
-    await over(gateway)
+    for request in ("current_time", "place_order"):
+        await gateway.truth.wait_for("fault_hit", timeout=SECONDS, request=request)
+    await ended(gateway)
     assert [e.fields["request"] for e in gateway.truth.of("fault_hit")] == ["current_time", "place_order"]
     assert await ask(client) == []
     assert gateway.truth.of("recv_place") == []
@@ -86,12 +90,12 @@ async def test_every_request_is_swallowed_for_a_while(gateway: PaperGateway, cli
 async def test_all_replies_about_an_order_are_swallowed_until_the_time_is_over(
     gateway: PaperGateway, client: RawClient
 ) -> None:
-    gateway.inject("swallow_reply", on="place_order", for_=0.3)
+    gateway.inject("swallow_reply", on="place_order", for_=60)
     assert await ask(client, limit(1)) == []
     await gateway.truth.wait_for("status", timeout=15, order_id=1, status="Submitted")
     # What another request answers is no reply to this one.
     assert [m[0] for m in await ask(client, OPEN_ORDERS)] == ["5", "3", "53"]
-    await over(gateway)
+    await ended(gateway)
     assert {e.fields["reply"] for e in gateway.truth.of("fault_hit")} == {"open_order", "order_status"}
     client.send(*cancel(1))
     await until(client, status_of(1, "Cancelled"))
@@ -196,11 +200,11 @@ async def test_a_known_contract_is_denied_once(gateway: PaperGateway, client: Ra
 async def test_contracts_are_denied_for_a_while_and_streams_end(gateway: PaperGateway, client: RawClient) -> None:
     client.send(*market_data(5))
     await until(client, lambda m: m[0] == "1")
-    gateway.inject("false_200", for_=0.2)
+    gateway.inject("false_200", for_=60)
     await until(client, error_of(200, 5))
     got = await ask(client, details(6), market_data(7))
     assert [m[2:4] for m in got] == [["6", "200"], ["7", "200"]]
-    await over(gateway)
+    await ended(gateway)
     assert (await ask(client, details(8)))[-1][0] == "52"
     client.send(*market_data(9))
     await until(client, lambda m: m[0] == "1")

@@ -108,6 +108,16 @@ class Broker:
         if self._cut is not None:
             self._engine.end(self._cut, "the gateway restarted")
 
+    def release_held(self) -> int:
+        """Forward now what is still held back behind a link that is up again; how many outages had left something."""
+        waiting = len(self._releases)
+        for timer in self._releases:
+            timer.cancel()
+        self._releases.clear()
+        if waiting:
+            self._release()
+        return waiting
+
     def _mend(self, restore: int, delay: float) -> None:
         code, self._restored, self._cut = self._restored or restore, None, None
         self._stop_repeating()

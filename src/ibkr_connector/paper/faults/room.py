@@ -75,8 +75,14 @@ class FaultRoom:
         return self._engine.faults()
 
     def clear(self) -> int:
-        """Disarm all and end what lasts, as if its time were over; how many faults that were."""
-        return self._engine.clear()
+        """Disarm all and end what lasts, as if its time were over; how many faults that were.
+
+        Orders that `hold_then_forward` still holds are forwarded.
+        """
+        held = self._broker.release_held()
+        cleared = self._engine.clear()
+        self._broker.release_held()
+        return held + cleared
 
     def on_jump(self) -> None:
         """Market time has jumped."""
