@@ -18,7 +18,7 @@ FAST: dict[str, Any] = {
     "handshake_timeouts": (5.0, 5.0, 5.0),
     "connect_delays": (0.01, 0.01, 0.01),
     "gateway": {"nightly_reset": None, "weekly_login": None},
-    "orders": {"ack_timeout": 1.0, "settle_interval": 0.1, "settle_link_up": 0.1, "order_deadline": 10.0},
+    "orders": {"ack_timeout": 4.0, "settle_interval": 0.1, "settle_link_up": 0.1, "order_deadline": 20.0},
 }
 """Patience cut short: what is tested is what happens, not how long it takes."""
 

@@ -22,7 +22,7 @@ from ibkr_connector.errors import (
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.handle import Order
 from ibkr_connector.paper import PaperGateway
-from support.connector import MakeConnector, arrived, incident, link_reaches, reaches
+from support.connector import MakeConnector, arrived, incident, link_reaches, reaches, settled
 from support.proxy import Proxy, is_kind
 
 SECONDS = 20.0
@@ -71,6 +71,8 @@ async def test_fork_is_told_counted_in_full_blocks_new_risk_and_one_cancel_reach
     other = await careful.place_limit_order("MSFT", 1, "BUY", 1)
     assert (await order.cancel(SECONDS)).state is OrderState.CANCELLED
     assert working(gateway, "forked-1") == []
+    await settled(careful, "forked-1")
+    await careful.ready(SECONDS)  # the change that got no answer may have cost the connection
     again = await careful.place_limit_order("AAPL", 701, "BUY", 1)
     assert {again.state, other.state} == {OrderState.WORKING}
 

@@ -60,7 +60,7 @@ async def test_every_message_on_the_wire_was_let_through_by_the_pacer(
     await connector.cancel_order(order)
     await wire_agrees()
     proxy.swallow_answers = is_kind(HISTORICAL_DATA)
-    asked = [connector.get_historical_data("AAPL", f"{days} D", "1 hour", timeout=0.5) for days in range(1, 13)]
+    asked = [connector.get_historical_data("AAPL", f"{days} D", "1 hour", timeout=2.0) for days in range(1, 13)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(result) for result in results} == {RequestTimeout}
     await wire_agrees()

@@ -176,17 +176,17 @@ async def test_server_time_is_the_gateways(connector: IBKRConnector, gateway: Pa
 
 
 async def test_read_that_is_not_answered_times_out_naming_what_was_asked(proxy: Proxy, make: MakeConnector) -> None:
-    connector = make(proxy.port, request_timeout=2.0)
+    connector = make(proxy.port, request_timeout=4.0)
     await connector.connect()
     proxy.swallow_answers = is_kind("10", "52")
     with pytest.raises(RequestTimeout, match="AAPL"):
-        await connector.get_contract("AAPL")
+        await connector.contracts.get("AAPL", timeout=0.3)
     proxy.heal()
-    assert (await connector.contracts.get("AAPL", timeout=SECONDS)).contract.con_id == 265598
+    assert (await connector.contracts.get("AAPL", timeout=60)).contract.con_id == 265598
 
 
 async def test_who_joins_a_read_late_does_not_get_the_other_callers_timeout(proxy: Proxy, make: MakeConnector) -> None:
-    connector = make(proxy.port, request_timeout=2.0)
+    connector = make(proxy.port, request_timeout=4.0)
     await connector.connect()
     proxy.swallow_answers = is_kind("10", "52")
     first = asyncio.create_task(connector.get_contract("AAPL"))

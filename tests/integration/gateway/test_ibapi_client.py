@@ -193,8 +193,8 @@ async def test_history_with_whole_numbers(app: App) -> None:
     app.reqHistoricalData(31, stock(), "", "1 D", "1 hour", "TRADES", 1, 2, False, [])
     app.reqHistoricalData(32, stock(), "", "1 D", "30 mins", "MIDPOINT", 1, 1, False, [])
     app.reqHeadTimeStamp(33, stock(), "TRADES", 1, 1)
-    await until(lambda: app.of("headTimestamp"))
-    assert [arguments[0] for arguments in app.of("historicalDataEnd")] == [30, 31, 32]
+    await until(lambda: app.of("headTimestamp") and len(app.of("historicalDataEnd")) == 3)
+    assert sorted(arguments[0] for arguments in app.of("historicalDataEnd")) == [30, 31, 32]
     daily = [bar for request_id, bar in app.of("historicalData") if request_id == 30]
     assert len(daily) == 5
     assert all(isinstance(bar.volume, int) and len(bar.date) == 8 for bar in daily)
