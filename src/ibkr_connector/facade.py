@@ -227,7 +227,7 @@ class Facade:
         return self.orders.in_doubt()
 
     async def resolve(self, order: OrderLike, as_: OrderState | str, evidence: str) -> OrderSnapshot:
-        """An operator's word on an order in doubt, kept in the audit trail."""
+        """An operator's word on an order in doubt, kept in the audit trail. It books no fill, also as `filled`."""
         return await self.orders.resolve(order, as_, evidence)
 
     # --- account ---------------------------------------------------------------------------------------------------

@@ -351,7 +351,10 @@ class OrdersApi:
         return self._manager.in_doubt()
 
     async def resolve(self, order: OrderLike, state: OrderState | str, evidence: str) -> OrderSnapshot:
-        """An operator's word on an order in doubt (`filled`, `cancelled`, `not_sent` …); the audit keeps it."""
+        """An operator's word on an order in doubt (`filled`, `cancelled`, `not_sent` …); the audit keeps it.
+
+        It ends the order and books no fill: positions and executions come from the broker's own report alone.
+        """
         try:
             end = OrderState(state)
         except ValueError:

@@ -345,7 +345,7 @@ class SyncConnector(Blocking[IBKRConnector]):
         return self._inner.orders_in_doubt()
 
     def resolve(self, order: SyncOrderLike, as_: OrderState | str, evidence: str) -> OrderSnapshot:
-        """An operator's word on an order in doubt, kept in the audit trail."""
+        """An operator's word on an order in doubt, kept in the audit trail. It books no fill, also as `filled`."""
         return self._wait(self._inner.resolve(plain_order(order), as_, evidence))
 
     def get_positions(self, *, refresh: bool = False) -> list[Position]:

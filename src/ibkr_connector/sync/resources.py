@@ -247,7 +247,10 @@ class SyncOrdersApi(Blocking[OrdersApi]):
         return self._inner.in_doubt()
 
     def resolve(self, order: SyncOrderLike, state: OrderState | str, evidence: str) -> OrderSnapshot:
-        """An operator's word on an order in doubt (`filled`, `cancelled`, `not_sent` …); the audit keeps it."""
+        """An operator's word on an order in doubt (`filled`, `cancelled`, `not_sent` …); the audit keeps it.
+
+        It ends the order and books no fill: positions and executions come from the broker's own report alone.
+        """
         return self._wait(self._inner.resolve(plain_order(order), state, evidence))
 
 

@@ -59,6 +59,19 @@ def test_a_doubt_that_no_evidence_settles_is_settled_by_the_operator_once_and_ke
     assert run("audit", "verify", "--head", told["audit"][-1]["hash"]).code == 0
 
 
+def test_a_doubt_resolved_as_filled_says_that_it_books_no_fill(
+    run: Run, gateway: HostedGateway, doubtful: str
+) -> None:
+    before = run("positions", "--json").document
+    resolve = ("orders", "resolve", doubtful, "--as", "filled", "--evidence", "the statement shows it")
+    ran = run(*resolve, "--json")
+    assert (ran.code, ran.document["state"], ran.document["filled_quantity"]) == (0, "filled", 0)
+    assert "No fill was booked" in ran.document["note"]
+    assert "executions of 0 of 10 AAPL" in ran.document["note"]
+    assert "broker's own report" in ran.document["note"]
+    assert run("positions", "--json").document == before
+
+
 def test_an_order_that_is_not_there_or_not_in_doubt_cannot_be_resolved(run: Run, gateway: HostedGateway) -> None:
     assert run("buy", "AAPL", "1", "--limit", "1", "--ref", "fine.1").code == 0
     for ref, kind in (("nobody", "OrderNotFound"), ("fine.1", "InvalidRequest")):

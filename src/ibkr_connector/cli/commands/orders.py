@@ -50,7 +50,8 @@ def orders(
     """Show the account's orders: of all programs (open, completed), or of the journals on this machine (doubt).
 
     `doubt` reads the journals and connects to nothing: it works beside a running program, and without a gateway.
-    `resolve` connects, asks the broker once more, and if the order is in doubt still, ends it on your word.
+    `resolve` connects, asks the broker once more, and if the order is in doubt still, ends it on your word. It books no
+    fill, also with `--as filled`: positions and executions come from the broker's own report alone.
     """
     if which is Which.RESOLVE:
         _resolve(cx, order, as_, evidence)
@@ -106,7 +107,21 @@ def _resolve(cx: Cx, order: str | None, as_: str | None, evidence: str | None) -
                 raise typer.Exit(cx.out.failed(error, Outcome.NOT_SENT)) from None
 
     found = cx.run(work)
-    cx.out.result(found.to_dict(), lambda: orders_table([found]))
+    told = _booked(found)
+    cx.out.result({**found.to_dict(), "note": told}, lambda: Group(orders_table([found]), Text(told)))
+
+
+def _booked(o: OrderSnapshot) -> str:
+    """What a resolution did to the figures: nothing, which somebody who resolves an order as filled may not expect.
+
+    An execution made up here could not be told from the broker's own, which may still come (INV-04).
+    """
+    counted = f"{shown(o.filled)} of {shown(o.quantity)} {o.contract.symbol}"
+    return (
+        f"No fill was booked: the broker has told executions of {counted}, and only those count. Positions come from the "
+        "broker's own report: compare `ibkr-connector positions` with your statement. What the broker tells of this "
+        "order later is counted then."
+    )
 
 
 def named(cx: Cx, found: Sequence[OrderSnapshot]) -> list[OrderSnapshot]:
