@@ -59,9 +59,7 @@ def test_a_doubt_that_no_evidence_settles_is_settled_by_the_operator_once_and_ke
     assert run("audit", "verify", "--head", told["audit"][-1]["hash"]).code == 0
 
 
-def test_a_doubt_resolved_as_filled_says_that_it_books_no_fill(
-    run: Run, gateway: HostedGateway, doubtful: str
-) -> None:
+def test_a_doubt_resolved_as_filled_says_that_it_books_no_fill(run: Run, gateway: HostedGateway, doubtful: str) -> None:
     before = run("positions", "--json").document
     resolve = ("orders", "resolve", doubtful, "--as", "filled", "--evidence", "the statement shows it")
     ran = run(*resolve, "--json")

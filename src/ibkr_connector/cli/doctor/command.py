@@ -13,6 +13,7 @@ from ibkr_connector.cli.common import READER_IDS, READER_OFFSET, Cx, command
 from ibkr_connector.cli.doctor import checks
 from ibkr_connector.cli.doctor.checks import KNOWN_PORTS, Check, Verdict
 from ibkr_connector.cli.doctor.probe import Findings, Stage, probe
+from ibkr_connector.cli.doctor.restart import restart_check
 from ibkr_connector.cli.doctor.watching import alerts_check, watch_check
 from ibkr_connector.cli.exits import ExitCode
 from ibkr_connector.cli.output import table
@@ -35,7 +36,9 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(cx: Cx) -> None:
-    """Check settings, client library, state directory, gateway, client id, account, clock; name each fix.
+    """Check settings, client library, state directory, restart command, gateway, client id, account, clock.
+
+    Each failure comes with its fix.
 
     Exit code 0 when nothing failed, 2 for wrong settings, 3 for the connection, 1 for anything else. It places nothing.
     """
@@ -69,6 +72,7 @@ async def _examine(cx: Cx) -> AsyncIterator[Check]:
     yield checks.state_dir_check(settings)
     for check in checks.journal_checks(settings):
         yield check
+    yield restart_check(settings)
     yield watch_check(settings)
     yield await asyncio.to_thread(alerts_check, settings)  # apprise takes a second to load
     found = await _look(settings, settings.connection.client_id, cx.options.timeout)
