@@ -144,7 +144,7 @@ def expire_unseen(record: OrderRecord, why: str, ctx: Context) -> list[Change]:
 def resolve(record: OrderRecord, state: OrderState, *, evidence: str, operator: str, ctx: Context) -> list[Change]:
     """An operator says how a doubtful order ended, and on what evidence. What the broker shows later still wins.
 
-    No execution is made up for it, also not for FILLED: the broker's own may still come, and would count twice (INV-04).
+    No execution is made up for it, not for FILLED either: the broker's own may still come and count twice (INV-04).
 
     Raises: InvalidRequest if `state` is no end, the evidence is empty, or the order is not in doubt.
     """
