@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ibkr_connector.models.order import OrderRequest, OrderState
-from ibkr_connector.orders.changes import Change, OrderTerms
+from ibkr_connector.orders.changes import CHANGE_KINDS, Change, OrderTerms
+
+BROKER_AT = "broker_at"
+"""The key of the broker's time in the data of an audit line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,23 +81,53 @@ class AuditEntry:
 
     seq: int
     at: str
+    """This machine's time, UTC; in a line without `has_machine_time` the broker's."""
     kind: str
     ref: str
     data: str
     prev: str
     hash: str
 
+    @property
+    def broker_at(self) -> str | None:
+        """When it was by the broker's clock, ISO 8601 UTC; None where that is not told."""
+        try:
+            return datetime.fromisoformat(self._told().get(self._broker_key(), "")).isoformat()
+        except (TypeError, ValueError):
+            return None
+
+    @property
+    def has_machine_time(self) -> bool:
+        """Whether `at` is this machine's time. Older programs put the broker's there in lines about a change."""
+        return self._broker_key() != "at"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "seq": self.seq,
             "at": self.at,
+            "broker_at": self.broker_at,
             "kind": self.kind,
             "order_ref": self.ref,
             "data": self.data,
             "prev": self.prev,
             "hash": self.hash,
         }
+
+    def _broker_key(self) -> str:
+        """Under which key of the data the broker's time is."""
+        if self.kind == "modify_sending":
+            return "sent_at"
+        told = self._told()
+        return "at" if self.kind in CHANGE_KINDS and BROKER_AT not in told and "at" in told else BROKER_AT
+
+    def _told(self) -> dict[str, Any]:
+        """The data; nothing where somebody changed it to what cannot be read."""
+        try:
+            told = json.loads(self.data)
+        except (ValueError, RecursionError):
+            return {}
+        return told if isinstance(told, dict) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

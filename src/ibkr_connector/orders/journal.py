@@ -153,7 +153,7 @@ class JournalWriter:
 
         def undo(file: JournalFile) -> None:
             for entry in entries:
-                file.put_event(entry.request.order_ref, NotSent(at=self._clock.now(), why=_NOT_TAKEN))
+                file.put_event(entry.request.order_ref, NotSent(at=entry.sent_at, why=_NOT_TAKEN), self._clock.now())
 
         item = Item(write, check=lambda file: file.check_new(entries), undo=undo)
         return await self._commit(item, patience, keep, entries)
@@ -168,14 +168,15 @@ class JournalWriter:
         at = self._clock.now()
 
         def undo(file: JournalFile) -> None:
-            file.put_event(entry.ref, ModifyNotSent(at=self._clock.now(), why=_NOT_TAKEN))
+            file.put_event(entry.ref, ModifyNotSent(at=entry.sent_at, why=_NOT_TAKEN), self._clock.now())
 
         item = Item(lambda file: file.put_change_sending(entry, at), undo=undo)
         return await self._commit(item, patience, keep)
 
     async def commit(self, ref: str, changes: Sequence[Change]) -> None:
         """Changes that must be on the disk before going on (an operator's resolution). Raises like `commit_change`."""
-        await self._queue.durable(Item(lambda file: _put_all(file, ref, changes)))
+        at = self._clock.now()
+        await self._queue.durable(Item(lambda file: _put_all(file, ref, changes, at)))
 
     async def flush(self) -> None:
         """Wait until everything recorded so far is on the disk. Raises like `commit_change`."""
@@ -185,11 +186,13 @@ class JournalWriter:
 
     def record(self, ref: str, change: Change) -> None:
         """Keep one change of an order. Returns at once."""
-        self._put(Item(lambda file: file.put_event(ref, change)))
+        at = self._clock.now()
+        self._put(Item(lambda file: file.put_event(ref, change, at)))
 
     def record_all(self, ref: str, changes: Sequence[Change]) -> None:
         """Keep several changes of an order together. Returns at once."""
-        self._put(Item(lambda file: _put_all(file, ref, changes)))
+        at = self._clock.now()
+        self._put(Item(lambda file: _put_all(file, ref, changes, at)))
 
     def not_sent(self, ref: str, why: str) -> None:
         """Keep that a committed order was given up before the write: its ref may be used again. Returns at once."""
@@ -321,9 +324,9 @@ def _line_and_head(head: tuple[int, str]) -> dict[str, int | str]:
     return {"line": line, "head": digest}
 
 
-def _put_all(file: JournalFile, ref: str, changes: Sequence[Change]) -> None:
+def _put_all(file: JournalFile, ref: str, changes: Sequence[Change], at: datetime) -> None:
     for change in changes:
-        file.put_event(ref, change)
+        file.put_event(ref, change, at)
 
 
 def _aside(work: Callable[[], None]) -> asyncio.Future[None]:

@@ -29,7 +29,7 @@ from ibkr_connector.orders.changes import (
     Revived,
     encode_change,
 )
-from ibkr_connector.orders.entries import ChangeEntry, SendingEntry
+from ibkr_connector.orders.entries import BROKER_AT, ChangeEntry, SendingEntry
 from ibkr_connector.orders.journal_schema import MIGRATIONS
 from ibkr_connector.store import Synchronous, names_same_file, open_database, set_synchronous, translate
 
@@ -245,10 +245,13 @@ class JournalFile:
         """Old and new version of a change about to be written."""
         self.put_audit("decision", entry.ref, plain(entry.decision), at)
         self.put_audit("modify_sending", entry.ref, plain(entry), at)
-        self.put_event(entry.ref, ModifySent(at=entry.sent_at, terms=entry.new, epoch=entry.epoch))
+        self.put_event(entry.ref, ModifySent(at=entry.sent_at, terms=entry.new, epoch=entry.epoch), at)
 
-    def put_event(self, ref: str, change: Change) -> None:
-        """One change of an order: the event, and what follows from it for the other tables."""
+    def put_event(self, ref: str, change: Change, at: datetime) -> None:
+        """One change of an order: the event, and what follows from it for the other tables. `at`: this machine's time.
+
+        Events carry the broker's time, which orders are counted by.
+        """
         self._put_event(ref, change)
         stamp = change.at.isoformat()
         match change:
@@ -265,7 +268,9 @@ class JournalFile:
             case _:
                 pass
         if change.kind in AUDITED_KINDS:
-            self.put_audit(change.kind, ref, encode_change(change), change.at)
+            told = msgspec.json.decode(encode_change(change))
+            told[BROKER_AT] = told.pop("at")
+            self.put_audit(change.kind, ref, _encode(told), at)
 
     def put_mark(self, endpoint: str, client_id: int, order_id: int) -> None:
         """Raise the highest order id used (INV-08); never lowers it."""
@@ -280,7 +285,7 @@ class JournalFile:
         self._put_meta(USER_PREFIX + key, value)
 
     def put_audit(self, kind: str, ref: str, data: str, at: datetime) -> None:
-        """Add a line to the audit trail."""
+        """Add a line to the audit trail. `at`: this machine's time, never the broker's, which belongs into `data`."""
         number, prev = self._pending
         seq, stamp = number + 1, at.isoformat()
         digest = link(seq, stamp, kind, ref, data, prev)
@@ -386,6 +391,7 @@ def _encode(value: object) -> str:
 
 def _sending_line(entry: SendingEntry, request: str) -> dict[str, Any]:
     return {
+        BROKER_AT: entry.sent_at.isoformat(),
         "request": request,
         "account": entry.account,
         "order_id": entry.order_id,

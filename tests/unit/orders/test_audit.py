@@ -86,6 +86,7 @@ def test_a_line_reads_as_plain_values() -> None:
     assert entry.to_dict() == {
         "seq": 1,
         "at": "t1",
+        "broker_at": None,
         "kind": "kind",
         "order_ref": "ref1",
         "data": "{}",

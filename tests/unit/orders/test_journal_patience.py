@@ -17,7 +17,7 @@ from ibkr_connector.orders import journal_queue
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.lifecycle import apply
 from ibkr_connector.orders.recover import recover
-from unit.orders.kit import ACCOUNT, REF, UP, changing, echo, fill, request, sending, sent
+from unit.orders.kit import ACCOUNT, NOW, REF, UP, changing, echo, fill, request, sending, sent
 
 PATIENCE = 0.05
 
@@ -70,7 +70,7 @@ async def test_a_commit_that_was_given_up_was_never_sent_wherever_the_writer_is(
     await opened.flush()
     found = opened.find(REF)
     assert found is None or found.ended is OrderState.NOT_SENT
-    assert opened.load() == ([] if found is None else [found])
+    assert opened.load(NOW) == ([] if found is None else [found])
     assert writable(opened)
     assert await opened.commit_sending([sending()], patience=10.0)
     assert opened.verify().ok

@@ -91,7 +91,7 @@ def _drawn(history: OrderHistory) -> RenderableType:
     return Group(
         orders_table([order]),
         facts(pairs, title=order.order_ref),
-        table(("time (UTC)", "step", "told"), steps, fold="told"),
+        table(("broker time (UTC)", "step", "told"), steps, fold="told"),
         table(("audit line", "kind", "hash"), lines, right="audit line"),
     )
 
@@ -223,9 +223,16 @@ def audit_tail(
         [_plain(one, line) for one, line in found],
         lambda: (
             table(
-                ("line", "time (UTC)", "kind", "order", "told"),
+                ("line", "machine (UTC)", "broker (UTC)", "kind", "order", "told"),
                 [
-                    (line.seq, line.at[:19].replace("T", " "), line.kind, line.ref or "-", line.data)
+                    (
+                        line.seq,
+                        _second(line.at if line.has_machine_time else None),
+                        _second(line.broker_at),
+                        line.kind,
+                        line.ref or "-",
+                        line.data,
+                    )
                     for _, line in found
                 ],
                 right="line",
@@ -235,6 +242,10 @@ def audit_tail(
             else Text("There is no audit trail yet.")
         ),
     )
+
+
+def _second(stamp: str | None) -> str:
+    return "-" if stamp is None else stamp[:19].replace("T", " ")
 
 
 def audit_export(

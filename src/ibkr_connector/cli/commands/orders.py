@@ -119,8 +119,8 @@ def _booked(o: OrderSnapshot) -> str:
     counted = f"{shown(o.filled)} of {shown(o.quantity)} {o.contract.symbol}"
     return (
         f"No fill was booked: the broker has told executions of {counted}, and only those count. Positions come from "
-        "the broker's own report: compare `ibkr-connector positions` with your statement. What the broker tells of this "
-        "order later is counted then."
+        "the broker's own report: compare `ibkr-connector positions` with your statement. What the broker tells of "
+        "this order later is counted then."
     )
 
 
