@@ -49,15 +49,23 @@ Migration = Callable[[sqlite3.Connection], None]
 # --- folders and files ------------------------------------------------------------------------------------------------
 
 
+def account_path(state_dir: str | os.PathLike[str], account: str) -> Path:
+    """Where the folder of an account is, or would be: for those who look and make nothing.
+
+    Raises: InvalidRequest for a name that is no account id.
+    """
+    if not _ACCOUNT.fullmatch(account):
+        msg = f"account={account!r} cannot name a folder."
+        raise InvalidRequest(msg, field="account", value=account, legal="letters, digits, _ and - (as in DU1234567)")
+    return Path(state_dir).expanduser() / account
+
+
 def account_dir(state_dir: str | os.PathLike[str], account: str) -> Path:
     """The private folder of an account, made if need be. Symbolic links in the account's place are refused.
 
     Raises: InvalidRequest for a name that is no account id; JournalUnwritable when it cannot be made.
     """
-    if not _ACCOUNT.fullmatch(account):
-        msg = f"account={account!r} cannot name a folder."
-        raise InvalidRequest(msg, field="account", value=account, legal="letters, digits, _ and - (as in DU1234567)")
-    folder = Path(state_dir).expanduser() / account
+    folder = account_path(state_dir, account)
     try:
         # Parents keep the user's own permissions; only what is ours is made private.
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

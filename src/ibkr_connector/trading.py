@@ -57,6 +57,11 @@ def accounts_with_journal(state_dir: Path) -> list[str]:
     return _folders_with(state_dir, _JOURNAL)
 
 
+def known_accounts(state_dir: Path) -> list[str]:
+    """The accounts with a journal or a trading state: one may be stopped before its first connect."""
+    return sorted({*accounts_with_journal(state_dir), *_folders_with(state_dir, FILE_NAME)})
+
+
 def _folders_with(state_dir: Path, name: str) -> list[str]:
     if not state_dir.is_dir():
         return []

@@ -23,7 +23,15 @@ from ibkr_connector.errors import (
     JournalInUse,
     JournalUnwritable,
 )
-from ibkr_connector.store import FileLock, account_dir, make_private, open_database, translate, write_atomic
+from ibkr_connector.store import (
+    FileLock,
+    account_dir,
+    account_path,
+    make_private,
+    open_database,
+    translate,
+    write_atomic,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and signals of POSIX")
 
@@ -67,6 +75,13 @@ def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, account: str) 
         account_dir(tmp_path, account)
     assert caught.value.context["field"] == "account"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_asking_where_an_account_lies_makes_nothing(tmp_path: Path) -> None:
+    assert account_path(tmp_path / "state", "DU1") == tmp_path / "state" / "DU1"
+    assert not (tmp_path / "state").exists()
+    with pytest.raises(InvalidRequest):
+        account_path(tmp_path, "../DU1")
 
 
 @posix

@@ -26,7 +26,7 @@ from ibkr_connector.orders.changes import Change, decode_change
 from ibkr_connector.orders.entries import AuditEntry, AuditReport, JournalOrder, SendingEntry
 from ibkr_connector.orders.fork_gate import sqlite_gate
 from ibkr_connector.orders.journal_file import USER_PREFIX, read_head, refuse_used
-from ibkr_connector.store import account_dir, connect, translate
+from ibkr_connector.store import account_path, connect, translate
 
 FILE_NAME = "journal.sqlite3"
 _COLUMNS = (
@@ -44,7 +44,7 @@ class JournalReader:
     @classmethod
     def of(cls, state_dir: str | os.PathLike[str], account: str) -> JournalReader:
         """The reader of an account's journal, for tools. Raises: JournalError when there is none yet."""
-        path = account_dir(state_dir, account) / FILE_NAME
+        path = account_path(state_dir, account) / FILE_NAME
         if not path.exists():
             msg = f"There is no journal for account {account} in {path.parent}."
             raise JournalError(msg, remedy="Check the account and state_dir; a journal begins with the first connect.")

@@ -57,3 +57,55 @@ def test_the_warning_is_in_the_document_of_a_kill_that_reached_no_gateway(run: R
 def test_where_nothing_was_traded_yet_no_account_is_known(run: Run) -> None:
     ran = run("kill", "fire", "--keep-orders", "--json", *STRANGER)
     assert ran.document["warning"] == "no journal of DU999 on this machine; known: none"
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("words", [("resume", "all is well"), ("risk", "status")], ids=" ".join)
+def test_a_mistyped_account_is_refused_with_the_known_ones_and_leaves_no_folder(
+    run: Run, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    ran = run(*words, "--json", *STRANGER)
+    assert (ran.code, ran.document["error"]) == (2, "InvalidRequest")
+    assert "DU999" in ran.document["message"]
+    assert ran.document["context"]["legal"] == ACCOUNT
+    assert [folder.name for folder in (tmp_path / "state").iterdir()] == [ACCOUNT]
+
+
+@pytest.mark.parametrize("words", [("resume", "all is well"), ("risk", "status")], ids=" ".join)
+def test_an_account_that_was_named_where_none_is_known_makes_no_state_directory(
+    run: Run, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    ran = run(*words, "--json", *STRANGER)
+    assert (ran.code, ran.document["context"]["legal"]) == (2, "an account that has traded on this machine")
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_pinned_account_that_never_traded_has_limits_to_show_and_nothing_else(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IBKR_ACCOUNT_ID", ACCOUNT)
+    ran = run("risk", "status", "--json")
+    assert (ran.code, ran.document["accounts"]) == (0, [])
+    assert "daily_loss_limit" in ran.document["limits"]
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.usefixtures("known")
+def test_a_stop_of_an_account_without_a_journal_can_be_looked_at_and_ended(run: Run) -> None:
+    run("kill", "before the first connect", "--keep-orders", *STRANGER)
+    (row,) = run("risk", "status", "--json", *STRANGER).document["accounts"]
+    assert (row["account"], row["trading_state"]) == ("DU999", "halted")
+    assert run("resume", "looked at it", "--json", *STRANGER).document["trading_state"] == "active"
+
+
+@pytest.mark.usefixtures("known")
+def test_a_flatten_that_reached_no_gateway_leaves_no_folder_of_a_mistyped_account(run: Run, tmp_path: Path) -> None:
+    assert run("flatten", "out of everything", *STRANGER).code == 3
+    assert [folder.name for folder in (tmp_path / "state").iterdir()] == [ACCOUNT]
+
+
+@pytest.mark.parametrize("words", [("resume", "all is well"), ("risk", "status"), ("kill", "fire"), ("flatten", "out")])
+def test_a_name_that_is_no_account_reaches_no_file(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
+    ran = run(*words, "--json", "--account", "../elsewhere")
+    assert ran.code == 2
+    assert not (tmp_path / "elsewhere").exists()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,8 +27,8 @@ from ibkr_connector.models.order import OrderSnapshot
 from ibkr_connector.orders.journal import LOCK_NAME
 from ibkr_connector.orders.journal_read import FILE_NAME, JournalReader
 from ibkr_connector.risk.state import TradingAction, TradingControl, TradingState
-from ibkr_connector.store import FileLock, account_dir
-from ibkr_connector.trading import accounts_with_journal, accounts_with_state, shared_control
+from ibkr_connector.store import FileLock, account_path
+from ibkr_connector.trading import accounts_with_journal, accounts_with_state, known_accounts, shared_control
 
 if TYPE_CHECKING:
     from ibkr_connector.connector import IBKRConnector
@@ -39,6 +38,7 @@ _FLATTEN_S = 60.0
 _LOOK_AGAIN_S = 0.25
 _TRADING_KEY = "trading_state"
 _DAY_KEY = "daily_loss"
+_NO_ACCOUNT = "an account that has traded on this machine"
 
 
 class KillScope(StrEnum):
@@ -234,6 +234,7 @@ def resume(cx: Cx, reason: _Reason) -> None:
     """End a kill, a reducing phase, the day's loss trip and the drawdown of one account. Connects to nothing."""
     words, settings = sentence(reason, "reason"), cx.settings()
     account = _one_account(settings)
+    _require_known(settings, account)
     before = (control := _control(settings, account)).record
     if not control.resume(words, system_clock.now()):
         code = cx.out.refused(
@@ -302,7 +303,12 @@ def flatten(cx: Cx, reason: _Reason, scope: _Scope = KillScope.OWN) -> None:
 def status(cx: Cx) -> None:
     """Show the trading state, the day's loss and the limits, of every account with a journal. Connects to nothing."""
     settings = cx.settings()
-    rows = [_status_of(settings, account) for account in _accounts(settings)]
+    state_dir, accounts = settings.paths.state_dir.expanduser(), _accounts(settings)
+    if cx.options.account is None and not known_accounts(state_dir):
+        accounts = []  # the settings pin one that has not traded yet
+    for account in accounts:
+        _require_known(settings, account)
+    rows = [_status_of(settings, account) for account in accounts]
     limits = [row.to_dict() for row in settings.describe() if row.section == "risk_limits"]
     data = {"accounts": rows, "limits": {row["key"]: row["value"] for row in limits}}
 
@@ -316,7 +322,7 @@ def status(cx: Cx) -> None:
 
 def _status_of(settings: Settings, account: str) -> dict[str, Any]:
     record = _control(settings, account).record
-    path = account_dir(settings.paths.state_dir, account) / FILE_NAME
+    path = account_path(settings.paths.state_dir, account) / FILE_NAME
     day = JournalReader(path).meta().get(_DAY_KEY) if path.exists() else None
     told = day if isinstance(day, dict) else {}
     return {
@@ -354,13 +360,29 @@ def _one_account(settings: Settings, *, missing_ok: bool = False) -> str:
     found = _accounts(settings)
     if len(found) == 1 or (missing_ok and not found):
         return found[0] if found else ""
-    legal = ", ".join(found) or "an account that has traded on this machine"
+    legal = ", ".join(found) or _NO_ACCOUNT
     raise InvalidRequest("name the account with --account.", field="account", legal=legal)
+
+
+def _require_known(settings: Settings, account: str) -> None:
+    """Refuse an account that nothing is known of: most likely it is mistyped, and looking must not make a folder.
+
+    One that was only ever stopped from here (`kill` before its first connect) is known.
+    """
+    known = known_accounts(settings.paths.state_dir.expanduser())
+    if account not in known:
+        raise InvalidRequest(
+            f"nothing is known of account {account} in {settings.paths.state_dir}.",
+            field="account",
+            value=account,
+            legal=", ".join(known) or _NO_ACCOUNT,
+            remedy="Check --account, account_id and state_dir (`ibkr-connector config show`).",
+        )
 
 
 def _control(settings: Settings, account: str) -> TradingControl:
     state_dir = settings.paths.state_dir.expanduser()
-    path = account_dir(state_dir, account) / FILE_NAME
+    path = account_path(state_dir, account) / FILE_NAME
     known = JournalReader(path).meta().get(_TRADING_KEY) if path.exists() else None
     return shared_control(state_dir, account, known=known)
 
@@ -368,7 +390,9 @@ def _control(settings: Settings, account: str) -> TradingControl:
 def _holder(settings: Settings, accounts: list[str]) -> int | None:
     """The process that holds a journal of these accounts: it trades; 0 when it cannot be told which."""
     for account in accounts:
-        lock = FileLock(Path(account_dir(settings.paths.state_dir.expanduser(), account)) / LOCK_NAME)
+        lock = FileLock(account_path(settings.paths.state_dir, account) / LOCK_NAME)
+        if not lock.path.exists():
+            continue
         try:
             lock.acquire()
         except JournalInUse as error:
