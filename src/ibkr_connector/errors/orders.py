@@ -128,6 +128,7 @@ class FlattenIncomplete(OrderError):
     """Closing all positions stopped before the end. `context['report']` says what was done and what is left."""
 
     default_remedy = (
-        "Look at the positions and the orders in doubt; only reducing orders are let through. Then flatten again, "
-        'with scope="account" where orders of other programs stand in the way.'
+        "Close what is open in TWS, or flatten again: see `ibkr-connector positions`, and `ibkr-connector orders "
+        'doubt` for orders whose end is not known. Orders of other programs in the way: scope="account". Only reducing '
+        "orders are let through until `resume`."
     )

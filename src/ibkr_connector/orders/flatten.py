@@ -47,6 +47,10 @@ _IDLE_ROUNDS = 2
 _SIZE_GATES = frozenset({"order_size", "order_value", "agent_limits", "symbol_limits"})
 _HALVINGS = 12
 _AS_TOLD_S = 60.0
+_HALTED = (
+    "Trading is stopped: close what is open in TWS, or flatten again; see `ibkr-connector positions`, and "
+    "`ibkr-connector orders doubt` for orders whose end is not known. `resume` when all is well."
+)
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ class FlattenReport:
     orders: list[str] = field(default_factory=list)
     """Refs of the closing orders."""
     remaining: dict[str, Decimal] = field(default_factory=dict)
-    """Symbol -> position that is left, as last confirmed."""
+    """Symbol -> position that is left, as the broker told it last."""
     problems: list[str] = field(default_factory=list)
     rounds: int = 0
     flat: bool = False
@@ -229,6 +233,9 @@ class Flattener:
         return None
 
     def _tell(self, report: FlattenReport) -> None:
+        if not report.flat:  # executions since the last round are in it, and what was held where no round could ask
+            mine, told_last = self._portfolio.account_id, self._portfolio.positions.snapshot
+            report.remaining = {_name(p): p.quantity for p in told_last if p.account == mine}
         told = report.to_dict()
         journal = self._manager.desk.journal
         if journal is not None:
@@ -236,14 +243,21 @@ class Flattener:
         if report.flat:
             _log.info("all positions are closed", **told)
             return
-        left = ", ".join(f"{quantity:f} {name}" for name, quantity in report.remaining.items()) or "not known"
-        text = f"not everything could be closed (left: {left}): {'; '.join(dict.fromkeys(report.problems))}"
+        left = ", ".join(f"{quantity:f} {name}" for name, quantity in report.remaining.items())
+        left = f"open: {left} (as last told)" if left else "no position is known to be open, but that is not confirmed"
+        why = "; ".join(problem.rstrip(".") for problem in dict.fromkeys(report.problems))
+        text = f"not everything could be closed: {why}; {left}."
+        remedy = _HALTED if self._engine.trading.state is TradingState.HALTED else FlattenIncomplete.default_remedy
         self._bus.publish(
             Incident(
-                at=self._clock.now(), severity=Severity.CRITICAL, kind="flatten_incomplete", text=text, context=told
+                at=self._clock.now(),
+                severity=Severity.CRITICAL,
+                kind="flatten_incomplete",
+                text=f"{text} {remedy}",
+                context=told,
             )
         )
-        raise FlattenIncomplete(f"{text}.", report=told)
+        raise FlattenIncomplete(text, remedy=remedy, report=told)
 
 
 def _name(position: Position) -> str:

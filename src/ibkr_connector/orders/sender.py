@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ibkr_connector.backends.base import Operation, WireOrder
 from ibkr_connector.errors import (
+    ContractError,
     OrderNotSent,
 )
 from ibkr_connector.events import EventBus, RiskDecided, Severity
@@ -81,7 +82,8 @@ class OrderSender:
         try:
             with nothing_sent(lives[0].ref):
                 self._session.require_orders()
-                prepared = await self._prepare_undoubted(lives, [leg.request for leg in plan], deadline)
+                requests, named = [leg.request for leg in plan], bool(plan[0].oca)
+                prepared = await self._prepare_undoubted(lives, requests, deadline, named=named)
                 legs = [self._leg(*known) for known in zip(lives, plan, prepared, strict=True)]
                 decision = self._check(legs)
                 with await self._session.hold_order_slot(
@@ -115,11 +117,13 @@ class OrderSender:
     # --- the steps -------------------------------------------------------------------------------------------------
 
     async def _prepare_undoubted(
-        self, lives: Sequence[LiveOrder], requests: Sequence[OrderRequest], deadline: Deadline
+        self, lives: Sequence[LiveOrder], requests: Sequence[OrderRequest], deadline: Deadline, *, named: bool
     ) -> list[Prepared]:
         """What the gates need, once no other order in these contracts may or may not be at the broker."""
         while True:
-            prepared = [await self._road.prefetch(request, deadline) for request in requests]
+            prepared = [
+                await self._prefetch(requests, number, deadline, named=named) for number in range(len(requests))
+            ]
             con_ids = {found.details.contract.con_id for found in prepared}
             doubtful = self._desk.table.doubtful(con_ids, lives[0].record.account)
             if doubtful is None:
@@ -128,6 +132,20 @@ class OrderSender:
             if not settled:
                 why = _held_up_by(doubtful)
                 raise OrderNotSent(f"not sent: {why}.", remedy=_HELD_UP, order_ref=requests[0].order_ref)
+
+    async def _prefetch(
+        self, requests: Sequence[OrderRequest], number: int, deadline: Deadline, *, named: bool
+    ) -> Prepared:
+        """`named`: an error about its contract says which of the orders it is."""
+        try:
+            return await self._road.prefetch(requests[number], deadline)
+        except ContractError as error:
+            if not named:
+                raise
+            place = f"orders[{number}]"
+            context = {**error.context, "field": f"{place}.symbol", "order_ref": requests[number].order_ref}
+            told = f"{place}: {error.message}"
+            raise type(error)(told, code=error.code, remedy=error.remedy, **context) from error
 
     def _leg(self, live: LiveOrder, planned: GroupLeg, found: Prepared) -> _Leg:
         request = planned.request.model_copy(update={"contract": found.details.contract})

@@ -19,6 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ibkr-connector paper oauth-keys",
         description="Write test keys for OAuth 1.0a: the client's, the gateway's, and an environment file for both.",
+        epilog="It needs the extra paper-web: pip install 'ibkr-connector[paper-web]'.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="an empty or new folder")
     parser.add_argument(
@@ -38,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not base_url.startswith(("http://", "https://")):
         sys.stderr.write(f"oauth-keys: {base_url!r} is no URL: give one like {DEFAULT_URL}\n")
         return EXIT_USAGE
-    from .web import MissingExtraError, require
+    from .web import MissingExtraError, require_for_keys
 
     try:
-        require()
+        require_for_keys()
         from .web.oauth import keys
 
         files = keys.write(keys.register(), values.folder, base_url, values.account)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from ibkr_connector.connector import IBKRConnector
-from ibkr_connector.errors import FlattenIncomplete, OrderNotSent, RiskRejected
+from ibkr_connector.errors import CancelInDoubt, FlattenIncomplete, OrderNotSent, RiskRejected
+from ibkr_connector.events import Event, Incident
+from ibkr_connector.models import OrderSnapshot
 from ibkr_connector.paper import PaperGateway
 from ibkr_connector.resilience import CallOutcome
 from support.connector import MakeConnector, incident
@@ -122,9 +124,37 @@ async def test_flatten_stops_with_an_alert_where_a_strangers_order_could_turn_th
         with pytest.raises(FlattenIncomplete) as caught:
             await holder.flatten("get out", timeout=30)
     assert caught.value.context["report"]["remaining"] == {"AAPL": "800"}
+    assert "open: 800 AAPL" in caught.value.message
+    assert "MSFT" not in caught.value.message  # that one was closed
+    assert "in TWS" in caught.value.remedy
+    assert 'scope="account"' in caught.value.remedy
     assert net(gateway) == {"AAPL": Decimal(800)}
     assert (await holder.flatten("everything", scope="account", timeout=60)).flat
     assert net(gateway) == {}
+
+
+async def test_flatten_that_could_not_ask_for_positions_names_those_last_told_and_what_to_do(
+    holder: IBKRConnector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unconfirmed(scope: str, timeout: float | None) -> list[OrderSnapshot]:
+        raise CancelInDoubt(f"{scope}: no answer")
+
+    monkeypatch.setattr(holder.orders._manager, "cancel_all", unconfirmed)
+    told: list[Event] = []
+    stop = holder.on_event(told.append)
+    async with incident(holder, "flatten_incomplete"):
+        with pytest.raises(FlattenIncomplete) as caught:
+            await holder.flatten("get out", timeout=5)
+    stop()
+    error = caught.value
+    assert "800 AAPL" in error.message
+    assert "-400 MSFT" in error.message
+    assert "as last told" in error.message
+    assert "orders doubt" in error.remedy
+    assert error.context["report"]["remaining"] == {"AAPL": "800", "MSFT": "-400"}
+    (alert,) = [event for event in told if isinstance(event, Incident) and event.kind == "flatten_incomplete"]
+    assert "800 AAPL" in alert.text
+    assert "in TWS" in alert.text
 
 
 async def test_flatten_in_another_process_is_done_by_the_program_that_trades(

@@ -16,6 +16,7 @@ from ibkr_connector.backends.base import WireOrder
 from ibkr_connector.backends.tws.client import TwsBackend
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import (
+    ContractNotFound,
     NotConnected,
     OrderInDoubt,
     OrderNotSent,
@@ -181,6 +182,21 @@ async def test_partial_fill_reduces_the_others_and_is_no_drift(
     assert ended[0].filled > 0
     assert (ended[1].state, int(ended[1].filled)) == (OrderState.CANCELLED, 0)
     assert drifts == []
+
+
+async def test_a_contract_nobody_knows_says_in_which_order_of_the_group_it_is(
+    make: MakeConnector, gateway: PaperGateway
+) -> None:
+    connector = make(gateway.tws_port)
+    await connector.connect()
+    with pytest.raises(ContractNotFound, match=r"^(\[200\] )?orders\[1\]: ") as caught:
+        await connector.place_oca_group([buy(150, "a"), buy(149, "b", symbol="NOPE"), buy(148, "c")])
+    assert caught.value.context["field"] == "orders[1].symbol"
+    assert caught.value.context["order_ref"] == "b"
+    assert frames(gateway) == []
+    with pytest.raises(ContractNotFound) as alone:
+        await connector.place_limit_order("NOPE", 1, "BUY", 10)
+    assert "orders[" not in alone.value.message
 
 
 # --- the limits -------------------------------------------------------------------------------------------------------

@@ -223,6 +223,12 @@ def _finish(cx: Cx, outcome: _Outcome, work: Callable[[], None] | None) -> None:
             error.context["warning"] = outcome.warning
         fail(error, cx)
     cx.out.result(outcome.to_dict(), outcome.drawn)
+    if outcome.positions:
+        cx.out.note(
+            "positions are open still: close them in TWS, or run this again. Log and alerts of the program that "
+            "trades say why (flatten_incomplete); `ibkr-connector orders doubt` shows orders whose end is not known.",
+            "bold red",
+        )
     if outcome.working or outcome.positions:
         raise typer.Exit(ExitCode.IN_DOUBT if outcome.working else ExitCode.ERROR)
 

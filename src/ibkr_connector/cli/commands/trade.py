@@ -264,11 +264,25 @@ def cancel(
     ] = False,
 ) -> None:
     """Cancel orders and wait for their end: cancelled, or filled if that was faster."""
-    if bool(orders) == all_:
+    legal = "order refs, order ids, or --all"
+    if orders and all_:
         raise InvalidRequest(
-            "name the orders to cancel, or say --all.", field="orders", legal="order refs, order ids, or --all"
+            f"cancel takes orders ({', '.join(orders)}) or --all, not both.",
+            field="orders",
+            value=orders,
+            legal=legal,
+            remedy="To cancel these alone leave out --all; to cancel all orders of --scope leave out their names.",
         )
-
+    if not orders and not all_:
+        raise InvalidRequest("name the orders to cancel, or say --all.", field="orders", legal=legal)
+    if orders and scope is not Scope.OWN:
+        raise InvalidRequest(
+            f"--scope {scope.value} goes with --all: orders that are named are own ones.",
+            field="scope",
+            value=scope.value,
+            legal="with --all",
+            remedy="Leave out --scope. Orders of other programs: `ibkr-connector cancel --all --scope account`.",
+        )
     if keep_exits and (not all_ or scope is not Scope.OWN):
         raise InvalidRequest(
             "--keep-exits goes with --all, and with own orders alone.", field="keep_exits", legal="--all --scope own"

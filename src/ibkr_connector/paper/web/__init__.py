@@ -11,7 +11,8 @@ from typing import Final
 BASE: Final = "/v1/api"
 """Where every endpoint lives, as on IBKR's own servers."""
 
-_NEEDED: Final = ("aiohttp", "cryptography")
+_FOR_KEYS: Final = ("cryptography",)
+_NEEDED: Final = ("aiohttp", *_FOR_KEYS)
 
 
 class MissingExtraError(ValueError):
@@ -20,9 +21,15 @@ class MissingExtraError(ValueError):
 
 def require() -> None:
     """MissingExtraError, naming what to install, unless everything the Web front needs is there."""
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    _require("the Web front needs", _NEEDED, ", or leave out the web port")
+
+
+def require_for_keys() -> None:
+    """MissingExtraError, naming what to install, unless everything that makes test keys is there."""
+    _require("making test keys needs", _FOR_KEYS, "")
+
+
+def _require(what: str, names: tuple[str, ...], otherwise: str) -> None:
+    missing = [name for name in names if find_spec(name) is None]
     if missing:
-        raise MissingExtraError(
-            f"the Web front needs {' and '.join(missing)}: pip install 'ibkr-connector[paper-web]', "
-            "or leave out the web port"
-        )
+        raise MissingExtraError(f"{what} {' and '.join(missing)}: pip install 'ibkr-connector[paper-web]'{otherwise}")

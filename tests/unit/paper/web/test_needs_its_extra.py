@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import pytest
 
@@ -23,14 +24,31 @@ def test_a_gateway_without_a_web_port_loads_nothing_of_the_extra() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the extra is installed."""
     real = importlib.util.find_spec
 
     def find(name: str, package: str | None = None) -> ModuleSpec | None:
         return None if name in {"aiohttp", "cryptography"} else real(name, package)
 
     monkeypatch.setattr("ibkr_connector.paper.web.find_spec", find)
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match=r"ibkr-connector\[paper-web\]"):
         PaperGateway(web_port=0)
     assert main(["--tws-port", "0", "--web-port", "0"]) == 2
     assert "paper-web" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("bare")
+def test_test_keys_name_what_they_need_and_talk_of_no_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["oauth-keys", str(tmp_path / "keys")]) == 2
+    said = capsys.readouterr().err
+    assert "cryptography" in said
+    assert "aiohttp" not in said  # the keys need none
+    assert "pip install 'ibkr-connector[paper-web]'" in said
+    assert "port" not in said
+    assert not (tmp_path / "keys").exists()
