@@ -60,6 +60,7 @@ from ibkr_connector.session.link import LinkNews, LinkState
 from ibkr_connector.session.operator import OperatorWord
 from ibkr_connector.session.restart import GatewayRestart
 from ibkr_connector.session.session import Session
+from ibkr_connector.session.shared import SharedRead
 from ibkr_connector.streams.hub import QuoteHub
 from ibkr_connector.watch.lookout import Lookout
 from ibkr_connector.watch.room import Watch
@@ -112,6 +113,7 @@ class House:
             absences=KnownAbsences(settings.gateway),
             restart=self._restarting(),
         )
+        self.time = SharedRead(self.session, self.clock, "the time", backend.server_time)
         self.book = ContractBook(self.session)
         self.hub = QuoteHub(self.session, LineLeases(settings.pacing.market_data_lines))
         self.portfolio = Portfolio(self.session)
@@ -451,7 +453,7 @@ class House:
         """Ask the broker's clock."""
         self._require_open()
         timeout = self.settings.connection.request_timeout
-        return await self.thread.run(self.session.read("the time", self.session.backend.server_time, timeout=timeout))
+        return await self.thread.run(self.time.read(timeout))
 
     def status(self) -> dict[str, Any]:
         """The guide's keys, and ours."""

@@ -175,6 +175,22 @@ async def test_server_time_is_the_gateways(connector: IBKRConnector, gateway: Pa
     assert abs((told - gateway.clock.now()).total_seconds()) < 5
 
 
+async def test_callers_who_ask_for_the_time_at_once_share_one_slot(connector: IBKRConnector) -> None:
+    house = connector._house
+    seconds = house.settings.connection.request_timeout
+
+    def slots() -> int:
+        waited = house.session.meters.read().seconds["pacing_wait"]
+        return sum(sum(found.buckets) for labels, found in waited.items() if labels == ("account",))
+
+    async def at_once() -> list[datetime]:
+        return await asyncio.gather(*(house.time.read(seconds) for _ in range(40)))
+
+    before = slots()
+    assert len(set(await house.thread.run(at_once()))) == 1
+    assert slots() - before == 1
+
+
 async def test_read_that_is_not_answered_times_out_naming_what_was_asked(proxy: Proxy, make: MakeConnector) -> None:
     connector = make(proxy.port, request_timeout=4.0)
     await connector.connect()
