@@ -55,6 +55,10 @@ def history(request_id: int, *, keep: bool = False) -> Message:
     return ["20", str(request_id), *contract(), "0", "", "1 hour", "1 D", "1", "TRADES", "1", str(int(keep)), ""]
 
 
+def small_bars(request_id: int, duration: str) -> Message:
+    return ["20", str(request_id), *contract(), "0", "", "30 secs", duration, "1", "TRADES", "1", "0", ""]
+
+
 def executions(request_id: int) -> Message:
     return ["7", "3", str(request_id), "0", "", "", "", "", "", ""]
 

@@ -26,6 +26,7 @@ from .kit import (
     market,
     market_data,
     over,
+    small_bars,
     status_of,
     until,
     works,
@@ -298,6 +299,23 @@ async def test_a_broken_history_farm_holds_queries_and_kills_live_bars(
     assert [m[3] for m in got if m[0] == "4"] == ["165", "165"]
     assert got[-1][1] == "6"
     assert error_of(2106)(await client.receive())
+
+
+async def test_queries_held_by_a_broken_farm_are_paced_by_when_they_came(
+    gateway: PaperGateway, client: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six in two seconds would be too many: these came in three, and are answered in one moment."""
+    loop = asyncio.get_running_loop()
+    time, ahead = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: time() + ahead)
+    gateway.inject("farm_down", farm="ushmds", for_=60)
+    for number in range(6):
+        ahead += 0.5
+        client.send(*small_bars(10 + number, f"{600 + 60 * number} S"))
+        await until(client, error_of(165, 10 + number))
+    gateway.faults.clear()
+    ends = [(await until(client, lambda m: m[0] == "17" or m[3:4] == ["162"]))[-1] for _ in range(6)]
+    assert sorted(m[1] for m in ends if m[0] == "17") == [str(10 + number) for number in range(6)]
 
 
 async def test_a_broken_definition_farm_answers_nothing(gateway: PaperGateway, client: RawClient) -> None:

@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
                 self._handshake = None
                 if not self._agree(hello):
                     return
-            self._reader.feed(data)
+            self._reader.feed(data, self._hub.loop.time())
         except (FrameError, HandshakeError) as error:
             self.drop(str(error))
             return
@@ -316,7 +316,7 @@ class Connection(asyncio.Protocol):
             if rate.breaches >= BREACHES_TO_DISCONNECT:
                 self.close("exceeded the message rate three times")
             return
-        self.session.handle(fields)
+        self.session.handle(fields, self._reader.arrived)
 
     def _pause(self, seconds: float) -> None:
         """Stop reading for a while: TCP makes the peer wait."""

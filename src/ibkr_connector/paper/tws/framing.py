@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 MAX_INBOUND = 16 * 1024 * 1024
@@ -21,10 +22,16 @@ class FrameError(Exception):
 class FrameReader:
     """Cuts a byte stream into payloads. Holds at most one incomplete frame of `limit` bytes and what came with it."""
 
-    __slots__ = ("_buffer", "limit")
+    __slots__ = ("_buffer", "_fed", "_marks", "_taken", "arrived", "limit")
 
     def __init__(self, limit: int = MAX_INBOUND) -> None:
         self._buffer = bytearray()
+        self._fed = self._taken = 0
+        """Bytes so far."""
+        self._marks: deque[tuple[int, float]] = deque()
+        """Up to which byte had come when."""
+        self.arrived = 0.0
+        """When the last byte of the frame that was shown or given last arrived, as `feed` was told."""
         self.limit = limit
         """Bytes of the longest payload; may be changed at any time."""
 
@@ -33,9 +40,11 @@ class FrameReader:
         """Bytes held back because their frame is not complete."""
         return len(self._buffer)
 
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Add bytes in the order received."""
+    def feed(self, data: bytes | bytearray | memoryview, at: float = 0.0) -> None:
+        """Add bytes in the order received, which arrived at `at`."""
         self._buffer += data
+        self._fed += len(data)
+        self._marks.append((self._fed, at))
 
     def frames(self) -> Iterator[bytes]:
         """Yield every complete payload; each is gone from the buffer when yielded. Raises FrameError."""
@@ -55,19 +64,25 @@ class FrameReader:
         The length is judged as soon as its four bytes are in, so a peer cannot make us hold a frame that is too long.
         """
         if len(self._buffer) < _LENGTH.size:
+            self._marks.clear()  # of what is here nothing is whole: its last byte is still to come
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
         if length == 0 or length > self.limit:
             raise FrameError(f"a frame of {length} bytes was announced; 1 to {self.limit} are possible")
         end = _LENGTH.size + length
         if len(self._buffer) < end:
+            self._marks.clear()
             return None
+        while self._marks[0][0] < self._taken + end:
+            self._marks.popleft()
+        self.arrived = self._marks[0][1]
         return bytes(self._buffer[_LENGTH.size : end])
 
     def drop_frame(self) -> None:
         """Remove the frame `peek_frame` has shown."""
         (length,) = _LENGTH.unpack_from(self._buffer)
         del self._buffer[: _LENGTH.size + length]
+        self._taken += _LENGTH.size + length
 
 
 def frame(payload: bytes) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 BREACHES_TO_DISCONNECT: Final = 3
@@ -83,27 +85,37 @@ class HistoryPacing:
     LONG_LIMIT: Final = 60
 
     def __init__(self) -> None:
-        self._log: deque[tuple[float, HistoryKey]] = deque()
+        self._log: list[tuple[float, int, HistoryKey]] = []
+        """When what arrived, with its weight; by time."""
+        self._newest = float("-inf")
 
-    def admits(self, key: HistoryKey, now: float) -> bool:
-        """Whether the request keeps all rules; if so it is counted."""
-        while self._log and self._log[0][0] <= now - self.LONG_WINDOW:
-            self._log.popleft()
+    def admits(self, key: HistoryKey, arrived: float) -> bool:
+        """Whether the request keeps all rules by the time it arrived at; if so it is counted.
+
+        Requests may be judged in another order than they came in: a fault can hold some of them.
+        """
+        self._newest = max(self._newest, arrived)
+        # Twice the window: a request that was held may have arrived long before the newest one.
+        del self._log[: bisect_right(self._log, self._newest - 2 * self.LONG_WINDOW, key=itemgetter(0))]
         weight = _weight(key)
-        if sum(_weight(other) for _, other in self._log) + weight > self.LONG_LIMIT:
+        everything = [(at, units) for at, units, _ in self._log]
+        if _heaviest(everything, arrived, self.LONG_WINDOW) + weight > self.LONG_LIMIT:
             return False
-        if any(other == key for at, other in self._log if at > now - self.IDENTICAL_WINDOW):
+        if any(other == key for at, _, other in self._log if abs(arrived - at) < self.IDENTICAL_WINDOW):
             return False
-        alike = sum(
-            _weight(other)
-            for at, other in self._log
-            if at > now - self.BURST_WINDOW
-            and (other.con_id, other.exchange, other.what) == (key.con_id, key.exchange, key.what)
-        )
-        if alike + weight > self.BURST_LIMIT:
+        place = (key.con_id, key.exchange, key.what)
+        alike = [(at, units) for at, units, other in self._log if (other.con_id, other.exchange, other.what) == place]
+        if _heaviest(alike, arrived, self.BURST_WINDOW) + weight > self.BURST_LIMIT:
             return False
-        self._log.append((now, key))
+        insort(self._log, (arrived, weight, key), key=itemgetter(0))
         return True
+
+
+def _heaviest(log: list[tuple[float, int]], arrived: float, window: float) -> int:
+    """The most that was counted in any window of this length that `arrived` lies in."""
+    near = [(at, units) for at, units in log if abs(arrived - at) < window]
+    starts = {arrived, *(at for at, _ in near if at < arrived)}
+    return max(sum(units for at, units in near if start <= at < start + window) for start in starts)
 
 
 def _weight(key: HistoryKey) -> int:

@@ -109,7 +109,7 @@ class BarDesk:
         if not hub.options.history_pacing:
             return
         key = HistoryKey(item.con_id, exchange, what, rest)
-        if not hub.history.admits(key, hub.loop.time()):
+        if not hub.history.admits(key, self._session.arrived):
             raise Refusal(request_id, texts.history_service(texts.PACING_VIOLATION))
 
     def _bars(self, request: HistoryRequest, query: HistoryQuery, what: What, item: Instrument) -> None:
@@ -202,7 +202,7 @@ class BarDesk:
             raise Refusal(request_id, texts.SUBSCRIPTION_NEEDED)
         if session.hub.options.history_pacing:
             key = HistoryKey(item.con_id, contract.exchange, what, ("real-time", use_rth))
-            if not session.hub.history.admits(key, session.hub.loop.time()):
+            if not session.hub.history.admits(key, session.arrived):
                 raise Refusal(request_id, texts.real_time_query(texts.PACING_VIOLATION))
         self._streams[request_id] = RealTimeBars(session, request_id, item, _REAL_TIME[what], use_rth=use_rth)
 

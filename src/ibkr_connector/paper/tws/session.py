@@ -47,6 +47,8 @@ class Session:
         self.client_id = client_id
         self.version = version
         self.messages = 0
+        self.arrived = 0.0
+        """Wire time at which the request that is being answered arrived; a fault may have held it since."""
         self._unreadable = 0
         self.accounts = AccountDesk(self)
         self.orders = OrderDesk(self)
@@ -82,17 +84,18 @@ class Session:
         code, text = error
         self.send(layouts_system.error(self.version, request_id, code, text, advanced_json))
 
-    def handle(self, fields: Sequence[str]) -> None:
-        """Take one request."""
+    def handle(self, fields: Sequence[str], arrived: float) -> None:
+        """Take one request, which arrived at wire time `arrived`."""
         self.messages += 1
         taps = self.hub.taps
         if taps is not None:
-            taps.request(self, fields, partial(self.answer, fields))
+            taps.request(self, fields, partial(self.answer, fields, arrived))
         else:
-            self.answer(fields)
+            self.answer(fields, arrived)
 
-    def answer(self, fields: Sequence[str]) -> None:
+    def answer(self, fields: Sequence[str], arrived: float) -> None:
         """Answer one request. Every request is answered as IBKR documents it, at least with an error."""
+        self.arrived = arrived
         kind = fields[0]
         route = self._routes.get(int(kind)) if _ID.fullmatch(kind) else None
         if route is None:

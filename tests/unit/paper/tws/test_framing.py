@@ -100,3 +100,28 @@ def test_fields_are_split_only_where_the_payload_ends_properly() -> None:
     assert split_fields(b"71\x002\x000\0\0") == ["71", "2", "0", ""]
     assert split_fields(b"71\x002") is None
     assert split_fields(b"\xff\0") == ["\\xff"]
+
+
+def test_a_frame_arrived_when_its_last_byte_did() -> None:
+    reader = FrameReader()
+    one, two, three = (frame(text) for text in (b"one", b"two", b"three"))
+    reader.feed(one[:3], 1.0)
+    assert reader.next_frame() is None
+    reader.feed(one[3:] + two[:2], 2.0)
+    reader.feed(two[2:] + three, 3.0)
+    seen = []
+    while reader.peek_frame() is not None:
+        seen.append(reader.arrived)
+        reader.drop_frame()
+    assert seen == [2.0, 3.0, 3.0]
+
+
+def test_a_frame_that_comes_byte_by_byte_makes_no_list_of_its_bytes() -> None:
+    reader = FrameReader()
+    for number, byte in enumerate(frame(b"x" * 1000)[:-1]):
+        reader.feed(bytes([byte]), float(number))
+        assert reader.peek_frame() is None
+    assert len(reader._marks) == 0
+    reader.feed(b"x", 5000.0)
+    assert reader.next_frame() == b"x" * 1000
+    assert reader.arrived == 5000.0

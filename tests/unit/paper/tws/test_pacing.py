@@ -78,3 +78,22 @@ def test_bid_ask_counts_twice() -> None:
     pacing = HistoryPacing()
     assert all(pacing.admits(key(n, con_id=n, what="BID_ASK"), n) for n in range(30))
     assert not pacing.admits(key(99), 60.0)
+
+
+def test_requests_are_judged_by_when_they_arrived_in_whatever_order_they_are_looked_at() -> None:
+    pacing = HistoryPacing()
+    assert all(pacing.admits(key(number), at) for number, at in enumerate((3.0, 3.1, 3.2, 3.3)))
+    assert all(pacing.admits(key(10 + number), at) for number, at in enumerate((0.9, 0.8, 0.7, 0.6, 1.0)))
+    assert not pacing.admits(key(20), 0.5)  # the sixth of its two seconds
+    assert not pacing.admits(key(10), 10.0)  # identical, within 15 seconds after
+    assert not pacing.admits(key(1), -5.0)  # and before
+    assert pacing.admits(key(21), 3.4)
+    assert not pacing.admits(key(22), 1.9)  # there are five after it already
+
+
+def test_a_late_look_forgets_nothing_that_still_counts() -> None:
+    pacing = HistoryPacing()
+    assert pacing.admits(key(1), 700.0)
+    assert pacing.admits(key(2), 50.0)
+    assert pacing.admits(key(3), 660.0)
+    assert not pacing.admits(key(1), 701.0)
