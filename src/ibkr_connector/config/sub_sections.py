@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ibkr_connector.config.findings import Findings
 from ibkr_connector.config.ini import Entry
 from ibkr_connector.config.origin import Origin, OriginKind
-from ibkr_connector.config.risk import AgentLimits, SymbolLimits
+from ibkr_connector.config.risk import AgentLimits, RiskSettings, SymbolLimits
 
 _S = TypeVar("_S", bound=SymbolLimits)
 ARGUMENTS = ("agents", "symbols")
@@ -38,6 +38,8 @@ class Kind(Generic[_S]):
         if key not in self.model.model_fields:
             near = get_close_matches(key, list(self.model.model_fields), n=1, cutoff=0.6)
             legal = f"Did you mean {near[0]}?" if near else f"There are {', '.join(self.model.model_fields)}."
+            if key in RiskSettings.model_fields:
+                near, legal = [], f"It is a limit of the account alone: set {key} in [risk_limits]. {legal}"
             findings.refuse(
                 f"{origin}: there is no key {key} in [{self.prefix}.{name}].", legal, where, origin, *near[:1]
             )

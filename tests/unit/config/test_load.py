@@ -376,6 +376,8 @@ def test_agents_and_symbols_have_sections_of_their_own(ini: Path) -> None:
     ("text", "said"),
     [
         ("[agent.a]\nmax_order_sise = 5\n", "Did you mean max_order_size?"),
+        ("[agent.a]\ndaily_loss_limit = 5\n", "limit of the account alone: set daily_loss_limit in [risk_limits]"),
+        ("[symbol.A]\nallow_short = no\n", "limit of the account alone: set allow_short in [risk_limits]"),
         ("[agent.a]\nmax_order_size = -5\n", "should be greater than or equal to 0"),
         ("[agent.a]\nmax_orders = 1_0\n", "digits"),
         ("[symbol.gme]\nmax_orders = 5\n", "no key max_orders"),
