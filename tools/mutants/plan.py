@@ -22,7 +22,7 @@ CORE = {
         "orders/road.py",
         "orders/step.py",
     ),
-    "reserve and release": ("risk/engine.py", "risk/reservation.py"),
+    "reserve and release": ("risk/engine.py", "risk/in_flight.py", "risk/reservation.py"),
 }
 """Where a survivor that nobody explained fails the run."""
 

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.models.order import BracketRequest, OrderRequest
-from ibkr_connector.risk.agents import AgentLedger, AgentShare
-from ibkr_connector.risk.daily_loss import DailyLoss, DayFigures
+from ibkr_connector.risk.agents import AgentShare
+from ibkr_connector.risk.daily_loss import DailyLoss
 from ibkr_connector.risk.decision import DataMissing, RiskDecision
 from ibkr_connector.risk.gates import Gate, default_gates
+from ibkr_connector.risk.in_flight import InFlight
 from ibkr_connector.risk.judging import (
     ask,
     decision_of,
@@ -36,16 +35,20 @@ from ibkr_connector.risk.judging import (
 from ibkr_connector.risk.legs import Leg, bracket_legs, leg_of
 from ibkr_connector.risk.limits import RiskLimits
 from ibkr_connector.risk.order_check import OrderCheck, Others, RecentOrder, Role, shape_of
-from ibkr_connector.risk.reservation import Exposure, Reservation, ReservationBook
-from ibkr_connector.risk.state import TradingAction, TradingControl, TradingRecord, TradingState
+from ibkr_connector.risk.state import TradingControl, TradingRecord
+from ibkr_connector.risk.trading_day import TradingDay
 from ibkr_connector.risk.view import RiskView
 
 _ZERO = Decimal(0)
 _NOBODY: frozenset[str] = frozenset()
 
 
-class RiskEngine:
-    """One account's gates and reservations. All methods are safe from any thread."""
+class RiskEngine(InFlight, TradingDay):
+    """One account's gates and reservations. All methods are safe from any thread.
+
+    Here orders are judged. What becomes of their reservations is in `InFlight`, what stops trading in `TradingDay`; all
+    three work under one lock.
+    """
 
     def __init__(
         self,
@@ -55,27 +58,14 @@ class RiskEngine:
         day: DailyLoss | None = None,
         gates: Sequence[Gate] | None = None,
     ) -> None:
-        self.limits = limits
-        self.control = control or TradingControl()
-        self._day = day or DailyLoss()
+        lock = threading.RLock()
+        InFlight.__init__(self, lock)
+        TradingDay.__init__(self, limits, lock, control, day)
         self._gates = default_gates(limits) if gates is None else tuple(gates)
         self._again = tuple(gate for gate in self._gates if gate.again)
-        self._book = ReservationBook()
-        self._agents = AgentLedger()
-        self._forked: dict[str, int] = {}
-        """Live orders of which the broker made several, and their contracts."""
         self._recent: deque[RecentOrder] = deque()
         counts = limits.max_orders is not None or any(one.max_orders is not None for one in limits.agents.values())
         self._keep_recent = max(limits.duplicate_window or 0.0, limits.max_orders_window if counts else 0.0)
-        self._lock = threading.RLock()
-
-    def attach(self, control: TradingControl, day: DailyLoss) -> None:
-        """Take over what was stored of the account, once it is known; a kill of before stays a kill."""
-        with self._lock:
-            old, self.control, self._day = self.control, control, day
-        before = old.record  # after the swap: a kill that comes now sees the new one, see `kill`
-        if before.state is TradingState.HALTED and control.record.state is not TradingState.HALTED and before.at:
-            control.kill(before.reason, before.at, action=before.action)
 
     # --- before an order is sent --------------------------------------------------------------------------------------
 
@@ -164,211 +154,7 @@ class RiskEngine:
             except DataMissing:
                 return False
 
-    # --- the life of a reservation ------------------------------------------------------------------------------------
-
-    def commit(self, *refs: str) -> None:
-        """SENDING is in the journal: from now on the orders may be at the broker, and only `on_done` frees them."""
-        with self._lock:
-            for ref in refs:
-                found = self._book.get(ref)
-                if found is not None:
-                    found.committed = True
-
-    def release(self, *refs: str) -> None:
-        """The orders were given up before SENDING. Unknown refs are ignored.
-
-        Raises RuntimeError for a committed one: a timeout, a lost connection or an exception frees nothing.
-        """
-        with self._lock:
-            for ref in refs:
-                found = self._book.get(ref)
-                if found is not None and found.committed:
-                    raise RuntimeError(
-                        f"order {ref} may be at the broker: its reservation stays until its end is known (on_done)"
-                    )
-            for ref in refs:
-                self._book.remove(ref)
-
-    def on_fill(self, ref: str, filled: Decimal, open_quantity: Decimal) -> None:
-        """An execution came: `filled` in all so far, `open_quantity` that can still fill. Unknown refs are ignored."""
-        with self._lock:
-            known = self._book.get(ref) or self._book.ended(ref)
-            if known is not None:
-                self._agents.add(known.agent, known.con_id, known.sign * (filled - known.filled))
-                known.filled = filled
-            self._book.set_open(ref, open_quantity, filled)
-
-    def on_open(self, ref: str, open_quantity: Decimal) -> None:
-        """What can still fill changed without a fill: a change was acknowledged, rejected or not sent."""
-        with self._lock:
-            self._book.set_open(ref, open_quantity)
-
-    def on_done(self, ref: str) -> None:
-        """The order has ended for certain: filled, cancelled, rejected, expired, or settled as never arrived."""
-        with self._lock:
-            self._forked.pop(ref, None)
-            self._book.remove(ref)
-
-    def on_forked(self, ref: str, con_id: int) -> None:
-        """The broker made several orders of this one: until all have ended, nothing adds risk in its contract."""
-        with self._lock:
-            self._forked[ref] = con_id
-
-    def on_revived(self, ref: str, open_quantity: Decimal) -> None:
-        """An order that had ended turns out to live: it is counted again, limits or not. Unknown refs are ignored."""
-        with self._lock:
-            known = self._book.ended(ref)
-            if not self._book.set_open(ref, open_quantity) and known is not None:
-                known.open = open_quantity
-                self._book.add(known)
-
-    def adopt(
-        self,
-        ref: str,
-        *,
-        con_id: int,
-        sign: int,
-        quantity: Decimal,
-        open_quantity: Decimal,
-        filled: Decimal = _ZERO,
-        group: str = "",
-        oca: str = "",
-        loss: Decimal = _ZERO,
-        agent: str = "",
-    ) -> None:
-        """Count an order that is there already: read back from the journal, or another program's. No gate is asked.
-
-        sign: +1 buy, -1 sell. group: the entry's ref, for a bracket's legs. oca: its OCA group with block. loss: what
-        the whole quantity may cost while in flight, base currency. agent: lower case; what is filled is in
-        `start_agents` already. An order counted already is brought up to date instead.
-        """
-        with self._lock:
-            if not self._book.set_open(ref, open_quantity, filled):
-                self._book.add(
-                    Reservation(
-                        ref,
-                        con_id,
-                        sign,
-                        quantity,
-                        open_quantity,
-                        loss,
-                        filled=filled,
-                        group=group,
-                        oca=oca,
-                        agent=agent,
-                        committed=True,
-                    )
-                )
-
-    def start_agents(self, held: Mapping[tuple[str, int], Decimal]) -> None:
-        """What the agents' orders of earlier runs have filled, by (agent in lower case, con_id)."""
-        with self._lock:
-            self._agents.start(held)
-
-    def agent_position(self, agent: str, con_id: int) -> Decimal:
-        """What an agent's own orders have filled of a contract."""
-        with self._lock:
-            return self._agents.position(agent, con_id)
-
-    @contextmanager
-    def atomically(self) -> Iterator[None]:
-        """Hold the engine's lock: for a position and `on_fill` that must move in one step from several threads."""
-        with self._lock:
-            yield
-
-    # --- the state of trading -----------------------------------------------------------------------------------------
-
-    @property
-    def trading(self) -> TradingRecord:
-        """The trading state, why and since when; lock-free."""
-        return self.control.record
-
-    def kill(self, reason: str, at: datetime, *, action: TradingAction = TradingAction.NONE) -> None:
-        """Refuse every order from now on; does not wait for a check under way (the check before the write sees it).
-
-        Raises what saving raises, after it took effect.
-        """
-        while True:
-            control = self.control
-            try:
-                control.kill(reason, at, action=action)
-            except Exception:
-                if control is self.control:
-                    raise
-            if control is self.control:  # else another one was attached meanwhile: it counts
-                return
-
-    def reduce(
-        self, reason: str, at: datetime, *, action: TradingAction = TradingAction.NONE, from_halted: bool = False
-    ) -> None:
-        """Let through only orders that reduce positions; a kill stays one unless `from_halted` says otherwise."""
-        self.control.reduce(reason, at, action=action, from_halted=from_halted)
-
-    def resume(self, reason: str, at: datetime) -> bool:
-        """End a kill, a reducing phase and the day's trip; False when somebody killed meanwhile.
-
-        Raises what saving raises, and then nothing is resumed.
-        """
-        resumed = self.control.resume(reason, at)
-        if resumed:
-            with self._lock:
-                self._day.latch(tripped=False)
-                self._day.save_if_due(at)
-        return resumed
-
-    def observe(self, view: RiskView) -> bool:
-        """Take in the account's figures; True when the daily loss limit was passed just now.
-
-        To be called with every account update. Trouble with saving is told by `status`, never raised.
-        """
-        with self._lock:
-            tripped = self._observe(view, self.control.record)
-            try:
-                self._day.save_if_due(view.now)
-                self._day.problem = ""
-            except Exception as error:  # noqa: BLE001 - a failing disk must not stop the account's figures
-                self._day.problem = f"the daily loss cannot be saved: {error}"
-            return tripped
-
-    def adjust_baseline(self, amount: Decimal) -> None:
-        """A deposit (positive) or withdrawal (negative), base currency: neither profit nor loss."""
-        with self._lock:
-            self._day.adjust(amount)
-
-    def day_figures(self, view: RiskView) -> DayFigures:
-        """The day's loss now."""
-        with self._lock:
-            return self._day.figures(view.net_liquidation, view.daily_pnl)
-
     # --- looking ------------------------------------------------------------------------------------------------------
-
-    @property
-    def why_no_risk(self) -> str:
-        """Why orders that add risk are refused whatever they are (halted, the day's loss); empty when they are not."""
-        record = self.control.record
-        if record.state is TradingState.REDUCING:
-            return f"trading is reducing only ({record.reason})" if record.reason else "trading is reducing only"
-        if record.state is TradingState.HALTED:
-            return record.why_halted
-        day = self._day.record
-        return "the daily loss limit was passed" if day is not None and day.tripped else ""
-
-    def reserved_exposure(self, con_id: int, *, without: Iterable[str] = ()) -> Exposure:
-        """What may still be bought and sold in a contract."""
-        with self._lock:
-            return self._book.exposure(con_id, without=frozenset(without))
-
-    def reserved(self, ref: str) -> Decimal | None:
-        """What an order can still fill, by its reservation; None when there is none."""
-        with self._lock:
-            found = self._book.get(ref)
-            return None if found is None else found.open
-
-    @property
-    def in_flight_loss(self) -> Decimal:
-        """What everything in flight may cost, base currency."""
-        with self._lock:
-            return self._book.loss_open()
 
     def status(self) -> dict[str, Any]:
         """Plain values for status pages."""
@@ -456,10 +242,3 @@ class RiskEngine:
             self._book.exposure(con_id, without=beside, agent=name),
             self._book.open_of(name) - own,
         )
-
-    def _observe(self, view: RiskView, trading: TradingRecord) -> bool:
-        self._day.observe(view.now, view.net_liquidation, view.daily_pnl, trading.resumes)
-        limit, loss = self.limits.daily_loss_limit, self._day.figures(view.net_liquidation, view.daily_pnl).loss
-        if limit is None or loss is None or loss <= limit:
-            return False
-        return self._day.latch(tripped=True)
