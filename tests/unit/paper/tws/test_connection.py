@@ -127,13 +127,15 @@ class FakeSession:
     def __init__(self, hub: Any, link: Any, client_id: int, version: int) -> None:
         self.client_id, self.version = client_id, version
         self.handled: list[list[str]] = []
+        self.arrived: list[float] = []
         self.closed = False
 
     def greet(self) -> None:
         pass
 
-    def handle(self, fields: list[str]) -> None:
+    def handle(self, fields: list[str], arrived: float) -> None:
         self.handled.append(fields)
+        self.arrived.append(arrived)
 
     def close(self) -> None:
         self.closed = True
@@ -181,6 +183,7 @@ def test_the_fifty_first_message_waits_until_a_second_has_passed_and_the_peer_is
     assert len(session.handled) == 50
     hub.loop.move(0.02)
     assert len(session.handled) == 60
+    assert len(set(session.arrived)) == 1  # all came at once, whenever they were looked at
     assert transport.is_reading()
 
 
