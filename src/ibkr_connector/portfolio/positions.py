@@ -4,6 +4,9 @@ Two figures are kept per contract. `counted` is the snapshot's quantity plus eve
 snapshot was asked for (by execution id, corrections replacing). `told` is what the broker's own position messages say.
 Usually they agree. While they do not (a position message before its execution, a trade of another program), the gates
 are given the worse of the two for the side of the order, and `diverging` asks for a new snapshot.
+
+A snapshot is no better than its wire. One that says what neither figure says (an end marker that overtook rows, a row
+too few) is not believed before a second one says the same.
 """
 
 from __future__ import annotations
@@ -31,21 +34,45 @@ class PositionBook:
     _since: dict[Key, Decimal] = field(default_factory=dict)
     _known: dict[str, Decimal] = field(default_factory=dict)
     _count: int = 0
+    _taken: bool = False
+    """Whether there ever was a snapshot to compare with."""
+    _odd: dict[Key, Decimal] = field(default_factory=dict)
+    """What the last snapshot said that nothing else had said; empty when it was taken."""
 
     def begin_snapshot(self) -> int:
         """Call when a snapshot is asked for: executions that arrive from now on may or may not be in it."""
         return self._count
 
     def install(self, positions: Iterable[Position], mark: int) -> bool:
-        """Take a complete snapshot; False (and nothing changes) if executions arrived since `begin_snapshot`."""
+        """Take a complete snapshot; False (and nothing changes) if another one has to be asked for.
+
+        That is so when executions arrived since `begin_snapshot`, and when it contradicts both figures kept here:
+        then a second one must say the same.
+        """
         if mark != self._count:
             return False
-        self._told = {(p.account, p.contract.con_id): self._keep_prices(p) for p in positions}
+        told = {(p.account, p.contract.con_id): p for p in positions}
+        odd = self._unheard_of(told)
+        if self._taken and odd and odd != self._odd:
+            self._odd = odd
+            return False
+        self._odd = {}
+        self._taken = True
+        self._told = {key: self._keep_prices(p) for key, p in told.items()}
         self._shown = dict(self._told)
         self._base = {key: p.quantity for key, p in self._told.items()}
         self._since = {}
         self._publish()
         return True
+
+    def _unheard_of(self, told: dict[Key, Position]) -> dict[Key, Decimal]:
+        """The quantities of a snapshot, 0 for what is missing in it, that neither executions nor messages explain."""
+        found = {}
+        for key in set(told) | set(self._told) | set(self._base) | set(self._since):
+            quantity = told[key].quantity if key in told else _ZERO
+            if quantity not in (self.counted(*key), self.told(*key)):
+                found[key] = quantity
+        return found
 
     def _keep_prices(self, position: Position) -> Position:
         old = self._told.get((position.account, position.contract.con_id))

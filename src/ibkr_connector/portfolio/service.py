@@ -81,7 +81,7 @@ class Portfolio:
         self.account.install(self.account_id, rows, self._session.clock.now())
 
     async def refresh_positions(self, timeout: float) -> None:
-        """Ask for a complete snapshot; again while executions arrive in the middle of it."""
+        """Ask for a complete snapshot; again while executions arrive in the middle of it, or nothing explains it."""
         for _ in range(_SNAPSHOT_TRIES):
             mark = self.positions.begin_snapshot()
             found = await self._session.read("positions", self._session.backend.positions, timeout=timeout)

@@ -57,6 +57,18 @@ async def test_money_adds_up_after_a_round_trip(connector: IBKRConnector, gatewa
     assert await connector.get_positions(refresh=True) == []
 
 
+async def test_list_of_positions_whose_end_overtakes_its_rows_loses_none(
+    connector: IBKRConnector, gateway: PaperGateway
+) -> None:
+    for symbol in ("AAPL", "MSFT"):
+        await (await connector.place_market_order(symbol, 10, "BUY")).filled(10)
+    assert len(await connector.get_positions(refresh=True)) == 2
+    number = gateway.inject("reorder_replies", on="positions", count=3, for_=SECONDS)
+    held = await connector.get_positions(refresh=True)
+    assert gateway.truth.of("fault_hit"), f"fault {number} hit nothing"
+    assert {position.contract.symbol: position.quantity for position in held} == {"AAPL": 10, "MSFT": 10}
+
+
 async def test_profit_has_the_guides_keys(connector: IBKRConnector) -> None:
     await (await connector.place_market_order("AAPL", 10, "BUY")).filled(10)
     data = (await connector.get_portfolio_pnl()).to_dict()

@@ -67,6 +67,45 @@ def test_snapshot_that_an_execution_interrupts_is_not_taken() -> None:
     assert positions.counted(ME, AAPL.con_id) == 5
 
 
+MSFT = Contract(symbol="MSFT", con_id=272093)
+
+
+def test_snapshot_that_ends_before_its_last_row_does_not_lose_a_position() -> None:
+    positions = book(10)
+    positions.on_execution(replace(execution(1, 50), contract=MSFT))
+    positions.on_position(replace(position(50), contract=MSFT))
+    mark = positions.begin_snapshot()
+    assert not positions.install([position(10)], mark)  # the marker overtook the row of MSFT
+    assert positions.counted(ME, MSFT.con_id) == 50
+    assert {p.contract.con_id: p.quantity for p in positions.snapshot} == {AAPL.con_id: 10, MSFT.con_id: 50}
+    assert positions.install([position(10), replace(position(50), contract=MSFT)], positions.begin_snapshot())
+    assert positions.counted(ME, MSFT.con_id) == 50
+
+
+def test_snapshot_that_nothing_explains_is_taken_when_a_second_one_says_the_same() -> None:
+    positions = book(10)
+    assert not positions.install([position(7)], positions.begin_snapshot())
+    assert not positions.install([position(8)], positions.begin_snapshot())
+    assert positions.counted(ME, AAPL.con_id) == 10
+    assert positions.install([position(8)], positions.begin_snapshot())
+    assert positions.counted(ME, AAPL.con_id) == 8
+
+
+def test_doubt_about_a_snapshot_ends_with_one_that_fits() -> None:
+    positions = book(10)
+    assert not positions.install([], positions.begin_snapshot())
+    assert positions.install([position(10)], positions.begin_snapshot())
+    assert not positions.install([], positions.begin_snapshot())
+    assert positions.counted(ME, AAPL.con_id) == 10
+
+
+def test_snapshot_that_agrees_with_a_position_message_is_taken_at_once() -> None:
+    positions = book(10)
+    positions.on_position(position(40))  # a trade that nobody told of
+    assert positions.install([position(40)], positions.begin_snapshot())
+    assert positions.counted(ME, AAPL.con_id) == 40
+
+
 def test_gates_get_the_worse_figure_while_the_two_differ() -> None:
     positions = book(10)
     positions.on_position(position(40))
