@@ -1,12 +1,16 @@
-"""Executions by id: corrections replace, commissions join. Pure."""
+"""Executions by id: corrections replace, commissions join, and one that nobody told of is missed. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ibkr_connector.backends.base import CommissionSeen
 from ibkr_connector.models.account import Execution
+
+ASK_AT_MOST = 3
+"""How often an execution is asked for whose commission came without it, while the answers do not end."""
 
 
 @dataclass(slots=True)
@@ -15,9 +19,27 @@ class ExecutionBook:
 
     _by_base: dict[str, Execution] = field(default_factory=dict)
     _commissions: dict[str, CommissionSeen] = field(default_factory=dict)
+    _missing: dict[str, int] = field(default_factory=dict)
+    """Executions that a commission report named and nobody told of, and how often they were asked for."""
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Ids of executions, or corrections, whose commission came without them: they may have got lost."""
+        return frozenset(self._missing)
+
+    def asked(self, missing: AbstractSet[str], *, complete: bool) -> None:
+        """The broker was asked, and told what it has: what is `missing` still is not asked for again.
+
+        Unless the answer was not `complete`: then it is, `ASK_AT_MOST` times in all.
+        """
+        for exec_id in missing & self._missing.keys():
+            self._missing[exec_id] += 1
+            if complete or self._missing[exec_id] >= ASK_AT_MOST:
+                del self._missing[exec_id]
 
     def on_execution(self, execution: Execution) -> None:
         """Take in an execution; a higher correction number (after the last dot) replaces a lower one."""
+        self._missing.pop(execution.exec_id, None)
         known = self._by_base.get(execution.base_id)
         if known is not None and _correction(execution.exec_id) < _correction(known.exec_id):
             return
@@ -31,6 +53,8 @@ class ExecutionBook:
         known = self._by_base.get(base)
         if known is not None and known.exec_id == told.exec_id:
             self._by_base[base] = _with_commission(known, told)
+        elif known is None or _correction(known.exec_id) < _correction(told.exec_id):
+            self._missing.setdefault(told.exec_id, 0)
 
     def forget_before(self, moment: datetime) -> None:
         """Drop what is older: the broker repeats a week at most."""

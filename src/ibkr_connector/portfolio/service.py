@@ -30,7 +30,8 @@ _log = get_logger(__name__)
 _SNAPSHOT_TRIES = 4
 _REMEMBER = timedelta(days=8)
 _SETTLE_S = 1.5
-"""How long position messages may disagree with executions before a new snapshot is asked for."""
+"""How long position messages may disagree with executions before a new snapshot is asked for, and commissions be ahead
+of their executions before those are."""
 
 
 class Portfolio:
@@ -99,6 +100,7 @@ class Portfolio:
                 self._check_agreement()
         elif isinstance(fact, CommissionSeen):
             self.executions.on_commission(fact)
+            self._check_agreement()
         elif isinstance(fact, PositionSeen):
             self.positions.on_position(fact.position)
             self._check_agreement()
@@ -109,27 +111,38 @@ class Portfolio:
         elif isinstance(fact, SocketClosed):
             self._complete = False
 
+    @property
+    def _disagrees(self) -> bool:
+        return bool(self.positions.diverging() or self.executions.missing)
+
     def _check_agreement(self) -> None:
-        if self._settling is None and self._complete and self.positions.diverging():
+        if self._settling is None and self._complete and self._disagrees:
             self._settling = asyncio.get_running_loop().call_later(_SETTLE_S, self._settle)
 
     def _settle(self) -> None:
         self._settling = None
-        if not self._complete or not self.positions.diverging():
+        if not self._complete or not self._disagrees:
             return
-        if self._refresh is None or self._refresh.done():
-            self._refresh = asyncio.create_task(self._settle_now(), name="ibkr-positions")
+        if self._refresh is not None and not self._refresh.done():
+            self._check_agreement()  # what it asked for may be older than what disagrees now
+            return
+        self._refresh = asyncio.create_task(self._settle_now(), name="ibkr-positions")
 
     async def _settle_now(self) -> None:
         timeout = self._session.settings.request_timeout
         try:
             # First what explains it: a snapshot would hold fills that the orders' reservations do not know of, and the
-            # limits would count them on one side only. What is told flows in as facts.
-            await self._session.read("executions", self._session.backend.executions, timeout=timeout)
+            # limits would count them on one side only. What is told flows in as facts. A correction of a price alone
+            # moves no position: that it got lost is known by its commission only.
+            missing = self.executions.missing
+            told = await self._session.read("executions", self._session.backend.executions, timeout=timeout)
+            self.executions.asked(missing, complete=told.complete)
             if self.positions.diverging():
                 await self.refresh_positions(timeout)
+            if self.executions.missing:
+                self._check_agreement()
         except (IBKRConnectionError, TradingError) as error:
-            _log.warning("positions could not be read again", error=str(error))
+            _log.warning("positions and executions could not be read again", error=str(error))
             self._check_agreement()
 
     def close(self) -> None:

@@ -231,6 +231,22 @@ async def test_correction_replaces_the_execution_it_corrects_also_after_a_restar
     assert (kept.exec_id, kept.price) == (fill.exec_id, fill.price)
 
 
+async def test_correction_that_got_lost_is_asked_for_when_its_commission_comes(
+    connector: IBKRConnector, gateway: PaperGateway
+) -> None:
+    """INV-14: else only a restart would tell of it."""
+    gateway.inject("execution_correction", ticks=3, delay=0.05)
+    lost = gateway.inject("swallow_reply", on="exec_details", nth=2, count=1)
+    order = await connector.place_market_order("AAPL", 10, "BUY", order_ref="corrected")
+    hit = await gateway.truth.wait_for("fault_hit", timeout=SECONDS)
+    assert (hit.fields["number"], hit.fields["reply"]) == (lost, "exec_details")
+    await reaches_fill(order, lambda exec_id: exec_id.endswith(".02"))
+    [correction] = gateway.truth.of("correction")
+    (kept,) = await connector.get_executions()
+    assert (kept.exec_id, kept.price) == (correction.fields["exec_id"], correction.fields["price"])
+    assert [p.quantity for p in await connector.get_positions()] == [10]
+
+
 async def test_late_commission_finds_its_fill_and_is_unknown_until_then(
     connector: IBKRConnector, gateway: PaperGateway
 ) -> None:
