@@ -48,15 +48,50 @@ def cancels(evidence: Evidence, verdict: Verdict) -> None:
     refused = {note.data["ref"] for note in evidence.history.of("answer") if note.data["outcome"] in _REFUSED} | {
         note.data["ref"] for note in evidence.history.of("order") if note.data["what"] == "cancel_rejected"
     }
-    asked = {note.data["ref"] for note in evidence.history.of("call") if note.data["do"] == "cancel"}
     view = _view(evidence, "settled")
-    for ref in sorted(asked - refused):
+    for ref in sorted(_cancels_owed(evidence) - refused):
         orders = [order for order in view.by_ref(ref) if order.perm_id]
         picture = evidence.settled.orders.get(ref)
         if not orders or picture is None or picture.in_doubt:
             continue
         alive = any(order.is_live for order in orders)
         verdict.check("INV-03", f"the cancel of {ref} was never carried out: it works on" if alive else None)
+
+
+def _cancels_owed(evidence: Evidence) -> set[str]:
+    """Refs of which a cancel was asked for that its answer did not carry out already.
+
+    That is so where the order was given up unsent and the cancel said so: its name is free, and whoever places an order
+    under it again asks for another order, which that cancel was not meant for. What is sent under it without being asked
+    for again after the answer makes the cancel count.
+    """
+    arrived: dict[str, list[float]] = {}
+    for entry in _of(evidence, "recv_place"):
+        if entry.fields["client_id"] == evidence.schedule.client_id:
+            arrived.setdefault(str(entry.fields["order_ref"]), []).append(entry.wire)
+    placed: dict[str, list[tuple[float, int]]] = {}
+    owed: dict[tuple[str, int], str] = {}
+    unsent: list[tuple[str, tuple[float, int]]] = []
+    for at, note in enumerate(evidence.history.notes):
+        if note.kind not in {"call", "answer"}:
+            continue
+        ref, key = note.data["ref"], (note.data["agent"], note.data["index"])
+        if note.kind == "call" and note.data["do"] in {"place", "resend", "bracket"}:
+            placed.setdefault(ref, []).append((note.at, at))
+        elif note.data["do"] != "cancel":
+            continue
+        elif note.kind == "call":
+            owed[key] = ref
+        elif note.data["outcome"] == "ok" and note.data["state"] == "not_sent":
+            owed.pop(key, None)
+            unsent.append((ref, (note.at, at)))
+    again = {
+        ref
+        for ref, answered in unsent
+        if (arrivals := arrived.get(ref))
+        and min(arrivals) < min((call[0] for call in placed.get(ref, ()) if call > answered), default=float("inf"))
+    }
+    return set(owed.values()) | again
 
 
 def cancels_on_a_full_disk(evidence: Evidence, verdict: Verdict) -> None:

@@ -327,6 +327,31 @@ def test_what_is_broken_is_found(evidence: Evidence, spoil: Callable[[Evidence],
     assert invariant in broken(evidence)
 
 
+def cancelled_unsent(evidence: Evidence, at: int) -> None:
+    """A cancel of l2 that says that nothing was sent. l2 works until the end."""
+    about = {"agent": "other", "index": 0, "do": "cancel", "ref": "l2"}
+    moment = evidence.history.notes[at - 1].at
+    answer = Note(moment, "answer", {**about, "outcome": "ok", "text": "", "state": "not_sent", "stuck": False})
+    evidence.history.notes[at:at] = [Note(moment, "call", about), answer]
+
+
+def test_cancel_of_an_order_that_was_not_sent_is_not_owed_by_the_next_one_of_that_name(evidence: Evidence) -> None:
+    cancelled_unsent(evidence, note(evidence, "call", do="place", ref="l2"))
+    assert broken(evidence) == set()
+
+
+@pytest.mark.parametrize("when", ["on its way", "sent"])
+def test_cancel_that_says_unsent_of_what_is_sent_all_the_same_is_forgotten(evidence: Evidence, when: str) -> None:
+    cancelled_unsent(evidence, written(evidence, "l2") + (1 if when == "sent" else 0))
+    assert "INV-03" in broken(evidence)
+
+
+def test_cancel_that_was_not_answered_stays_owed(evidence: Evidence) -> None:
+    cancelled_unsent(evidence, note(evidence, "call", do="place", ref="l2"))
+    del evidence.history.notes[note(evidence, "answer", do="cancel", ref="l2")]
+    assert "INV-03" in broken(evidence)
+
+
 def test_positions_and_open_orders_of_the_truth_add_up(calm: Evidence) -> None:
     assert calm.truth is not None
     view = TruthView.of(list(calm.truth.entries)[: calm.checkpoints["settled"]])
