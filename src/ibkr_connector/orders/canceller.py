@@ -99,8 +99,9 @@ class OrderCanceller:
             self._give_up(live.ref)
 
     def _require_own(self, live: LiveOrder) -> None:
-        own = self._session.settings.client_id
-        if live.record.committed and not any(branch.client_id == own for branch in live.record.cancel_targets()):
+        own, targets = self._session.settings.client_id, live.record.cancel_targets()
+        # No target at all: the broker says that it ended, and its executions are still to come.
+        if live.record.committed and targets and not any(branch.client_id == own for branch in targets):
             theirs = live.record.client_id
             raise OrderNotCancellable(
                 f"order {live.ref} belongs to client id {theirs}; a cancel reaches the orders of client id {own} only.",
@@ -208,6 +209,8 @@ class OrderCanceller:
         if record.is_cancel_told:
             why = "the broker has taken the cancel and not ended the order yet"
         else:
+            if record.committed and not record.cancel_targets():
+                why = "the broker says that it has ended, and has not told all of its executions"
             self._desk.tell(live, steps.enter_doubt(record, Operation.CANCEL, why, self._desk.context()))
             self._ask_state()
         return CancelInDoubt(

@@ -16,6 +16,7 @@ from support.proxy import CANCEL_ORDER, PLACE_ORDER, Proxy, is_kind
 
 SECONDS = 20.0
 ANSWERS_ABOUT_ORDERS = is_kind("3", "5", "11", "59", "101")
+EXECUTION = "11"
 
 
 @pytest.fixture
@@ -88,6 +89,21 @@ async def test_a_refused_cancel_takes_no_longer_than_its_caller_waits(
         with pytest.raises(OrderNotCancellable):
             await order.cancel(0.2)
     assert (await order.cancel(SECONDS)).state is OrderState.CANCELLED
+
+
+async def test_cancel_of_what_is_filled_and_lacks_its_execution_waits_for_that_and_tells_the_fill(
+    through: IBKRConnector, proxy: Proxy, gateway: PaperGateway
+) -> None:
+    proxy.swallow_answers = is_kind(EXECUTION)
+    order = await through.place_market_order("AAPL", 10, "BUY")
+    await gateway.truth.wait_for("fill", timeout=SECONDS)
+    await reaches(order, lambda snapshot: snapshot.broker_status == "Filled")
+    with pytest.raises(CancelInDoubt, match="executions"):
+        await order.cancel(0.0)
+    proxy.heal()
+    ended = await order.cancel(SECONDS)
+    assert (ended.state, ended.filled) == (OrderState.FILLED, 10)
+    assert not gateway.truth.of("recv_cancel")
 
 
 async def test_refusal_reaches_everyone_who_waits_for_the_cancel(through: IBKRConnector, proxy: Proxy) -> None:
