@@ -93,7 +93,8 @@ def _reducing(evidence: Evidence) -> dict[tuple[int, bool], list[tuple[float, bo
 def _refused_in_vain(evidence: Evidence) -> Iterator[str]:
     """Orders refused for the journal although, by the truth, they could only reduce all the time.
 
-    Judged without faults and crashes alone: elsewhere the connector may rightly believe less than the truth.
+    Judged without faults and crashes alone: elsewhere the connector may rightly believe less than the truth. What is
+    known by halves of a fill leaves less room, too (`_half_known`).
     """
     if evidence.schedule.faults or evidence.schedule.crashes or evidence.truth is None:
         return
@@ -104,20 +105,46 @@ def _refused_in_vain(evidence: Evidence) -> Iterator[str]:
         if note.kind == "call":
             called[key] = note.at
         elif note.data["do"] == "place" and "Journal" in note.data["outcome"]:
-            if _always_reduced(evidence, steps[key], called[key] - _LAG_S, note.at):
+            step = steps[key]
+            needed = Decimal(step.quantity) + _half_known(evidence, step, called[key], note.at)
+            if _always_reduced(evidence, step, needed, called[key] - _LAG_S, note.at):
                 yield note.data["ref"]
 
 
-def _always_reduced(evidence: Evidence, step: Step, since: float, until: float) -> bool:
+def _half_known(evidence: Evidence, step: Step, called: float, until: float) -> Decimal:
+    """What had filled on the order's side before its answer, and whose executions had not come when it was placed.
+
+    The broker tells a fill three times, as a position, a status and an execution, in no certain order. Only the
+    execution takes it from what is open, and until it is here gates assume the position that leaves less room: the one
+    with the fill, beside an order that can still fill. That is their rule, and refuses for as long as it lasts.
+    """
+    learned: dict[str, list[float]] = {}
+    for note in evidence.history.of("order"):
+        if note.data["what"] == "fill":
+            learned.setdefault(note.data["ref"], []).append(note.at)
+    side = "BOT" if step.action == "BUY" else "SLD"
+    view, halves = TruthView(), ZERO
+    for entry in view.steps(evidence.truth.entries if evidence.truth is not None else ()):
+        if entry.kind != "fill" or entry.wire > until:
+            continue
+        told = learned.get(str(entry.fields["order_ref"]), [])
+        known = told.pop(0) if told else float("inf")
+        symbols = {order.symbol for order in view.orders if order.con_id == int(str(entry.fields["con_id"]))}
+        if known > called and entry.fields["side"] == side and step.symbol in symbols:
+            halves += Decimal(str(entry.fields["quantity"]))
+    return halves
+
+
+def _always_reduced(evidence: Evidence, step: Step, needed: Decimal, since: float, until: float) -> bool:
     sign = 1 if step.action == "BUY" else -1
     view, room = TruthView(), ZERO
     for entry in view.steps(evidence.truth.entries if evidence.truth is not None else ()):
         if entry.wire > until:
             break
         before, room = room, _room(view, step.symbol, sign)
-        if entry.wire >= since and min(before, room) < step.quantity:
+        if entry.wire >= since and min(before, room) < needed:
             return False
-    return room >= step.quantity
+    return room >= needed
 
 
 def _room(view: TruthView, symbol: str, sign: int) -> Decimal:

@@ -327,6 +327,24 @@ def test_what_is_broken_is_found(evidence: Evidence, spoil: Callable[[Evidence],
     assert invariant in broken(evidence)
 
 
+@pytest.mark.parametrize(("seconds_later", "found"), [(-0.1, True), (0.1, False)])
+def test_reducing_order_is_refused_in_vain_once_the_executions_of_other_exits_are_here(
+    evidence: Evidence, seconds_later: float, found: bool
+) -> None:
+    """An exit of 35 out of 50 has filled: room for 15, and none for 10 while the fill is known by halves."""
+    called = evidence.history.notes[note(evidence, "call", do="place", ref="l2")].at
+    exit_ = {"order_ref": "x1", "order_id": 77, "perm_id": 777, "quantity": Decimal(35)}
+    sent, filled = of(evidence, "recv_place", order_ref="l2"), of(evidence, "fill", order_ref="m1")
+    at = next(number for number, one in enumerate(entries(evidence)) if one.wire >= called)
+    reducing_refused_for_the_disk(evidence)
+    entries(evidence)[at:at] = [
+        replace(sent, wire=called - 1, fields={**sent.fields, **exit_}),
+        replace(filled, wire=called - 0.2, fields={**filled.fields, **exit_, "side": "SLD", "cum_qty": Decimal(35)}),
+    ]
+    evidence.history.notes.append(Note(called + seconds_later, "order", {"ref": "x1", "what": "fill", "state": ""}))
+    assert ("INV-12" in broken(evidence)) is found
+
+
 def cancelled_unsent(evidence: Evidence, at: int) -> None:
     """A cancel of l2 that says that nothing was sent. l2 works until the end."""
     about = {"agent": "other", "index": 0, "do": "cancel", "ref": "l2"}
