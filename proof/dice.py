@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from proof.aimed import Values, again, aimed, cancel
 from proof.schedule import Agent, At, Crash, Engine, Schedule, Step, Stop, Trouble
 from proof.shorter import shorter
-
-Values = dict[str, str | int | float | None]
 
 SYMBOLS = ("AAPL", "MSFT", "SPY", "IBM", "BAC")
 ACCOUNT = "DU1234567"
@@ -55,9 +54,7 @@ def make_schedule(seed: int, *, engine: Engine = "step") -> Schedule:
     savers = tuple(_saver(dice, trouble, symbols[0]) for trouble in made.troubles)
     whole = msgspec.structs.replace(made, agents=made.agents + savers, stops=_stops(dice, orders))
     if engine == "step":
-        return _with_changers(
-            random.Random(f"changers:{engine}:{seed}"), _with_leavers(random.Random(f"leavers:{engine}:{seed}"), whole)
-        )
+        return aimed(whole)
     racers = (_racer(dice, symbols[0]),) if dice.random() < 0.3 else ()
     return shorter(msgspec.structs.replace(whole, agents=whole.agents + racers))
 
@@ -120,7 +117,7 @@ def _steps(dice: random.Random, ref: str, refs: list[Step], symbols: tuple[str, 
         quantity = dice.choice((0, 0, old.quantity + 10, max(10, old.quantity - 10)))
         return [Step("modify", ref=old.ref, quantity=quantity, ticks=_distance(dice))]
     if kind < 0.67:
-        return [_again(old)]
+        return [again(old)]
     if kind < 0.80:
         return [Step("wait", seconds=round(dice.choice((0.01, 0.1, 1.0, 5.0, 12.0)) * dice.uniform(0.5, 2), 3))]
     if kind < 0.92:
@@ -129,11 +126,6 @@ def _steps(dice: random.Random, ref: str, refs: list[Step], symbols: tuple[str, 
         return [Step("cancel_all", seconds=5.0)]
     word = dice.choice(("kill", "kill", "kill_elsewhere"))
     return [Step(word), Step("wait", seconds=round(dice.uniform(0.2, 4), 3)), Step("resume")]  # type: ignore[arg-type]
-
-
-def _again(step: Step) -> Step:
-    """The very same order under the same ref."""
-    return msgspec.structs.replace(step, do="resend", what=step.do)
 
 
 def _order(dice: random.Random, ref: str, symbols: tuple[str, ...]) -> Step:
@@ -167,60 +159,6 @@ def _distance(dice: random.Random) -> int:
 
 def _patience(dice: random.Random, ref: str) -> Step:
     return Step("filled", ref=ref, seconds=dice.choice((1.0, 5.0, 15.0)))
-
-
-def _with_changers(dice: random.Random, made: Schedule) -> Schedule:
-    """With one who changes an order at once that may have got lost."""
-    if dice.random() > 0.08 or made.troubles:
-        return made
-    order = Step("place", "mind-0", made.symbols[0], "BUY", 20, type="LMT", ticks=60)
-    change = Step("modify", ref="mind-0", quantity=30, ticks=50)
-    steps = (order, change, Step("wait", seconds=round(dice.uniform(1, 6), 3)), change, _cancel("mind-0"))
-    lost: Values = {"kind": dice.choice(("swallow_request", "reset_after_write")), "on": "place_order", "nth": 1}
-    changer = Agent("changer", 0.0, steps)
-    agents = tuple(msgspec.structs.replace(one, start=one.start + 0.3) for one in made.agents)
-    return msgspec.structs.replace(made, agents=(changer, *agents), faults=(lost, *made.faults))
-
-
-def _with_leavers(dice: random.Random, made: Schedule) -> Schedule:
-    """With one who wants out while the disk is full. Every other time nothing else fails: then refusals are judged."""
-    for trouble in made.troubles:
-        made = msgspec.structs.replace(made, agents=(*made.agents, _leaver(dice, made.symbols[0], trouble)))
-        if dice.random() < 0.5:
-            made = msgspec.structs.replace(made, faults=(), crashes=())
-    return made
-
-
-def _leaver(dice: random.Random, symbol: str, trouble: Trouble) -> Agent:
-    """One who holds something when the disk fills up, and wants out: within what is held, and beyond it."""
-    enter, leave = dice.choice((("BUY", "SELL"), ("BUY", "SELL"), ("SELL", "BUY")))
-    sizes = [10 * dice.randint(1, 4) for _ in range(4)]
-    early = min(trouble.time, 3.0)
-
-    def out(number: int, kind: str, ticks: int = 0) -> Step:
-        return Step("place", f"out-{number}", symbol, leave, sizes[number], type=kind, ticks=ticks)
-
-    ways: list[Step] = [
-        out(0, "MKT"),
-        out(1, "LMT", dice.choice((-10, 100))),
-        out(2, "MKT"),
-        Step("place", "in-again", symbol, enter, 10, type="MKT"),
-        Step("modify", ref="out-1", quantity=dice.choice((0, 10, 60)), ticks=dice.choice((-10, 50))),
-        Step("cancel", ref="out-1", seconds=5.0),
-        _again(out(0, "MKT")),
-        out(3, "STP", 40),
-    ]
-    dice.shuffle(ways)
-    return Agent(
-        "leaver",
-        round(trouble.time - early, 3),
-        (
-            Step("place", "hold", symbol, enter, 60, type="MKT"),
-            Step("filled", ref="hold", seconds=5.0),
-            Step("wait", seconds=round(early * dice.uniform(0.3, 1.1), 3)),
-            *ways,
-        ),
-    )
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -437,7 +375,7 @@ def _saver(dice: random.Random, trouble: Trouble, symbol: str) -> Agent:
     order = Step("place", "saver-0", symbol, "BUY", 10, type="LMT", ticks=200)
     begin = max(0.0, trouble.time - 3.0)
     moment = trouble.time + dice.uniform(0.1, 0.9) * trouble.seconds
-    return Agent("saver", round(begin, 3), (order, Step("wait", seconds=round(moment - begin, 3)), _cancel("saver-0")))
+    return Agent("saver", round(begin, 3), (order, Step("wait", seconds=round(moment - begin, 3)), cancel("saver-0")))
 
 
 def _racer(dice: random.Random, symbol: str) -> Agent:
@@ -445,12 +383,8 @@ def _racer(dice: random.Random, symbol: str) -> Agent:
     steps: list[Step] = []
     for number in range(6):
         ref, action = f"racer-{number}", ("BUY", "SELL")[number % 2]
-        steps += [Step("place", ref, symbol, action, 10, type="LMT"), _cancel(ref)]
+        steps += [Step("place", ref, symbol, action, 10, type="LMT"), cancel(ref)]
     return Agent("racer", round(dice.uniform(0, 4), 3), tuple(steps))
-
-
-def _cancel(ref: str) -> Step:
-    return Step("cancel", ref=ref, seconds=10.0)
 
 
 def _stops(dice: random.Random, orders: int) -> tuple[Stop, ...]:

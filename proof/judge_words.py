@@ -61,9 +61,9 @@ def cancels(evidence: Evidence, verdict: Verdict) -> None:
 def _cancels_owed(evidence: Evidence) -> set[str]:
     """Refs of which a cancel was asked for that its answer did not carry out already.
 
-    That is so where the order was given up unsent and the cancel said so: its name is free, and whoever places an order
-    under it again asks for another order, which that cancel was not meant for. What is sent under it without being asked
-    for again after the answer makes the cancel count.
+    That is so where the order was given up unsent and the cancel said so: its name is free, and whoever places an
+    order under it again asks for another order, which that cancel was not meant for. What is sent under it without
+    being asked for again after the answer makes the cancel count.
     """
     arrived: dict[str, list[float]] = {}
     for entry in _of(evidence, "recv_place"):

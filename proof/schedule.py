@@ -14,7 +14,7 @@ import msgspec
 
 from ibkr_connector.paper.faults.plan import Fault, make_fault
 
-VERSION = 5
+VERSION = 6
 Engine = Literal["step", "sockets"]
 Do = Literal[
     "place", "bracket", "resend", "modify", "cancel", "cancel_all", "filled", "wait", "read", "kill", "kill_elsewhere",
