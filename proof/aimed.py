@@ -15,8 +15,8 @@ Values = dict[str, str | int | float | None]
 
 
 def aimed(made: Schedule) -> Schedule:
-    """The schedule with all of them that its seed wants. Those whose orders come first are added last."""
-    for add, name in ((_with_leavers, "leavers"), (_with_resters, "resters"), (_with_changers, "changers")):
+    """The schedule with all of them that its seed wants."""
+    for add, name in ((_with_leavers, "leavers"), (_with_changers, "changers"), (_with_resters, "resters")):
         made = add(random.Random(f"{name}:{made.engine}:{made.seed}"), made)
     return made
 
@@ -46,12 +46,12 @@ def _with_changers(dice: random.Random, made: Schedule) -> Schedule:
 
 def _with_resters(dice: random.Random, made: Schedule) -> Schedule:
     """With one whose resting order outlives a refused change, or a cancel that got lost."""
-    if dice.random() > 0.08 or made.troubles:
+    if dice.random() > 0.10 or made.troubles or any(agent.name == "changer" for agent in made.agents):
         return made
     order = Step("place", "rest-0", made.symbols[0], "BUY", 20, type="LMT", ticks=dice.choice((200, 300)))
     pause = Step("wait", seconds=round(dice.uniform(0.01, 0.2), 3))
     faults: list[Values]
-    if dice.random() < 0.4:
+    if dice.random() < 0.5:
         steps = [order, pause, Step("modify", ref="rest-0", quantity=30, ticks=250), _wait(dice)]
         faults = [{"kind": "reject", "on": "modify_order", "nth": 1}]
     else:
