@@ -38,22 +38,25 @@ class PositionBook:
     """Whether there ever was a snapshot to compare with."""
     _odd: dict[Key, Decimal] = field(default_factory=dict)
     """What the last snapshot said that nothing else had said; empty when it was taken."""
+    _heard: set[Key] = field(default_factory=set)
+    """Of which contracts a position message came since a snapshot was asked for."""
 
     def begin_snapshot(self) -> int:
         """Call when a snapshot is asked for: executions that arrive from now on may or may not be in it."""
+        self._heard.clear()
         return self._count
 
     def install(self, positions: Iterable[Position], mark: int) -> bool:
         """Take a complete snapshot; False (and nothing changes) if another one has to be asked for.
 
-        That is so when executions arrived since `begin_snapshot`, and when it contradicts both figures kept here:
-        then a second one must say the same.
+        That is so when executions arrived since `begin_snapshot`, and when it contradicts both figures kept here, or
+        a message that came meanwhile: then a second one must say the same.
         """
         if mark != self._count:
             return False
         told = {(p.account, p.contract.con_id): p for p in positions}
         odd = self._unheard_of(told)
-        if self._taken and odd and odd != self._odd:
+        if odd and odd != self._odd:
             self._odd = odd
             return False
         self._odd = {}
@@ -70,7 +73,9 @@ class PositionBook:
         found = {}
         for key in set(told) | set(self._told) | set(self._base) | set(self._since):
             quantity = told[key].quantity if key in told else _ZERO
-            if quantity not in (self.counted(*key), self.told(*key)):
+            if quantity == self.told(*key) or (quantity == self.counted(*key) and key not in self._heard):
+                continue
+            if self._taken or key in self._heard:  # before the first snapshot nothing else can be known
                 found[key] = quantity
         return found
 
@@ -89,6 +94,7 @@ class PositionBook:
     def on_position(self, position: Position) -> None:
         """A position message outside a snapshot."""
         key = (position.account, position.contract.con_id)
+        self._heard.add(key)
         self._told[key] = self._shown[key] = self._keep_prices(position)
         self._publish()
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, strategies as st
 
 from ibkr_connector.models.account import Execution, Position
@@ -97,6 +98,24 @@ def test_doubt_about_a_snapshot_ends_with_one_that_fits() -> None:
     assert positions.install([position(10)], positions.begin_snapshot())
     assert not positions.install([], positions.begin_snapshot())
     assert positions.counted(ME, AAPL.con_id) == 10
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_position_that_nobody_knew_and_whose_row_comes_after_the_end_marker_is_not_lost(first: bool) -> None:
+    positions = PositionBook() if first else book()
+    mark = positions.begin_snapshot()
+    positions.on_position(position(40))
+    assert not positions.install([], mark)
+    assert positions.told(ME, AAPL.con_id) == 40
+    assert positions.install([position(40)], positions.begin_snapshot())
+    assert positions.counted(ME, AAPL.con_id) == 40
+
+
+def test_first_snapshot_of_what_was_held_before_is_taken_at_once() -> None:
+    positions = PositionBook()
+    positions.on_execution(execution(1, 5))  # replayed: today's
+    assert positions.install([position(25)], positions.begin_snapshot())
+    assert positions.counted(ME, AAPL.con_id) == 25
 
 
 def test_snapshot_that_agrees_with_a_position_message_is_taken_at_once() -> None:
