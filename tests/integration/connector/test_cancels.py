@@ -102,7 +102,8 @@ async def test_cancel_of_what_is_filled_and_lacks_its_execution_waits_for_that_a
         await order.cancel(0.0)
     proxy.heal()
     ended = await order.cancel(SECONDS)
-    assert (ended.state, ended.filled) == (OrderState.FILLED, 10)
+    assert ended.state is OrderState.FILLED
+    assert ended.filled == 10
     assert not gateway.truth.of("recv_cancel")
 
 
