@@ -28,7 +28,7 @@ from ibkr_connector.backends.base import (
     PnlSeen,
     SocketClosed,
 )
-from ibkr_connector.backends.tws.client import TwsBackend
+from ibkr_connector.backends.factory import make_backend, with_endpoint
 from ibkr_connector.config import Settings
 from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import (
@@ -75,7 +75,7 @@ class House:
 
     def __init__(self, settings: Settings, *, allow_live: bool, profile: str, ground: Ground | None = None) -> None:
         ground = ground or Ground()
-        self.settings = settings
+        self.settings = settings = with_endpoint(settings)
         self.clock = ground.clock
         self.bus = ground.bus()
         self.thread = ground.thread(f"ibkr-{profile}")
@@ -89,7 +89,7 @@ class House:
         self._password = Secret(settings.connection.password.get_secret_value())
         connection = settings.connection
         rng = ground.rng
-        backend = TwsBackend(tws_library=connection.tws_library, clock=self.clock)
+        backend = make_backend(settings, clock=self.clock, rng=rng)
         meters = Meters()
         word = OperatorWord(settings.paths.state_dir, f"{connection.host}:{connection.port}", self.clock)
         guard = Guard(

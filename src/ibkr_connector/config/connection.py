@@ -19,9 +19,6 @@ class ConnectionSettings(Section):
         Literal["paper", "live"],
         Setting("paper or live; live also needs account_id here and allow_live=True in code", env="IBKR_MODE"),
     ] = "paper"
-    backend: Annotated[Literal["tws"], Setting("how to reach IBKR: tws (TWS or IB Gateway)", env="IBKR_BACKEND")] = (
-        "tws"
-    )
     tws_library: Annotated[
         Literal["auto", "ib_insync", "ib_async"],
         Setting("client library of the tws backend; auto takes the one installed", env="IBKR_TWS_LIBRARY"),

@@ -22,6 +22,7 @@ from ibkr_connector.config.resilience import BreakerSettings, PacingSettings
 from ibkr_connector.config.risk import AgentLimits, RiskSettings, SymbolLimits
 from ibkr_connector.config.section import Seconds, Section, Setting
 from ibkr_connector.config.watch import AlertSettings, WatchSettings
+from ibkr_connector.config.web import WebSettings
 
 __all__ = [
     "APP_NAME",
@@ -43,6 +44,7 @@ __all__ = [
     "SymbolLimits",
     "TimeSettings",
     "WatchSettings",
+    "WebSettings",
     "field_specs",
     "show",
 ]
@@ -110,6 +112,7 @@ def _default_state_dir() -> Path:
 
 SECTIONS: Mapping[str, type[Section]] = {
     "connection": ConnectionSettings,
+    "web": WebSettings,
     "gateway": GatewaySettings,
     "paths": PathSettings,
     "orders": OrderSettings,
@@ -186,6 +189,7 @@ class Settings:
     """The whole configuration with the origin of every value. Rooms are handed one section each."""
 
     connection: ConnectionSettings = dataclass_field(default_factory=ConnectionSettings)
+    web: WebSettings = dataclass_field(default_factory=WebSettings)
     gateway: GatewaySettings = dataclass_field(default_factory=GatewaySettings)
     paths: PathSettings = dataclass_field(default_factory=PathSettings)
     orders: OrderSettings = dataclass_field(default_factory=OrderSettings)

@@ -23,6 +23,7 @@ from ibkr_connector.backends.base import (
     SocketClosed,
     WireOrder,
 )
+from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.tws.codes import to_error
 from ibkr_connector.backends.tws.connection import Connection
 from ibkr_connector.backends.tws.library import (
@@ -34,7 +35,6 @@ from ibkr_connector.backends.tws.library import (
 )
 from ibkr_connector.backends.tws.market import Line
 from ibkr_connector.backends.tws.orders import library_contract, library_order
-from ibkr_connector.backends.tws.outlet import Outlet
 from ibkr_connector.backends.tws.reads import Reads, check_text, timed_out
 from ibkr_connector.backends.tws.trouble import Unreadable
 from ibkr_connector.backends.tws.wrapper import Callbacks

@@ -25,9 +25,9 @@ from ibkr_connector.backends.base import (
     WhatIf,
     WireOrder,
 )
+from ibkr_connector.backends.ids import Ids
 from ibkr_connector.backends.tws import history
 from ibkr_connector.backends.tws.connection import Connection
-from ibkr_connector.backends.tws.ids import Ids
 from ibkr_connector.backends.tws.library import TwsLibrary
 from ibkr_connector.backends.tws.orders import is_plain_text, library_contract, library_order
 from ibkr_connector.backends.tws.requests import Answer, Request, at_once

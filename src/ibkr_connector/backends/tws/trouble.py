@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ibkr_connector.backends.base import SystemNotice
-from ibkr_connector.backends.tws.outlet import Outlet
+from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.tws.wrapper import Callbacks
 from ibkr_connector.errors import ProtocolError
 from ibkr_connector.logs import get_logger

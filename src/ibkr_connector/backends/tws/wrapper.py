@@ -30,11 +30,11 @@ from ibkr_connector.backends.base import (
     PositionSeen,
     SystemNotice,
 )
+from ibkr_connector.backends.ids import Ids
+from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.tws import convert
 from ibkr_connector.backends.tws.codes import LINK_DOWN, LINK_UP, CodeInfo, Kind, classify, to_error
-from ibkr_connector.backends.tws.ids import Ids
 from ibkr_connector.backends.tws.market import LineTable
-from ibkr_connector.backends.tws.outlet import Outlet
 from ibkr_connector.backends.tws.requests import Channel, RequestTable, at_once
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import ReadOnlyApi, TradingError

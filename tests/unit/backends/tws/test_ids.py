@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from ibkr_connector.backends.tws.ids import LAST_ID, Ids
+from ibkr_connector.backends.ids import LAST_ID, Ids
 from ibkr_connector.errors import IBKRError
 
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from ibkr_connector.backends.base import BrokerFact, NextIdTold, SystemNotice
-from ibkr_connector.backends.tws.ids import Ids
-from ibkr_connector.backends.tws.outlet import Outlet
+from ibkr_connector.backends.ids import Ids
+from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.tws.trouble import UNREADABLE, DecoderLog, Unreadable
 from ibkr_connector.backends.tws.wrapper import Callbacks
 from ibkr_connector.clock import ManualClock

@@ -1,0 +1,300 @@
+"""The one place that asks ibind for anything over HTTP: each request once, in its own thread, with a typed failure.
+
+Reads have a pool of threads. Orders have one thread of their own, so that they leave in the order they were handed
+over and never wait behind a read; what gets out (DELETE) has another, and never waits behind an order. ibind's own
+retries are off (`max_retries=0`), and its sessions are ours (see `wire`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from ibkr_connector.backends.web import codes
+from ibkr_connector.backends.web.library import load_ibind
+from ibkr_connector.backends.web.options import OAuthSource, WebEndpoint
+from ibkr_connector.backends.web.wire import Attempt, ExactSession, making
+from ibkr_connector.backends.web.workers import Workers
+from ibkr_connector.clock import Clock
+from ibkr_connector.errors import (
+    AuthenticationError,
+    BrokerLinkLost,
+    NotConnected,
+    PacingError,
+    TradingError,
+)
+from ibkr_connector.logs import get_logger
+
+_log = get_logger(__name__)
+_CLOSE_S = 2.0
+_GRACE_S = 0.5
+"""A thread sees its time run out itself; the loop waits a little longer for it to say how far it came."""
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+Pace = Callable[[str, str, float], Awaitable[None]]
+"""Waits for leave to write a request: method, path, seconds it may take. Raises `PacingTimeout`."""
+
+
+async def _at_once(method: str, path: str, timeout: float) -> None:
+    """No pacing."""
+
+
+class WebCalls:
+    """Requests of one backend. Used from the session loop; `open` before the first, `close` after the last.
+
+    Args:
+        endpoint: where the API is.
+        clock: where time comes from.
+        oauth: makes ibind's OAuth configuration; None = a gateway that holds the login itself.
+    """
+
+    def __init__(self, endpoint: WebEndpoint, *, clock: Clock, oauth: OAuthSource | None = None) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._oauth = oauth
+        self._reads: Workers | None = None
+        self._orders: Workers | None = None
+        self._exits: Workers | None = None
+        self._reader: Any = None
+        self._orderer: Any = None
+        self.pace: Pace = _at_once
+        """Asked before every read; orders got their leave from whoever sends them."""
+        self.on_unauthenticated: Callable[[TradingError], None] = lambda error: None
+        """Told, on the loop, when an answer says that the login or the brokerage session is gone."""
+        self.on_limited: Callable[[PacingError], None] = lambda error: None
+        """Told, on the loop, of a 429: everything else is refused too, for minutes."""
+        self.date: datetime | None = None
+        """The newest answer's Date header (UTC, whole seconds), and the monotonic second at which it came."""
+        self.date_at = 0.0
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests can be made."""
+        return self._reads is not None
+
+    @property
+    def signed(self) -> bool:
+        """Whether requests are signed (OAuth)."""
+        return self._oauth is not None
+
+    @property
+    def client(self) -> Any:
+        """Ibind's client of the reads: what its websocket client is given. Raises `NotConnected`."""
+        if self._reader is None:
+            raise NotConnected("there is no connection to the Web API.")
+        return self._reader
+
+    def open(self) -> None:
+        """Make threads and clients; no request. Raises `ConfigurationError`."""
+        if self._reads is None:
+            load_ibind()
+            self._reads = Workers("ibkr-web-read", self._endpoint.read_workers)
+            self._orders = Workers("ibkr-web-order", 1)
+            self._exits = Workers("ibkr-web-exit", 1)
+            if self._oauth is None:
+                self._reader, self._orderer = self._make(None), self._make(None)
+
+    async def close(self) -> None:
+        """End it, within two seconds. What hangs in a thread then ends with its own timeout. Idempotent."""
+        pools = [pool for pool in (self._reads, self._orders, self._exits) if pool is not None]
+        clients = [client for client in (self._reader, self._orderer) if client is not None]
+        self._reads = self._orders = self._exits = self._reader = self._orderer = None
+        ended = await asyncio.gather(*(pool.close(self._clock, _CLOSE_S) for pool in pools))
+        if not all(ended):
+            _log.warning("a request was still on its way when the connection was closed")
+        for client in clients:
+            client.close_session()
+
+    def _make(self, config: Any) -> Any:
+        ibind = load_ibind()
+        where = self._endpoint
+        if config is None:
+            verify: bool | str = where.ca_file or where.verify_tls
+            client = ibind.IbkrClient(
+                url=where.url, cacert=verify, max_retries=0, use_session=False, auto_register_shutdown=False
+            )
+        else:
+            client = ibind.IbkrClient(
+                use_oauth=True, oauth_config=config, max_retries=0, use_session=False, auto_register_shutdown=False
+            )
+            if where.ca_file:
+                client.cacert = where.ca_file
+        client._verbose_retries = False
+        away = urlsplit(client.base_url).hostname not in _LOOPBACK
+        client._session = ExactSession(self._clock.monotonic, proxies_from_environment=away)
+        client.use_session = True
+        return client
+
+    async def authenticate(self, *, timeout: float) -> float | None:
+        """With OAuth: ask for a new live session token, and sign with it from now on.
+
+        Returns the token's end in seconds since 1970; None without OAuth, where the gateway holds the login.
+
+        Raises:
+            AuthenticationError: the token was refused, or the answer does not prove that it is IBKR's.
+            ConfigurationError: keys or parameters are unusable.
+        """
+        if self._oauth is None:
+            return None
+        source = self._oauth
+        what = "a live session token"
+        attempt = Attempt(until=self._clock.monotonic() + timeout, limit=self._endpoint.answer_limit)
+
+        def work() -> tuple[Any, Any]:
+            config = source()
+            config.init_oauth = config.maintain_oauth = config.init_brokerage_session = config.shutdown_oauth = False
+            reader, orderer = self._make(config), self._make(config)
+            reader.generate_live_session_token()
+            from ibind.oauth.oauth1a import validate_live_session_token
+
+            if not validate_live_session_token(
+                live_session_token=reader.live_session_token,
+                live_session_token_signature=reader.live_session_token_signature,
+                consumer_key=config.consumer_key,
+            ):
+                raise AuthenticationError(f"{what}: the answer was not signed with the token we computed.")
+            orderer.live_session_token = reader.live_session_token
+            return reader, orderer
+
+        await self.pace("POST", "oauth/live_session_token", timeout)
+        made = await self._wait(self._pool(self._reads), work, attempt, what, timeout, order=False)
+        for old in (self._reader, self._orderer):
+            if old is not None:
+                old.close_session()
+        self._reader, self._orderer = made
+        return float(self._reader.live_session_token_expires_ms) / 1000
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    async def get(self, path: str, params: dict[str, Any] | None = None, *, timeout: float) -> Any:
+        """Read. The answer as JSON has it; an `error` in an answer with status 200 is raised too.
+
+        Raises what `codes` says; nothing is asked twice.
+        """
+        return await self._read("GET", path, {"params": params} if params else {}, timeout)
+
+    async def post(self, path: str, body: Any = None, *, timeout: float) -> Any:
+        """Ask with a body, for what changes no order. As `get`."""
+        return await self._read("POST", path, {} if body is None else {"json": body}, timeout)
+
+    async def order(self, method: str, path: str, body: Any = None, *, timeout: float) -> Any:
+        """Write what changes orders, and wait for the answer. An `error` with status 200 is returned, not raised.
+
+        Raises:
+            OrderInDoubt: it may have arrived (outcome UNKNOWN).
+            IBKRConnectionError, PacingError, RequestRejected: it did not, or was refused; `outcome` says which.
+        """
+        return await self.begin(method, path, body, timeout=timeout)
+
+    def begin(self, method: str, path: str, body: Any = None, *, timeout: float) -> asyncio.Task[Any]:
+        """`order` without waiting: it is with its thread when this returns, in the order of the calls.
+
+        The task ends within `timeout` seconds and a little; nobody needs to wait for it, and cancelling it takes
+        nothing back. Raises `NotConnected`: nothing was or will be written.
+        """
+        what = f"{method} {path}"
+        pool = self._pool(self._exits if method == "DELETE" else self._orders)
+        attempt = Attempt(until=self._clock.monotonic() + timeout, limit=self._endpoint.answer_limit)
+        options = {} if body is None else {"json": body}
+        work = partial(self._request, self._orderer, method, path, options)
+        begun = self._submit(pool, work, attempt, what, order=True)
+        task = asyncio.get_running_loop().create_task(
+            self._ended(begun, attempt, what, timeout, order=True), name=f"ibkr-web-{method.lower()}"
+        )
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    async def _read(self, method: str, path: str, options: dict[str, Any], timeout: float) -> Any:
+        until = self._clock.monotonic() + timeout
+        self._pool(self._reads)
+        await self.pace(method, path, timeout)
+        pool = self._pool(self._reads)
+        what = f"{method} {path}"
+        left = max(until - self._clock.monotonic(), 0.001)
+        attempt = Attempt(until=until, limit=self._endpoint.answer_limit)
+        work = partial(self._request, self._reader, method, path, options)
+        data = await self._wait(pool, work, attempt, what, left, order=False)
+        text = codes.error_text(data)
+        if text:
+            raise self._heard(codes.refused(what, attempt.status, text))
+        return data
+
+    @staticmethod
+    def _pool(pool: Workers | None) -> Workers:
+        if pool is None:
+            raise NotConnected("there is no connection to the Web API.")
+        return pool
+
+    @staticmethod
+    def _request(client: Any, method: str, path: str, options: dict[str, Any]) -> Any:
+        """In a thread."""
+        return client.request(method, path, log=False, **options).data
+
+    def _submit(
+        self, pool: Workers, work: Callable[[], Any], attempt: Attempt, what: str, *, order: bool
+    ) -> asyncio.Future[Any]:
+        def job() -> Any:
+            if not attempt.begin():
+                return None
+            making(attempt)
+            try:
+                result = work()
+            except TradingError:
+                raise
+            except Exception as error:  # noqa: BLE001 - ibind raises what it likes; what is known is in the attempt
+                raise codes.failed(what, attempt, error, order=order) from None
+            finally:
+                making(None)
+            if not 200 <= attempt.status < 300:
+                raise codes.failed(what, attempt, None, order=order)
+            return result
+
+        return pool.submit(job)
+
+    async def _wait(
+        self, pool: Workers, work: Callable[[], Any], attempt: Attempt, what: str, timeout: float, *, order: bool
+    ) -> Any:
+        return await self._ended(
+            self._submit(pool, work, attempt, what, order=order), attempt, what, timeout, order=order
+        )
+
+    async def _ended(
+        self, begun: asyncio.Future[Any], attempt: Attempt, what: str, timeout: float, *, order: bool
+    ) -> Any:
+        try:
+            data = await self._clock.wait_for(asyncio.shield(begun), timeout + _GRACE_S)
+        except TimeoutError as error:
+            if isinstance(error, TradingError):
+                raise self._heard(error) from None
+            raise codes.given_up(what, timeout, unwritten=attempt.abandon(), order=order) from None
+        except asyncio.CancelledError:
+            if not order:
+                attempt.abandon()
+            raise
+        except TradingError as error:
+            raise self._heard(error) from None
+        self._note(attempt)
+        return data
+
+    def _note(self, attempt: Attempt) -> None:
+        try:
+            date = parsedate_to_datetime(attempt.date)
+        except ValueError:
+            return
+        if date.tzinfo is not None:
+            self.date, self.date_at = date, self._clock.monotonic()
+
+    def _heard(self, error: TradingError) -> TradingError:
+        """Tell who must know, and give it back to be raised."""
+        if isinstance(error, AuthenticationError | BrokerLinkLost):
+            self.on_unauthenticated(error)
+        elif isinstance(error, PacingError):
+            self.on_limited(error)
+        return error

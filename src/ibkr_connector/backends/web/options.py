@@ -1,0 +1,57 @@
+"""What a Web backend is made with: where the API is, and how to behave towards it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+OAuthSource = Callable[[], Any]
+"""Makes ibind's `OAuth1aConfig`, out of the settings and the secrets; called in a worker thread, once per login."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebEndpoint:
+    """Where the Web API is, and how to behave towards it. Times in seconds."""
+
+    url: str
+    """The API's base, with its slash at the end: `https://127.0.0.1:5000/v1/api/`."""
+    verify_tls: bool = True
+    ca_file: str = ""
+    """Certificates to trust instead of the usual ones."""
+    mode: Literal["paper", "live"] = "paper"
+    account: str = ""
+    """The account that was chosen in the settings; empty: the login's only one."""
+    compete: bool = False
+    """Take the brokerage session away from another program of the same user name."""
+    confirm: tuple[str, ...] = ()
+    """Message ids of order questions that are answered with yes."""
+    suppress: tuple[str, ...] = ()
+    """Message ids that the broker is asked not to ask about, in every brokerage session."""
+    questions: int = 10
+    """Questions about one order, one after the other, before it is given up."""
+    tickle_every: float = 60.0
+    renew_before: float = 1_800.0
+    """A live session token is renewed so long before its end."""
+    read_workers: int = 6
+    answer_limit: int = 32 * 1024 * 1024
+    """Bytes of one answer; a longer one is refused."""
+
+    @property
+    def host(self) -> str:
+        """The host's name, for texts and for the journal."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        parts = urlsplit(self.url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+    @property
+    def socket_url(self) -> str:
+        """The websocket's address."""
+        parts = urlsplit(self.url)
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/ws"
