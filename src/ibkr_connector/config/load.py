@@ -258,7 +258,7 @@ def _permission_notes(path: Path, key: str) -> list[str]:
 
 
 def _expand_paths(layer: _Layer, base: Path, environ: Mapping[str, str], findings: Findings) -> None:
-    for key in ("paths.state_dir", "paths.audit_file"):
+    for key in ("paths.state_dir", "paths.audit_file", "web.ca_file"):
         candidate = layer.get(key)
         if candidate is not None and str(candidate.value).strip().lower() not in ("", "none"):
             layer[key] = _Candidate(_expanded(key, candidate, base, environ, findings), candidate.origin)

@@ -1,4 +1,4 @@
-"""The connector over the Web API, through real sockets: a paper gateway and a connector with its own state directory."""
+"""The connector over the Web API, through real sockets: a paper gateway, connectors with state of their own."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ async def test_a_connection_tells_the_accounts_and_ends_with_one_word(gateway: P
     values = {(row.key, row.currency): row.value for row in await backend.account_values(ACCOUNT, 10.0)}
     assert values["NetLiquidation", "USD"]
     await backend.disconnect()
-    assert not backend.connected
+    assert not bool(backend.connected)
     assert [fact for fact in facts if isinstance(fact, SocketClosed)] == [
         SocketClosed(reason="disconnected", expected=True)
     ]

@@ -126,6 +126,12 @@ def test_every_setting_can_be_set_from_the_environment_but_the_one_reserved_to_t
         "connection.handshake_timeouts": "7, 6, 5",
         "connection.connect_attempts": "4, 4, 4",
         "connection.connect_delays": "0.5, 1, 2",
+        "web.url": "https://localhost:5001/v1/api",
+        "web.verify_tls": "no",
+        "web.ca_file": "/etc/ibkr.pem",
+        "web.compete": "yes",
+        "web.confirm": "o163, o354",
+        "web.suppress": "o383",
         "paths.state_dir": "/var/lib/ibkr",
         "risk_limits.check_market_hours": "on",
         "risk_limits.allow_outside_rth": "no",
@@ -156,6 +162,8 @@ def test_every_setting_can_be_set_from_the_environment_but_the_one_reserved_to_t
     assert {spec.path: settings.origin_of(spec.path).where for spec in specs} == {spec.path: spec.env for spec in specs}
     assert [spec.path for spec in field_specs() if not spec.env] == ["risk_limits.env_may_loosen"]
     assert settings.connection.handshake_timeouts == (7.0, 6.0, 5.0)
+    assert settings.web.url == "https://localhost:5001/v1/api/"
+    assert settings.web.confirm == ("o163", "o354")
     assert (settings.connection.account_id, settings.connection.account_currency) == ("DU7", "EUR")
 
 

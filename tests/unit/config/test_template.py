@@ -30,7 +30,7 @@ def test_the_template_with_every_key_set_gives_the_defaults(tmp_path: Path) -> N
     expected = {"paths.state_dir"}  # the example shows one system's folder
     assert set(settings.differences(Settings())) <= expected
     empty = {"connection.username", "connection.password", "connection.account_id", "alerts.webhook", "alerts.apprise"}
-    empty |= {"risk_limits.restricted_symbols"}
+    empty |= {"risk_limits.restricted_symbols", "web.confirm", "web.suppress"}
     assert set(settings.origins) == {spec.path for spec in field_specs()} - empty
 
 

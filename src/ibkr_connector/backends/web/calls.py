@@ -44,6 +44,10 @@ async def _at_once(method: str, path: str, timeout: float) -> None:
     """No pacing."""
 
 
+def _unheard(error: TradingError) -> None:
+    """Nobody listens."""
+
+
 class WebCalls:
     """Requests of one backend. Used from the session loop; `open` before the first, `close` after the last.
 
@@ -64,9 +68,9 @@ class WebCalls:
         self._orderer: Any = None
         self.pace: Pace = _at_once
         """Asked before every read; orders got their leave from whoever sends them."""
-        self.on_unauthenticated: Callable[[TradingError], None] = lambda error: None
+        self.on_unauthenticated: Callable[[TradingError], None] = _unheard
         """Told, on the loop, when an answer says that the login or the brokerage session is gone."""
-        self.on_limited: Callable[[PacingError], None] = lambda error: None
+        self.on_limited: Callable[[PacingError], None] = _unheard
         """Told, on the loop, of a 429: everything else is refused too, for minutes."""
         self.date: datetime | None = None
         """The newest answer's Date header (UTC, whole seconds), and the monotonic second at which it came."""

@@ -1,4 +1,4 @@
-"""Failures of HTTP requests as typed errors: what the status and the text say, and whether the request can have arrived.
+"""Failures of HTTP requests as typed errors: what status and text say, and whether the request can have arrived.
 
 A request about an order that may have left and was not answered clearly is in doubt: silence, an end of the connection,
 any 5xx, and an answer that cannot be read. A refusal is one only when the answer says so.

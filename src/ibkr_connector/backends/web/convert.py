@@ -1,4 +1,4 @@
-"""The Web API's JSON as our models. Its mixed types stop here: numbers come as numbers, as texts, with commas, as null."""
+"""The Web API's JSON as our models. Its mixed types stop here: numbers are numbers, texts, texts with commas, null."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 A *login* is the gateway's affair (a person or IBeam), or with OAuth ours: a live session token. The *brokerage session*
 is opened with ssodh/init, is one per user name over all of IBKR's programs, and ends without requests after minutes:
-/tickle keeps it. When it goes, that is told like TWS's 1100 (no link to IBKR); when it is back, like 1101: subscriptions
-are gone.
+/tickle keeps it. When it goes, that is told like TWS's 1100 (no link to IBKR); when it is back, like 1101:
+subscriptions are gone.
 
 Sources: IBKR's Web API documentation (session endpoints); /tickle about once a minute.
 """
@@ -11,6 +11,7 @@ Sources: IBKR's Web API documentation (session endpoints); /tickle about once a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -178,10 +179,8 @@ class Login:
     async def _keep(self) -> None:
         every = self._room.endpoint.tickle_every
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):  # its turn, and nobody called
                 await self._clock.wait_for(self._wake.wait(), every)
-            except TimeoutError:
-                pass
             self._wake.clear()
             try:
                 if await self._still_good():

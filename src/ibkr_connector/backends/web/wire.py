@@ -72,10 +72,12 @@ def _attempt() -> Attempt:
 
 
 class _Watched:
-    """Notes the first byte of a request, and the connection itself while it is open."""
+    """Notes the first byte of a request."""
+
+    sock: Any
 
     def send(self, data: Any) -> Any:
-        if self.sock is None:  # type: ignore[has-type]
+        if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
         _attempt().written = True
         return super().send(data)  # type: ignore[misc]
@@ -126,8 +128,8 @@ class ExactSession(requests.Session):
         response = super().request(method, url, **kwargs)
         attempt.date = response.headers.get("Date", "")
         try:
-            response._content = self._body(response, attempt)  # type: ignore[attr-defined]
-            response._content_consumed = True  # type: ignore[attr-defined]
+            response._content = self._body(response, attempt)
+            response._content_consumed = True
         except BaseException:
             response.close()
             raise

@@ -11,6 +11,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from ibkr_connector.clock import Clock
@@ -43,9 +44,9 @@ class Workers:
             try:
                 result = job()
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-                self._tell(lambda error=error: future.done() or future.set_exception(error))  # type: ignore[misc]
+                self._tell(partial(_fail, future, error))
             else:
-                self._tell(lambda: future.done() or future.set_result(result))
+                self._tell(partial(_fulfil, future, result))
 
         self._jobs.put(run)
         return future
@@ -72,6 +73,16 @@ class Workers:
     def _tell(self, news: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waited
             self._loop.call_soon_threadsafe(news)
+
+
+def _fulfil(future: asyncio.Future[_T], result: _T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[_T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 def _look(future: asyncio.Future[_T]) -> None:
