@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from ibkr_connector.backends.base import Backend
 from ibkr_connector.backends.tws import TwsBackend
-from ibkr_connector.backends.web import WebBackend, WebEndpoint
-from ibkr_connector.backends.web.options import OAuthSource
+from ibkr_connector.backends.web.options import OAuthSource, WebEndpoint
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import Settings
 
@@ -34,6 +33,8 @@ def web_endpoint(settings: Settings) -> WebEndpoint:
 def make_backend(settings: Settings, *, clock: Clock, rng: random.Random, oauth: OAuthSource | None = None) -> Backend:
     """The backend of `[connection] backend`. Nothing is connected, and no library imported, before `connect`."""
     if settings.connection.backend == "web":
+        from ibkr_connector.backends.web.client import WebBackend
+
         return WebBackend(web_endpoint(settings), clock=clock, oauth=oauth, rng=random.Random(rng.random()))  # noqa: S311
     return TwsBackend(tws_library=settings.connection.tws_library, clock=clock)
 

@@ -8,11 +8,13 @@ retries are off (`max_retries=0`), and its sessions are ours (see `wire`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from ibkr_connector.backends.web import codes
@@ -23,8 +25,9 @@ from ibkr_connector.backends.web.workers import Workers
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import (
     AuthenticationError,
-    BrokerLinkLost,
+    IBKRConnectionError,
     NotConnected,
+    OrderInDoubt,
     PacingError,
     TradingError,
 )
@@ -36,12 +39,56 @@ _GRACE_S = 0.5
 """A thread sees its time run out itself; the loop waits a little longer for it to say how far it came."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
-Pace = Callable[[str, str, float], Awaitable[None]]
-"""Waits for leave to write a request: method, path, seconds it may take. Raises `PacingTimeout`."""
+_LATE_S = 0.05
 
 
-async def _at_once(method: str, path: str, timeout: float) -> None:
-    """No pacing."""
+class Leave(Protocol):
+    """Leave to write one request, for the length of a block that is left when its answer is there."""
+
+    def sent(self) -> None:
+        """It is being written now."""
+        ...
+
+    def unused(self) -> None:
+        """It was not and will not be written."""
+        ...
+
+
+class Pace(Protocol):
+    """How fast requests may be made."""
+
+    def request(self, method: str, path: str, timeout: float) -> AbstractAsyncContextManager[Leave]:
+        """Wait for leave to write a request, at most `timeout` seconds. Raises `PacingTimeout`."""
+        ...
+
+    def late(self, path: str) -> None:
+        """What had its leave long before was written just now."""
+        ...
+
+    def limited(self, error: PacingError) -> None:
+        """An answer with status 429: IBKR counts too many requests."""
+        ...
+
+
+class Unpaced:
+    """No pacing: for tools, and for tests of the backend alone."""
+
+    @asynccontextmanager
+    async def request(self, method: str, path: str, timeout: float) -> AsyncIterator[Leave]:
+        """At once."""
+        yield self
+
+    def sent(self) -> None:
+        """See `Leave`."""
+
+    def unused(self) -> None:
+        """See `Leave`."""
+
+    def late(self, path: str) -> None:
+        """See `Pace`."""
+
+    def limited(self, error: PacingError) -> None:
+        """See `Pace`."""
 
 
 def _unheard(error: TradingError) -> None:
@@ -66,12 +113,10 @@ class WebCalls:
         self._exits: Workers | None = None
         self._reader: Any = None
         self._orderer: Any = None
-        self.pace: Pace = _at_once
+        self.pace: Pace = Unpaced()
         """Asked before every read; orders got their leave from whoever sends them."""
-        self.on_unauthenticated: Callable[[TradingError], None] = _unheard
-        """Told, on the loop, when an answer says that the login or the brokerage session is gone."""
-        self.on_limited: Callable[[PacingError], None] = _unheard
-        """Told, on the loop, of a 429: everything else is refused too, for minutes."""
+        self.on_trouble: Callable[[TradingError], None] = _unheard
+        """Told, on the loop, when the login, the brokerage session or the gateway seems to be gone."""
         self.date: datetime | None = None
         """The newest answer's Date header (UTC, whole seconds), and the monotonic second at which it came."""
         self.date_at = 0.0
@@ -167,8 +212,7 @@ class WebCalls:
             orderer.live_session_token = reader.live_session_token
             return reader, orderer
 
-        await self.pace("POST", "oauth/live_session_token", timeout)
-        made = await self._wait(self._pool(self._reads), work, attempt, what, timeout, order=False)
+        made = await self._paced("POST", "oauth/live_session_token", work, attempt, what, timeout)
         for old in (self._reader, self._orderer):
             if old is not None:
                 old.close_session()
@@ -208,27 +252,59 @@ class WebCalls:
         attempt = Attempt(until=self._clock.monotonic() + timeout, limit=self._endpoint.answer_limit)
         options = {} if body is None else {"json": body}
         work = partial(self._request, self._orderer, method, path, options)
-        begun = self._submit(pool, work, attempt, what, order=True)
-        task = asyncio.get_running_loop().create_task(
+        handed, loop = self._clock.monotonic(), asyncio.get_running_loop()
+
+        def on_begin() -> None:
+            if self._clock.monotonic() - handed > _LATE_S:
+                _soon(loop, partial(self.pace.late, path))
+
+        begun = self._submit(pool, work, attempt, what, order=True, on_begin=on_begin)
+        task = loop.create_task(
             self._ended(begun, attempt, what, timeout, order=True), name=f"ibkr-web-{method.lower()}"
         )
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
     async def _read(self, method: str, path: str, options: dict[str, Any], timeout: float) -> Any:
-        until = self._clock.monotonic() + timeout
-        self._pool(self._reads)
-        await self.pace(method, path, timeout)
-        pool = self._pool(self._reads)
         what = f"{method} {path}"
-        left = max(until - self._clock.monotonic(), 0.001)
-        attempt = Attempt(until=until, limit=self._endpoint.answer_limit)
-        work = partial(self._request, self._reader, method, path, options)
-        data = await self._wait(pool, work, attempt, what, left, order=False)
+        attempt = Attempt(until=self._clock.monotonic() + timeout, limit=self._endpoint.answer_limit)
+
+        def work() -> Any:
+            return self._request(self.client, method, path, options)
+
+        data = await self._paced(method, path, work, attempt, what, timeout)
         text = codes.error_text(data)
         if text:
             raise self._heard(codes.refused(what, attempt.status, text))
         return data
+
+    async def _paced(
+        self, method: str, path: str, work: Callable[[], Any], attempt: Attempt, what: str, timeout: float
+    ) -> Any:
+        """Wait for leave, have it done, tell when it left."""
+        self._pool(self._reads)
+        async with self.pace.request(method, path, timeout) as leave:
+            loop = asyncio.get_running_loop()
+            told = False
+
+            def leaving() -> None:
+                nonlocal told
+                if not told:
+                    told = True
+                    leave.sent()
+
+            try:
+                pool = self._pool(self._reads)
+                begun = self._submit(pool, work, attempt, what, order=False, on_begin=partial(_soon, loop, leaving))
+                left = max(attempt.until - self._clock.monotonic(), 0.001)
+                return await self._ended(begun, attempt, what, left, order=False)
+            except BaseException:
+                if not told and not attempt.begun:
+                    told = True
+                    leave.unused()
+                raise
+            finally:
+                leaving()
 
     @staticmethod
     def _pool(pool: Workers | None) -> Workers:
@@ -242,11 +318,19 @@ class WebCalls:
         return client.request(method, path, log=False, **options).data
 
     def _submit(
-        self, pool: Workers, work: Callable[[], Any], attempt: Attempt, what: str, *, order: bool
+        self,
+        pool: Workers,
+        work: Callable[[], Any],
+        attempt: Attempt,
+        what: str,
+        *,
+        order: bool,
+        on_begin: Callable[[], None],
     ) -> asyncio.Future[Any]:
         def job() -> Any:
             if not attempt.begin():
                 return None
+            on_begin()
             making(attempt)
             try:
                 result = work()
@@ -261,13 +345,6 @@ class WebCalls:
             return result
 
         return pool.submit(job)
-
-    async def _wait(
-        self, pool: Workers, work: Callable[[], Any], attempt: Attempt, what: str, timeout: float, *, order: bool
-    ) -> Any:
-        return await self._ended(
-            self._submit(pool, work, attempt, what, order=order), attempt, what, timeout, order=order
-        )
 
     async def _ended(
         self, begun: asyncio.Future[Any], attempt: Attempt, what: str, timeout: float, *, order: bool
@@ -297,8 +374,14 @@ class WebCalls:
 
     def _heard(self, error: TradingError) -> TradingError:
         """Tell who must know, and give it back to be raised."""
-        if isinstance(error, AuthenticationError | BrokerLinkLost):
-            self.on_unauthenticated(error)
-        elif isinstance(error, PacingError):
-            self.on_limited(error)
+        if isinstance(error, PacingError):
+            self.pace.limited(error)
+        elif isinstance(error, IBKRConnectionError | OrderInDoubt):
+            self.on_trouble(error)
         return error
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """From a thread: call it on the loop, if there still is one."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)

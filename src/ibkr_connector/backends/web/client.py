@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from datetime import datetime
@@ -68,7 +69,7 @@ class WebBackend:
         self._clock = clock
         self._room = WebRoom(endpoint, WebCalls(endpoint, clock=clock, oauth=oauth), clock)
         jitter = rng or random.Random()  # noqa: S311 - jitter, not secrecy
-        self._login = Login(self._room, rng=jitter, on_back=self._on_back)
+        self._login = Login(self._room, rng=jitter, on_back=self._on_back, on_lost=self._on_lost)
         self._socket = Socket(self._room, on_status=self._login.doubt)
         self._reads = Reads(self._room)
         self._records = Records(self._room)
@@ -78,6 +79,7 @@ class WebBackend:
         self._feed = Feed(self._room, self._socket, self._reads)
         self._parts: tuple[Part, ...] = (self._socket, self._records, self._orders, self._lines, self._feed)
         self._connecting = False
+        self._ending: asyncio.Task[None] | None = None
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -105,7 +107,10 @@ class WebBackend:
         self._room.later = later
 
     def pace_requests(self, pace: Pace) -> None:
-        """Ask `pace` for leave before every read. Called before `connect`; without it they are made at once."""
+        """Ask `pace` for leave before every read. Called before `connect`; without it they are made at once.
+
+        Orders are not asked about: they got their leave from the session.
+        """
         self._room.calls.pace = pace
 
     def journal_replies(self, journal: ReplyJournal) -> None:
@@ -135,6 +140,8 @@ class WebBackend:
         self._connecting = True
         until = self._clock.monotonic() + timeout
         try:
+            if self._ending is not None:
+                await asyncio.wait([self._ending])
             room.calls.open()
             room.ids.new_connection()
             room.client_id = client_id
@@ -169,9 +176,18 @@ class WebBackend:
     async def disconnect(self) -> None:
         """End the connection; the brokerage session is left open (other programs may use it). Idempotent, bounded."""
         was = self._room.connected
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
         await self._end()
         if was:
             self._room.outlet.emit(SocketClosed(reason="disconnected", expected=True))
+
+    def _on_lost(self, reason: str) -> None:
+        """The gateway is gone: let go of everything, and tell it."""
+        if self._room.connected:
+            self._room.connected = False
+            self._ending = asyncio.get_running_loop().create_task(self._end(), name="ibkr-web-end")
+            self._room.outlet.emit(SocketClosed(reason=reason, expected=False))
 
     async def _end(self) -> None:
         room = self._room

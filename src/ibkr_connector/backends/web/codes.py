@@ -32,6 +32,7 @@ from ibkr_connector.errors import (
 )
 
 TEXT_LIMIT = 300
+_NO_CONTRACT = ("no symbol found", "no contracts retrieved", "conid is not valid", "contract not found")
 LOG_IN_AGAIN = "Log in at the gateway again (IBeam does it by itself); with OAuth check keys, tokens and the clock."
 
 
@@ -62,7 +63,7 @@ def refused(what: str, status: int, text: str) -> TradingError:
         return PacingError(f"{said}: too many requests.", code=status, retry_after=600.0)
     if "no bridge" in low or "not authenticated" in low:
         return BrokerLinkLost(f"{said}: there is no brokerage session.", code=status)
-    if status == 404 or ("not found" in low and "contract" in low):
+    if status == 404 or any(words in low for words in _NO_CONTRACT):
         return ContractNotFound(f"{said}.", code=status)
     if "doesn't exist" in low:
         return OrderNotFound(f"{said}.", code=status)
@@ -108,6 +109,8 @@ def given_up(what: str, timeout: float, *, unwritten: bool, order: bool) -> Trad
 
 def _of_the_server(what: str, status: int, text: str) -> TradingError:
     low = text.lower()
+    if any(words in low for words in _NO_CONTRACT):
+        return ContractNotFound(f"{what}: {text}.", code=status)
     if "no data" in low:
         return NoMarketData(f"{what}: {text}.", code=status)
     if "history" in low or "chart data" in low:

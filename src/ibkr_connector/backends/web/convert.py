@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -107,6 +108,11 @@ def held_contract(reference: Row) -> Contract:
     )
 
 
+def at_smart(contract: Contract) -> Contract:
+    """A stock in the form in which it is traded, wherever its details were asked for."""
+    return replace(contract, exchange="SMART")
+
+
 # --- accounts ---------------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +212,6 @@ def ledger_values(account: str, body: Any) -> list[AccountValueSeen]:
     return found
 
 
-def missing(wanted: Iterable[int], known: Mapping[int, Contract]) -> list[int]:
+def missing(wanted: Iterable[int], known: Mapping[int, Any]) -> list[int]:
     """The con_ids that are not known yet, each once, in their order."""
     return [con_id for con_id in dict.fromkeys(wanted) if con_id and con_id not in known]

@@ -22,10 +22,13 @@ from ibkr_connector.backends.web.codes import LOG_IN_AGAIN
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.errors import (
     AuthenticationError,
+    BrokerLinkLost,
     ConnectTimeout,
+    IBKRConnectionError,
     LiveTradingRefused,
     PacingError,
     ProtocolError,
+    RequestTimeout,
     TradingError,
 )
 from ibkr_connector.logs import get_logger
@@ -37,6 +40,8 @@ _BACKOFF_FIRST_S = 1.0
 _BACKOFF_MOST_S = 300.0
 """IBKR punishes who asks for sessions again and again."""
 _REQUEST_S = 10.0
+_MISSES = 2
+"""Requests in a row that bring no answer: then the gateway is gone."""
 _SUPPRESS_AT_ONCE = 51
 
 
@@ -69,19 +74,23 @@ class AuthStatus:
 class Login:
     """Opens and keeps the session of one backend. `on_back` is called when a lost session is there again."""
 
-    def __init__(self, room: WebRoom, *, rng: random.Random, on_back: Callable[[], None]) -> None:
+    def __init__(
+        self, room: WebRoom, *, rng: random.Random, on_back: Callable[[], None], on_lost: Callable[[str], None]
+    ) -> None:
         self._room = room
         self._calls = room.calls
         self._clock = room.clock
         self._rng = rng
         self._on_back = on_back
+        self._on_lost = on_lost
         self._keeper: asyncio.Task[Any] | None = None
         self._wake = asyncio.Event()
         self._doubted = False
+        self._asking = False
         self._expires: float | None = None
         self.up = False
         """Whether the brokerage session is known to be ours."""
-        self._calls.on_unauthenticated = self._on_unauthenticated
+        self._calls.on_trouble = self._on_trouble
 
     # --- connecting -----------------------------------------------------------------------------------------------
 
@@ -120,8 +129,8 @@ class Login:
         self._doubted = True
         self._wake.set()
 
-    def _on_unauthenticated(self, error: TradingError) -> None:
-        if self._keeper is not None and self.up:
+    def _on_trouble(self, error: TradingError) -> None:
+        if self._keeper is not None and self.up and not self._asking:
             self.doubt(error.message)
 
     def _left(self, until: float) -> float:
@@ -177,24 +186,35 @@ class Login:
     # --- keeping --------------------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
-        every = self._room.endpoint.tickle_every
+        misses, wait = 0, self._room.endpoint.tickle_every
         while True:
             with contextlib.suppress(TimeoutError):  # its turn, and nobody called
-                await self._clock.wait_for(self._wake.wait(), every)
+                await self._clock.wait_for(self._wake.wait(), wait)
             self._wake.clear()
+            wait = self._room.endpoint.tickle_every
             try:
-                if await self._still_good():
-                    continue
-                why = "the brokerage session is gone"
-            except (PacingError, ConnectTimeout) as error:
+                self._asking = True
+                why = "" if await self._still_good() else "the brokerage session is gone"
+                misses = 0
+            except (AuthenticationError, BrokerLinkLost) as error:
+                why, misses = error.message, 0
+            except PacingError as error:
                 _log.warning("the session could not be asked about", error=error.message)
                 continue
             except TradingError as error:
-                if not isinstance(error, AuthenticationError) and not self._doubted:
-                    _log.warning("the session could not be asked about", error=error.message)
+                misses += 1
+                _log.warning("the session could not be asked about", misses=misses, error=error.message)
+                if misses < _MISSES:
+                    wait = _ASK_AGAIN_S
                     continue
+                if isinstance(error, IBKRConnectionError | RequestTimeout):
+                    self._on_lost(error.message)
+                    return
                 why = error.message
-            await self._again(why)
+            finally:
+                self._asking = False
+            if why:
+                await self._again(why)
 
     async def _still_good(self) -> bool:
         await self._renew()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from ibkr_connector.backends.base import AccountValueSeen, HistoryRequest
-from ibkr_connector.backends.web import convert
+from ibkr_connector.backends.web import convert, history
+from ibkr_connector.backends.web.contracts import Contracts
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.errors import InvalidRequest, NotSupportedByBackend, ProtocolError
 from ibkr_connector.models.account import Position
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.market import Bar
-
-_MISSING = "this read over the Web API is not built into this version."
-SECDEF_AT_ONCE = 200
-"""Con_ids in one request to trsrv/secdef (documented)."""
 
 
 class Reads:
@@ -25,6 +23,7 @@ class Reads:
         self._room = room
         self._calls = room.calls
         self._clock = room.clock
+        self._contracts = Contracts(room)
 
     async def server_time(self, timeout: float) -> datetime:
         """IBKR's clock (UTC, whole seconds): the Date header of an answer, for the Web API has no request for it."""
@@ -54,16 +53,7 @@ class Reads:
 
     async def know(self, con_ids: Iterable[int], timeout: float) -> None:
         """Learn the contracts of these con_ids, as far as they are not known: `WebRoom.contracts` has them then."""
-        until = self._clock.monotonic() + timeout
-        unknown = convert.missing(con_ids, self._room.contracts)
-        for first in range(0, len(unknown), SECDEF_AT_ONCE):
-            chosen = ",".join(str(con_id) for con_id in unknown[first : first + SECDEF_AT_ONCE])
-            body = await self._calls.get("trsrv/secdef", {"conids": chosen}, timeout=self._left(until))
-            if not isinstance(body, dict):
-                raise ProtocolError("the answer to trsrv/secdef is no object.")
-            for row in convert.rows(body.get("secdef"), "trsrv/secdef"):
-                contract = convert.held_contract(row)
-                self._room.contracts[contract.con_id] = contract
+        await self._contracts.know(list(con_ids), timeout)
 
     async def account_values(self, account: str, timeout: float) -> list[AccountValueSeen]:
         """Every figure of `account`, under TWS's keys: the summary, and the ledger of each currency."""
@@ -75,16 +65,28 @@ class Reads:
         return convert.summary_values(account, summary) + convert.ledger_values(account, ledger)
 
     async def contract_details(self, contract: Contract, timeout: float) -> list[ContractDetails]:
-        """See `Backend.contract_details`."""
-        raise NotSupportedByBackend(_MISSING)
+        """Every contract that fits; see `Contracts.details`."""
+        self._room.require()
+        return await self._contracts.details(contract, timeout)
 
     async def search_contracts(self, pattern: str, timeout: float) -> list[Contract]:
-        """See `Backend.search_contracts`."""
-        raise NotSupportedByBackend(_MISSING)
+        """Contracts whose symbol is, or whose name holds, `pattern`; at most 16."""
+        self._room.require()
+        return await self._contracts.search(pattern, timeout)
 
     async def historical_bars(self, request: HistoryRequest, timeout: float) -> list[Bar]:
-        """See `Backend.historical_bars`."""
-        raise NotSupportedByBackend(_MISSING)
+        """Bars, oldest first; see `history.fetch`. The contract's con_id must be known."""
+        self._room.require()
+        until = self._clock.monotonic() + timeout
+        if not request.contract.con_id:
+            raise InvalidRequest(
+                "the contract has no con_id.", field="contract", value=request.contract.symbol, legal="a qualified one"
+            )
+
+        async def ask(parameters: dict[str, Any]) -> Any:
+            return await self._calls.get("iserver/marketdata/history", parameters, timeout=self._left(until))
+
+        return await history.fetch(request, request.contract.con_id, ask)
 
     async def head_timestamp(self, contract: Contract, what_to_show: str, timeout: float, *, use_rth: bool) -> datetime:
         """The Web API does not tell where data begin. Raises `NotSupportedByBackend`."""

@@ -43,6 +43,11 @@ class Attempt:
     _begun: bool = False
     _abandoned: bool = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether a thread has taken it up."""
+        return self._begun
+
     def begin(self) -> bool:
         """A thread takes it up; False where nobody wants it any more."""
         with self._lock:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import ssl
+from email.utils import format_datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -132,7 +133,12 @@ class WebServer:
         carry_out = partial(self._answer, endpoint, call, request)
         gate = self._hub.gate
         reply = await carry_out() if gate is None else await gate.serve(call, carry_out)
-        return _end(request) if reply is None else _response(reply)
+        if reply is None:
+            return _end(request)
+        response = _response(reply)
+        # IBKR's clock, which is what clients take it for: the market's time, as the other front tells it.
+        response.headers["Date"] = format_datetime(self._hub.clock.now(), usegmt=True)
+        return response
 
     def _is_foreign(self, request: web.Request) -> bool:
         """Whether a web page of somebody else's made a browser of this machine ask."""
