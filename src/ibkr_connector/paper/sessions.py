@@ -258,6 +258,29 @@ def sessions_back(instrument: Instrument, end: datetime, count: int, use_rth: bo
     return session.bounds(use_rth)[0]
 
 
+def calendar_back(instrument: Instrument, end: datetime, count: int, unit: str, *, use_rth: bool) -> datetime:
+    """Where IBKR begins a history of so many weeks, months or years (`W`, `M`, `Y`): with the first session after the
+    same date so long ago (captured: one month back from 11 April starts with 12 March).
+    """
+    before = _days_ago(end.astimezone(NEW_YORK).date(), count, unit)
+    start = datetime.combine(before + ONE_DAY, time(), NEW_YORK).astimezone(UTC)
+    for session in sessions_between(instrument, start, end):
+        if session.day > before:
+            return session.bounds(use_rth)[0]
+    return start
+
+
+def _days_ago(day: date, count: int, unit: str) -> date:
+    if unit == "W":
+        return day - timedelta(weeks=count)
+    months = day.year * 12 + day.month - 1 - count * (12 if unit == "Y" else 1)
+    year, month = divmod(months, 12)
+    if year < 1:
+        return date.min + timedelta(days=366)
+    last = (date(year + (month == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
+    return date(year, month + 1, min(day.day, last))
+
+
 def trading_hours_text(instrument: Instrument, from_date: date, days: int, liquid: bool) -> str:
     """Hours as contractDetails carries them, in the instrument's own time zone.
 

@@ -206,9 +206,12 @@ def ledger_values(account: str, body: Any) -> list[AccountValueSeen]:
             value = format_number(amount) if key == "ExchangeRate" else f"{amount:.2f}"
             found.append(AccountValueSeen(account=account, key=key, value=value, currency=str(currency)))
             if key == "CashBalance":
-                found.append(
-                    AccountValueSeen(account=account, key="TotalCashBalance", value=value, currency=str(currency))
-                )
+                also = "TotalCashBalance"
+            elif key == "MutualFundValue":
+                also = "FundValue"
+            else:
+                continue
+            found.append(AccountValueSeen(account=account, key=also, value=value, currency=str(currency)))
     return found
 
 

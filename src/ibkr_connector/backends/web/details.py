@@ -134,7 +134,9 @@ def session_texts(body: Any) -> tuple[str, str, str]:
     days = {key: day for key, day in body["schedules"].items() if isinstance(day, dict) and _day(key) is not None}
     if not days or len(days) > _MOST_DAYS:
         return name, "", ""
-    return name, _hours(days, "extended_hours", zone), _hours(days, "liquid_hours", zone)
+    whole, liquid = _spans(days, "extended_hours", zone), _spans(days, "liquid_hours", zone)
+    opened = {begin.date() for spans in whole.values() for begin, _ in spans}
+    return name, _hours(whole, opened), _hours(liquid, opened)
 
 
 def _day(text: Any) -> date | None:
@@ -144,19 +146,25 @@ def _day(text: Any) -> date | None:
         return None
 
 
-def _hours(days: dict[str, Any], kind: str, zone: ZoneInfo) -> str:
-    spans: dict[date, list[str]] = {}
-    opened: set[date] = set()
+_Spans = dict[date, list[tuple[datetime, datetime]]]
+
+
+def _spans(days: dict[str, Any], kind: str, zone: ZoneInfo) -> _Spans:
+    """The sessions of one kind by the day they are called by, in local time."""
+    spans: _Spans = {}
     for key, day in sorted(days.items()):
-        when = _day(key)
-        found = day.get(kind)
+        when, found = _day(key), day.get(kind)
         if when is None or not isinstance(found, list):
             continue
         for span in found:
             begin, end = _local(span, "opening", zone), _local(span, "closing", zone)
             if begin is not None and end is not None and begin < end:
-                spans.setdefault(when, []).append(f"{begin:%Y%m%d:%H%M}-{end:%Y%m%d:%H%M}")
-                opened.add(begin.date())
+                spans.setdefault(when, []).append((begin, end))
+    return spans
+
+
+def _hours(spans: _Spans, opened: set[date]) -> str:
+    """As TWS writes them. A day on whose evening the next one's session begins has no entry of its own."""
     if not spans:
         return ""
     first, last = min(spans), max(spans)
@@ -164,7 +172,7 @@ def _hours(days: dict[str, Any], kind: str, zone: ZoneInfo) -> str:
     for offset in range((last - first).days + 1):
         when = first + timedelta(days=offset)
         if when in spans:
-            parts.append(",".join(spans[when]))
+            parts.append(",".join(f"{begin:%Y%m%d:%H%M}-{end:%Y%m%d:%H%M}" for begin, end in spans[when]))
         elif when not in opened:
             parts.append(f"{when:%Y%m%d}:CLOSED")
     return ";".join(parts)

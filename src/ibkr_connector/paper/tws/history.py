@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from .. import sessions
@@ -17,7 +17,6 @@ from . import texts
 from .contracts import WireContract
 from .request_times import RequestTime, parse_request_time
 from .texts import Error
-from .wire import HOME_ZONE
 
 BAR_SIZES: Final[dict[str, BarSize]] = {
     "1 secs": 1, "5 secs": 5, "10 secs": 10, "15 secs": 15, "30 secs": 30, "1 min": 60, "2 mins": 120,
@@ -163,7 +162,7 @@ def window(query: HistoryQuery, item: Instrument, now: datetime, *, use_rth: boo
     """The time the query covers, never beyond `now`.
 
     Seconds count back from the last trading moment, days are trading sessions, weeks, months and years begin with the
-    first session after the same date so long ago (captured: one month back from 11 April starts with 12 March).
+    first session after the same date so long ago (see `sessions.calendar_back`).
     """
     end = now if query.end is None else min(query.end.at, now)
     if query.unit == "D":
@@ -175,12 +174,7 @@ def window(query: HistoryQuery, item: Instrument, now: datetime, *, use_rth: boo
             closes = sessions.previous_session(item, session.day).bounds(use_rth)[1]
         end = min(end, closes)
         return end - timedelta(seconds=query.count), end
-    before = _back(end.astimezone(HOME_ZONE).date(), query.count, query.unit)
-    start = datetime.combine(before + timedelta(days=1), time(), HOME_ZONE).astimezone(UTC)
-    for session in sessions.sessions_between(item, start, end):
-        if session.day > before:
-            return session.bounds(use_rth)[0], end
-    return start, end
+    return sessions.calendar_back(item, end, query.count, query.unit, use_rth=use_rth), end
 
 
 def no_data(symbol: str, exchange: str, what: str) -> Error:
@@ -208,17 +202,6 @@ def _too_long(query: HistoryQuery) -> bool:
     if query.size <= SMALL_BAR:
         return span > 1
     return query.size < 3600 and span > 366
-
-
-def _back(day: date, count: int, unit: str) -> date:
-    if unit == "W":
-        return day - timedelta(weeks=count)
-    months = day.year * 12 + day.month - 1 - count * (12 if unit == "Y" else 1)
-    year, month = divmod(months, 12)
-    if year < 1:
-        return date.min + timedelta(days=366)
-    last = (date(year + (month == 11), (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
-    return date(year, month + 1, min(day.day, last))
 
 
 def _refused(cause: str) -> BadRequest:

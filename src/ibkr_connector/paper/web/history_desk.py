@@ -175,10 +175,12 @@ def _start(item: Instrument, until: datetime, period: str, *, use_rth: bool) -> 
         if until <= opens:
             opens, closes = sessions.previous_session(item, session.day).bounds(use_rth)
         return min(until, closes) - timedelta(seconds=seconds)
-    days = count * {"d": 1, "w": 5, "m": 21, "y": 252}[unit]
-    if days > MAX_SESSIONS:
+    if count * {"d": 1, "w": 5, "m": 21, "y": 252}[unit] > MAX_SESSIONS:
         raise bad_request("period is not valid")
-    return sessions.sessions_back(item, until, days, use_rth)
+    if unit == "d":
+        return sessions.sessions_back(item, until, count, use_rth)
+    # The same history service is behind both fronts, and of the other one it was captured where these begin.
+    return sessions.calendar_back(item, until, count, unit.upper(), use_rth=use_rth)
 
 
 def _earliest(item: Instrument, until: datetime, length: int, *, use_rth: bool) -> datetime:
