@@ -28,7 +28,7 @@ from ibkr_connector.backends.base import (
     PnlSeen,
     SocketClosed,
 )
-from ibkr_connector.backends.factory import make_backend, with_endpoint
+from ibkr_connector.backends.factory import make_backend, pace_requests, with_endpoint
 from ibkr_connector.config import Settings
 from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import (
@@ -114,6 +114,9 @@ class House:
             restart=self._restarting(),
         )
         self.time = SharedRead(self.session, self.clock, "the time", backend.server_time)
+        if guard.web is not None:
+            pace_requests(backend, guard.web)
+            guard.web.on_rest = self._on_rest
         self.book = ContractBook(self.session)
         self.hub = QuoteHub(self.session, LineLeases(settings.pacing.market_data_lines))
         self.portfolio = Portfolio(self.session)
@@ -205,6 +208,11 @@ class House:
             clock=self.clock,
             tell=tell,
         )
+
+    def _on_rest(self, seconds: float, boxed: bool) -> None:
+        what = "IBKR's penalty box" if boxed else "a limit of IBKR"
+        text = f"too many requests: {what}; only cancels and orders that reduce are sent for {seconds:.0f} s"
+        self.session.incident("too_many_requests", text, Severity.CRITICAL if boxed else Severity.WARNING)
 
     def _watch(self, profile: str) -> Watch:
         lookout = Lookout(

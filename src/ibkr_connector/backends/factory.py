@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ibkr_connector.backends.base import Backend
 from ibkr_connector.backends.tws import TwsBackend
 from ibkr_connector.backends.web.options import OAuthSource, WebEndpoint
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import Settings
+
+if TYPE_CHECKING:
+    from ibkr_connector.backends.web.calls import Pace
 
 
 def web_endpoint(settings: Settings) -> WebEndpoint:
@@ -37,6 +41,14 @@ def make_backend(settings: Settings, *, clock: Clock, rng: random.Random, oauth:
 
         return WebBackend(web_endpoint(settings), clock=clock, oauth=oauth, rng=random.Random(rng.random()))  # noqa: S311
     return TwsBackend(tws_library=settings.connection.tws_library, clock=clock)
+
+
+def pace_requests(backend: Backend, pace: Pace) -> None:
+    """Have a backend that makes requests of its own number ask `pace` for each of them."""
+    from ibkr_connector.backends.web.client import WebBackend
+
+    if isinstance(backend, WebBackend):
+        backend.pace_requests(pace)
 
 
 def with_endpoint(settings: Settings) -> Settings:

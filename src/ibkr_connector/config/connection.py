@@ -19,6 +19,10 @@ class ConnectionSettings(Section):
         Literal["paper", "live"],
         Setting("paper or live; live also needs account_id here and allow_live=True in code", env="IBKR_MODE"),
     ] = "paper"
+    backend: Annotated[
+        Literal["tws", "web"],
+        Setting("how to reach IBKR: tws (TWS or IB Gateway) or web (the Web API, see [web])", env="IBKR_BACKEND"),
+    ] = "tws"
     tws_library: Annotated[
         Literal["auto", "ib_insync", "ib_async"],
         Setting("client library of the tws backend; auto takes the one installed", env="IBKR_TWS_LIBRARY"),

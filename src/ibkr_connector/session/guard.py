@@ -36,9 +36,11 @@ from ibkr_connector.resilience import (
 )
 from ibkr_connector.resilience.breaker_types import how_to_reset
 from ibkr_connector.resilience.rules import Work, history, message
-from ibkr_connector.resilience.waiter import AsyncPacer
+from ibkr_connector.resilience.waiter import AsyncPacer, Slot
+from ibkr_connector.resilience.web_rules import web_rules
 from ibkr_connector.session.barsizes import BAR_SECONDS
 from ibkr_connector.session.operator import OperatorWord
+from ibkr_connector.session.webpace import NoSlot, WebPace
 from ibkr_connector.session.windows import KeptWindows
 
 _T = TypeVar("_T")
@@ -133,6 +135,7 @@ class Guard:
         rng: random.Random,
         meters: Meters | None = None,
         word: OperatorWord | None = None,
+        oauth: bool = False,
     ) -> None:
         self._word = word
         self._meters = meters or Meters()
@@ -155,7 +158,16 @@ class Guard:
         self._attempts = AttemptPolicy.from_tiers(
             connection.connect_attempts, connection.connect_delays, connection.handshake_timeouts
         )
-        self._core = Pacer(default_rules(pacing.messages_per_second, pacing.cancel_reserve))
+        web = connection.backend == "web"
+        rate, reserve = pacing.messages_per_second, pacing.cancel_reserve
+        rules = (
+            web_rules(oauth=oauth, messages_per_second=rate, cancel_reserve=reserve)
+            if web
+            else default_rules(rate, reserve)
+        )
+        self._core = Pacer(rules)
+        self.web = WebPace(lambda: self.pacer, self._core, clock) if web else None
+        """The pace of the Web API: there a read is as many requests as it takes, and each of them is asked for."""
         self._pacer: AsyncPacer | None = None
         self._kept: KeptWindows | None = None
 
@@ -213,7 +225,7 @@ class Guard:
 
     async def keep_windows(self, kept: KeptWindows) -> None:
         """Take over the history windows of earlier runs, once, and keep ours there from now on."""
-        if self._kept is None:
+        if self._kept is None and self.web is None:
             await kept.take_over(self._core)
             self._kept = kept
 
@@ -269,7 +281,7 @@ class Guard:
             usable()
             self.heed()
             self.reads.check(self._clock.monotonic())
-            async with self.pacer.slot(work or message(lane), max(until - self._clock.monotonic(), 0.0)) as slot:
+            async with self._slot(work or message(lane), max(until - self._clock.monotonic(), 0.0)) as slot:
                 try:
                     if self._kept is not None and work is not None and self._core.is_kept(work):
                         await self._kept.keep(self._core, max(until - self._clock.monotonic(), 0.0))
@@ -295,6 +307,9 @@ class Guard:
         return await retry_read(policy, clock=self._clock, rng=self._rng, on_retry=lambda note: self._again(op, note))(
             once
         )()
+
+    def _slot(self, work: Work, timeout: float) -> Slot | NoSlot:
+        return self.pacer.slot(work, timeout) if self.web is None else NoSlot()
 
     def _again(self, op: str, note: RetryNote) -> None:
         self._meters.count("retries", op, type(note.error).__name__)
@@ -361,6 +376,8 @@ class Guard:
         getting out is never blocked (the slot then says `past_breaker`, and counts nothing). Raises `OrderNotSent`.
         """
         self.heed()
+        if self.web is not None and (rest := self.web.resting) > 0 and not reduces():
+            raise OrderNotSent(f"IBKR counted too many requests and wants none for {rest:.0f} s.", retry_after=rest)
         while (permit := self._order_permit(reduces)) is not None and permit.trial:
             if reduces():
                 self.orders.record(permit, CallOutcome.IGNORED, self._clock.monotonic())

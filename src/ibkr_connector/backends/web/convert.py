@@ -40,6 +40,8 @@ def decimal(value: Any) -> Decimal | None:
     """A number in any of its forms; None where there is none."""
     if value is None or isinstance(value, bool):
         return None
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
     if isinstance(value, int):
         return Decimal(value)
     if isinstance(value, float):
