@@ -19,7 +19,7 @@ from ibkr_connector.backends.web.options import WebEndpoint
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.paper import PaperGateway
 from support.connector import ACCOUNT
-from support.web import web_gateway
+from support.web import hurry, web_gateway
 
 SECONDS = 20.0
 
@@ -38,6 +38,12 @@ class Pair:
             await getattr(self.tws, read)(*arguments, **keys),
             await getattr(self.web, read)(*arguments, **keys),
         )
+
+
+@pytest.fixture(autouse=True)
+def _at_full_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pace: the gateway has no limits here."""
+    hurry(monkeypatch)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ pytest.importorskip("ibind")
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import CancelInDoubt
 from ibkr_connector.paper import PaperGateway, WebOptions
-from support.web import web_gateway, web_settings
+from support.web import hurry, web_gateway, web_settings
 
 MakeWeb = Callable[..., IBKRConnector]
 
@@ -25,6 +25,13 @@ MakeWeb = Callable[..., IBKRConnector]
 def web_options() -> WebOptions:
     """Settings of the Web front; tests override this fixture."""
     return WebOptions(limits=None)
+
+
+@pytest.fixture(autouse=True)
+def _at_full_speed(web_options: WebOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pace where the gateway has no limits."""
+    if web_options.limits is None:
+        hurry(monkeypatch)
 
 
 @pytest.fixture
