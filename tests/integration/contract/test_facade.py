@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,6 @@ from support.web import web_settings
 
 from .conftest import SECONDS
 
-POSITION_DIFFERENT = {"contract", "as_of"}
-EXECUTION_DIFFERENT = {"contract", "order_id", "client_id", "cum_quantity", "avg_price", "liquidity", "venue"}
-"""The Web API knows no client ids and no order ids of TWS; a trade does not tell what was filled before it."""
-ORDER_DIFFERENT = {"order_id", "client_id", "contract", "last_update", "perm_id"}
 QUOTE_MOVES = {"at", "age", "volume", "last_size", "bid_size", "ask_size", "last", "bid", "ask", "high", "low"}
 """The market goes on between the one question and the other."""
 
@@ -135,14 +131,17 @@ async def test_open_orders_of_either_are_seen_by_both(both: Both) -> None:
     mine = await both.tws.place_limit_order("AAPL", 5, "BUY", limit_price=200)
     theirs = await both.web.place_limit_order("IBM", 7, "BUY", limit_price=200)
 
-    def known(found: list[Any]) -> bool:
-        return {one.order_ref for one in found} >= {mine.ref, theirs.ref}
+    def whole(found: list[Any]) -> bool:
+        return len(found) == 2 and all(one.perm_id for one in found)
 
-    tws, web = await both.settle("get_open_orders", known, refresh=True)
-    by_ref = {one.order_ref: one for one in tws}
+    tws, web = await both.settle("get_open_orders", whole, refresh=True)
+    by_id = {one.perm_id: one for one in tws}
+    assert {one.perm_id for one in web} == by_id.keys()
     for other in web:
-        one = by_ref[other.order_ref]
-        for field in ("symbol", "action", "quantity", "limit_price", "order_type", "tif", "filled", "state", "account"):
+        one = by_id[other.perm_id]
+        assert other.ours is not one.ours  # each knows its own by its ref, and the other's by the broker's number
+        assert other.contract.con_id == one.contract.con_id
+        for field in ("action", "quantity", "limit_price", "order_type", "tif", "filled", "state", "account"):
             assert getattr(other, field) == getattr(one, field), field
     assert (await both.tws.cancel_order(mine)).state.value == "cancelled"
     assert (await both.web.cancel_order(theirs)).state.value == "cancelled"
@@ -182,7 +181,9 @@ async def test_history_that_is_not_there_or_not_legal_is_the_same_error(both: Bo
         with pytest.raises(InvalidRequest):
             await connector.get_historical_data("AAPL", duration="2 X", bar_size="5 mins")
         with pytest.raises((NoMarketData, InvalidRequest)):
-            await connector.get_historical_data("AAPL", duration="1 D", bar_size="1 day", end="1950-01-03T16:00:00Z")
+            await connector.get_historical_data(
+                "AAPL", duration="1 D", bar_size="1 day", end=datetime(1950, 1, 3, 16, tzinfo=UTC)
+            )
 
 
 async def test_quotes_have_the_same_fields(both: Both) -> None:

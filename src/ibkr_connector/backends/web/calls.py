@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
@@ -113,6 +114,9 @@ class WebCalls:
         self._exits: Workers | None = None
         self._reader: Any = None
         self._orderer: Any = None
+        self._under_way: set[Attempt] = set()
+        self._writing: set[Attempt] = set()
+        """Those of them that write orders: at the end they are left a moment to be answered."""
         self.pace: Pace = Unpaced()
         """Asked before every read; orders got their leave from whoever sends them."""
         self.on_trouble: Callable[[TradingError], None] = _unheard
@@ -151,13 +155,19 @@ class WebCalls:
                 self._reader, self._orderer = self._make(None), self._make(None)
 
     async def close(self) -> None:
-        """End it, within two seconds. What hangs in a thread then ends with its own timeout. Idempotent."""
+        """End it, within two seconds: reads at once, orders that are being answered after that. Idempotent."""
         pools = [pool for pool in (self._reads, self._orders, self._exits) if pool is not None]
         clients = [client for client in (self._reader, self._orderer) if client is not None]
         self._reads = self._orders = self._exits = self._reader = self._orderer = None
+        for attempt in tuple(self._under_way):
+            attempt.abandon()  # what has not begun does not begin any more
+            if attempt not in self._writing:
+                attempt.cut()
         ended = await asyncio.gather(*(pool.close(self._clock, _CLOSE_S) for pool in pools))
         if not all(ended):
             _log.warning("a request was still on its way when the connection was closed")
+            for attempt in tuple(self._under_way):
+                attempt.cut()
         for client in clients:
             client.close_session()
 
@@ -176,6 +186,7 @@ class WebCalls:
             if where.ca_file:
                 client.cacert = where.ca_file
         client._verbose_retries = False
+        client._logger = logging.Logger("ibind")  # of nobody: it would log requests that failed, orders and all  # noqa: LOG001
         away = urlsplit(client.base_url).hostname not in _LOOPBACK
         client._session = ExactSession(self._clock.monotonic, proxies_from_environment=away)
         client.use_session = True
@@ -328,11 +339,11 @@ class WebCalls:
         on_begin: Callable[[], None],
     ) -> asyncio.Future[Any]:
         def job() -> Any:
-            if not attempt.begin():
-                return None
-            on_begin()
-            making(attempt)
             try:
+                if not attempt.begin():
+                    raise NotConnected(f"{what}: the connection ended before it was made; nothing was sent.")
+                on_begin()
+                making(attempt)
                 result = work()
             except TradingError:
                 raise
@@ -340,10 +351,15 @@ class WebCalls:
                 raise codes.failed(what, attempt, error, order=order) from None
             finally:
                 making(None)
+                self._under_way.discard(attempt)
+                self._writing.discard(attempt)
             if not 200 <= attempt.status < 300:
                 raise codes.failed(what, attempt, None, order=order)
             return result
 
+        self._under_way.add(attempt)
+        if order:
+            self._writing.add(attempt)
         return pool.submit(job)
 
     async def _ended(

@@ -7,6 +7,8 @@ no more than is allowed, and takes no credentials from a `.netrc`.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +26,7 @@ class AnswerTooLarge(Exception):
     """The body is longer than allowed."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Attempt:
     """One request on its way, noted by the thread that makes it; read by others when it has ended."""
 
@@ -39,6 +41,8 @@ class Attempt:
     date: str = ""
     """The answer's Date header."""
     body: bytes = b""
+    connection: Any = field(default=None, repr=False)
+    """The connection it was written on."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _begun: bool = False
     _abandoned: bool = False
@@ -53,6 +57,13 @@ class Attempt:
         with self._lock:
             self._begun = not self._abandoned
             return self._begun
+
+    def cut(self) -> None:
+        """End its connection, from another thread: whoever waits for the answer does not wait any longer."""
+        sock = None if self.connection is None else self.connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> bool:
         """Nobody waits any more. Whether it is certain that nothing was or will be written."""
@@ -84,7 +95,8 @@ class _Watched:
     def send(self, data: Any) -> Any:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
-        _attempt().written = True
+        attempt = _attempt()
+        attempt.written, attempt.connection = True, self
         return super().send(data)  # type: ignore[misc]
 
 
@@ -122,6 +134,16 @@ class ExactSession(requests.Session):
         self.auth = _as_it_is  # else `requests` looks for a password in ~/.netrc, and replaces the signature by it
         for scheme in ("http://", "https://"):
             self.mount(scheme, _Adapter(max_retries=0))
+
+    def close(self) -> None:
+        """End the idle connections, now: left to themselves they end when nobody refers to them any more."""
+        for adapter in self.adapters.values():
+            pools = adapter.poolmanager.pools  # type: ignore[attr-defined]
+            for key in list(pools.keys()):
+                pool = pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()
 
     def request(self, method: Any, url: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """Make the request of this thread's attempt."""
