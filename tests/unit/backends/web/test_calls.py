@@ -228,6 +228,21 @@ async def test_after_the_end_nothing_is_asked(server: Server, calls: WebCalls) -
     assert server.seen == []
 
 
+async def test_what_has_not_begun_at_the_end_is_never_sent(server: Server, calls: WebCalls) -> None:
+    server.answer = hang
+    first = calls.begin("POST", "iserver/account/DU1/orders", {}, timeout=3.0)
+    second = calls.begin("POST", "iserver/account/DU2/orders", {}, timeout=3.0)
+    async with asyncio.timeout(SECONDS):
+        await server.came.wait()
+    await asyncio.wait_for(calls.close(), 3.5)
+    with pytest.raises(OrderInDoubt):
+        await first
+    with pytest.raises(IBKRConnectionError) as told:
+        await second
+    assert told.value.outcome is Outcome.NOT_SENT
+    assert server.seen == ["POST /v1/api/iserver/account/DU1/orders"]
+
+
 async def test_the_end_is_bounded_while_a_request_hangs(server: Server, calls: WebCalls) -> None:
     server.answer = hang
     hanging = asyncio.create_task(calls.get("tickle", timeout=4.0))
