@@ -255,8 +255,8 @@ class WebCalls:
     def begin(self, method: str, path: str, body: Any = None, *, timeout: float) -> asyncio.Task[Any]:
         """`order` without waiting: it is with its thread when this returns, in the order of the calls.
 
-        The task ends within `timeout` seconds and a little; nobody needs to wait for it, and cancelling it takes
-        nothing back. Raises `NotConnected`: nothing was or will be written.
+        The task ends within `timeout` seconds and a little; nobody needs to wait for it. Cancelling it takes
+        back what was not written yet, and nothing else. Raises `NotConnected`: nothing was or will be written.
         """
         what = f"{method} {path}"
         pool = self._pool(self._exits if method == "DELETE" else self._orders)
@@ -372,8 +372,7 @@ class WebCalls:
                 raise self._heard(error) from None
             raise codes.given_up(what, timeout, unwritten=attempt.abandon(), order=order) from None
         except asyncio.CancelledError:
-            if not order:
-                attempt.abandon()
+            attempt.abandon()
             raise
         except TradingError as error:
             raise self._heard(error) from None

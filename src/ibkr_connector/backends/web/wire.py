@@ -22,6 +22,10 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 CHUNK = 64 * 1024
 
 
+class GivenUp(Exception):
+    """The request was given up while its connection was being made: no byte of it leaves any more."""
+
+
 class AnswerTooLarge(Exception):
     """The body is longer than allowed."""
 
@@ -58,6 +62,14 @@ class Attempt:
             self._begun = not self._abandoned
             return self._begun
 
+    def write(self, connection: Any) -> None:
+        """The next bytes are about to leave. Raises `GivenUp` before the first one where nobody wants it any more."""
+        with self._lock:
+            if self._abandoned and not self.written:
+                raise GivenUp("it was given up before it was written")
+            self.written = True
+            self.connection = connection
+
     def cut(self) -> None:
         """End its connection, from another thread: whoever waits for the answer does not wait any longer."""
         sock = None if self.connection is None else self.connection.sock
@@ -69,7 +81,7 @@ class Attempt:
         """Nobody waits any more. Whether it is certain that nothing was or will be written."""
         with self._lock:
             self._abandoned = True
-            return not self._begun
+            return not self.written
 
 
 _here = threading.local()
@@ -95,8 +107,7 @@ class _Watched:
     def send(self, data: Any) -> Any:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
-        attempt = _attempt()
-        attempt.written, attempt.connection = True, self
+        _attempt().write(self)
         return super().send(data)  # type: ignore[misc]
 
 
