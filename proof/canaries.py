@@ -14,7 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from ibkr_connector.backends.base import Operation, OrderNotice
-from ibkr_connector.backends.tws.ids import Ids
+from ibkr_connector.backends.ids import Ids
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import (
