@@ -28,6 +28,7 @@ def settings_table() -> str:
         default = SECTIONS[spec.section].model_fields[spec.key].get_default(call_default_factory=False)
         shown = "the user's state folder" if spec.key == "state_dir" else show(default)
         env = f"`{spec.env}`" if spec.env else "file only"
+        env += f", `{spec.info.also}`" if spec.info.also else ""
         rows.append(f"| {section} | `{spec.key}` | {shown} | {spec.info.unit} | {env} | {spec.info.help} |")
     return "\n".join(rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ibkr_connector.config.load import CONFIG_NAME, CONFIG_VARIABLE, find_config, load_settings
+from ibkr_connector.config.oauth import OAuthSettings
 from ibkr_connector.config.origin import Origin, OriginKind
 from ibkr_connector.config.risk import AgentLimits, RiskSettings, SymbolLimits
 from ibkr_connector.config.settings import (
@@ -23,6 +24,7 @@ __all__ = [
     "AgentLimits",
     "BreakerSettings",
     "ConnectionSettings",
+    "OAuthSettings",
     "OrderSettings",
     "Origin",
     "OriginKind",

@@ -46,6 +46,11 @@ _Layer = dict[str, _Candidate]
 
 _SPECS: dict[str, FieldSpec] = {spec.path: spec for spec in field_specs()}
 _BY_ENV: dict[str, FieldSpec] = {spec.env: spec for spec in _SPECS.values() if spec.env}
+_ALSO: dict[str, FieldSpec] = {spec.info.also: spec for spec in _SPECS.values() if spec.info.also}
+_FILES = ("paths.state_dir", "paths.audit_file", "web.ca_file", "oauth.signature_key_file", "oauth.encryption_key_file")
+_IN_FILE = "file:"
+"""Begins a secret that is kept in a file."""
+_REFERENCES = (_IN_FILE, "env:", "keyring:", "vault:")
 
 
 def load_settings(
@@ -184,7 +189,23 @@ def _environment_layer(environ: Mapping[str, str], findings: Findings) -> _Layer
                 findings.refuse(f"There is no risk limit for the {origin}.", _did_you_mean(hint), name, origin, hint)
             elif hint:
                 findings.notes.append(f"The {origin} is not a setting and was ignored. {_did_you_mean(hint)}")
+    for name, spec in _ALSO.items():
+        value = environ.get(name, "").strip()
+        if value:
+            _add_other_name(layer, spec, name, value, findings)
     return layer
+
+
+def _add_other_name(layer: _Layer, spec: FieldSpec, name: str, value: str, findings: Findings) -> None:
+    """A variable of another library, which means the same as ours; ours may be set beside it, but not differ."""
+    ours = layer.setdefault(spec.path, _Candidate(value, Origin(OriginKind.ENVIRONMENT, name)))
+    if str(ours.value).strip().rstrip("/") != value.rstrip("/"):
+        findings.refuse(
+            f"The environment variables {ours.origin.where} and {name} both set {spec.path}, and differ.",
+            f"Which one is meant is not guessed: unset {name}, or make them equal.",
+            spec.path,
+            ours.origin,
+        )
 
 
 def _choose_mode(arguments: _Layer, environment: _Layer, entries: list[Entry]) -> str:
@@ -238,7 +259,7 @@ def _file_layer(entries: list[Entry], path: Path, mode: str, findings: Findings)
                 origin,
             )
         layer[spec.path] = _Candidate(entry.value, origin)
-        if spec.secret:
+        if spec.secret and not entry.value.startswith(_REFERENCES):
             findings.notes.extend(_permission_notes(path, entry.key))
     if flat:
         findings.notes.append(
@@ -258,10 +279,15 @@ def _permission_notes(path: Path, key: str) -> list[str]:
 
 
 def _expand_paths(layer: _Layer, base: Path, environ: Mapping[str, str], findings: Findings) -> None:
-    for key in ("paths.state_dir", "paths.audit_file", "web.ca_file"):
+    for key in _FILES:
         candidate = layer.get(key)
         if candidate is not None and str(candidate.value).strip().lower() not in ("", "none"):
             layer[key] = _Candidate(_expanded(key, candidate, base, environ, findings), candidate.origin)
+    for key, candidate in layer.items():
+        given = candidate.value.strip() if isinstance(candidate.value, str) else ""
+        if _SPECS[key].secret and _SPECS[key].section == "oauth" and given.startswith(_IN_FILE):
+            path = _expanded(key, _Candidate(given.removeprefix(_IN_FILE), candidate.origin), base, environ, findings)
+            layer[key] = _Candidate(f"{_IN_FILE}{path}", candidate.origin)
 
 
 def _expanded(key: str, candidate: _Candidate, base: Path, environ: Mapping[str, str], findings: Findings) -> Path:

@@ -17,6 +17,8 @@ class Setting:
     unit: str = ""
     env: str | None = None
     """The environment variable's name where it is not IBKR_<SECTION>_<KEY>."""
+    also: str = ""
+    """Another environment variable that means the same: the one a library of the field reads."""
     looser: Literal["", "higher", "lower", "yes", "no", "fewer", "other"] = ""
     """The direction that loosens a risk limit: the environment may not go there. `fewer`: of a list; `other`: than it
     is, unless it is off."""

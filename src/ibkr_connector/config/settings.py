@@ -17,9 +17,11 @@ from pydantic import Field, SecretStr
 
 from ibkr_connector.config.connection import LIVE_PORT, ConnectionSettings
 from ibkr_connector.config.gateway import GatewaySettings
+from ibkr_connector.config.oauth import OAuthSettings
 from ibkr_connector.config.origin import DEFAULT, Origin
 from ibkr_connector.config.resilience import BreakerSettings, PacingSettings
 from ibkr_connector.config.risk import AgentLimits, RiskSettings, SymbolLimits
+from ibkr_connector.config.secretspec import SecretSpec
 from ibkr_connector.config.section import Seconds, Section, Setting
 from ibkr_connector.config.watch import AlertSettings, WatchSettings
 from ibkr_connector.config.web import WebSettings
@@ -35,6 +37,7 @@ __all__ = [
     "ConnectionSettings",
     "FieldSpec",
     "GatewaySettings",
+    "OAuthSettings",
     "OrderSettings",
     "PacingSettings",
     "PathSettings",
@@ -113,6 +116,7 @@ def _default_state_dir() -> Path:
 SECTIONS: Mapping[str, type[Section]] = {
     "connection": ConnectionSettings,
     "web": WebSettings,
+    "oauth": OAuthSettings,
     "gateway": GatewaySettings,
     "paths": PathSettings,
     "orders": OrderSettings,
@@ -162,7 +166,7 @@ def field_specs() -> Iterator[FieldSpec]:
                 section,
                 key,
                 next(item for item in field.metadata if isinstance(item, Setting)),
-                secret=field.annotation is SecretStr,
+                secret=isinstance(field.annotation, type) and issubclass(field.annotation, SecretStr),
                 optional=type(None) in get_args(field.annotation),
             )
 
@@ -190,6 +194,7 @@ class Settings:
 
     connection: ConnectionSettings = dataclass_field(default_factory=ConnectionSettings)
     web: WebSettings = dataclass_field(default_factory=WebSettings)
+    oauth: OAuthSettings = dataclass_field(default_factory=OAuthSettings)
     gateway: GatewaySettings = dataclass_field(default_factory=GatewaySettings)
     paths: PathSettings = dataclass_field(default_factory=PathSettings)
     orders: OrderSettings = dataclass_field(default_factory=OrderSettings)
@@ -264,7 +269,9 @@ class Settings:
 
 
 def show(value: object) -> str:
-    """A value as the settings file would write it; a secret as a mask."""
+    """A value as the settings file would write it; a secret as a mask, or as where it is kept."""
+    if isinstance(value, SecretSpec) and value.reference is not None:
+        return str(value.reference)
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
     if value is None:

@@ -39,7 +39,7 @@ from ibkr_connector.statefile import StateFile
 from ibkr_connector.store import translate
 
 _log = get_logger(__name__)
-_OURS = "IBKR_"
+_OURS = ("IBKR_", "IBIND_OAUTH1A_", "VAULT_TOKEN")
 _KEEP_BYTES = 4_096
 """How much of the command's output is kept: its end."""
 _LAST_WORDS_S = 1.0

@@ -31,6 +31,8 @@ def test_the_template_with_every_key_set_gives_the_defaults(tmp_path: Path) -> N
     assert set(settings.differences(Settings())) <= expected
     empty = {"connection.username", "connection.password", "connection.account_id", "alerts.webhook", "alerts.apprise"}
     empty |= {"risk_limits.restricted_symbols", "web.confirm", "web.suppress"}
+    empty |= {f"oauth.{key}" for key in ("consumer_key", "access_token", "access_token_secret", "dh_prime")}
+    empty |= {"oauth.signature_key", "oauth.encryption_key"}
     assert set(settings.origins) == {spec.path for spec in field_specs()} - empty
 
 
