@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ibkr_connector import __version__
-from ibkr_connector.cli.commands import account, breakers, journal, market, orders, risk, setup, trade
+from ibkr_connector.cli.commands import account, breakers, journal, market, oauth, orders, risk, setup, trade
 from ibkr_connector.cli.demo import command as demo
 from ibkr_connector.cli.doctor import command as doctor
 
@@ -47,5 +47,5 @@ def program(
     """Carry the options that come before a command."""
 
 
-for room in (demo, setup, doctor, account, orders, journal, market, trade, risk, breakers):
+for room in (demo, setup, doctor, oauth, account, orders, journal, market, trade, risk, breakers):
     room.register(app)

@@ -29,7 +29,9 @@ class OAuthSettings(Section):
 
     enabled: Annotated[
         Literal["auto", "yes", "no"],
-        Setting("sign in with OAuth; auto: when there is a consumer key", env="IBKR_OAUTH_ENABLED", also="IBIND_USE_OAUTH"),
+        Setting(
+            "sign in with OAuth; auto: when there is a consumer key", env="IBKR_OAUTH_ENABLED", also="IBIND_USE_OAUTH"
+        ),
     ] = "auto"
     consumer_key: Annotated[
         SecretSpec, _key("consumer key of the self-service portal, nine letters", "CONSUMER_KEY")
@@ -41,9 +43,7 @@ class OAuthSettings(Section):
     dh_prime: Annotated[
         SecretSpec, _key("Diffie-Hellman prime in hexadecimal digits, or the text of dhparam.pem", "DH_PRIME")
     ] = _NOTHING
-    dh_generator: Annotated[
-        int, Field(ge=2, le=1_000), _key("Diffie-Hellman generator", "DH_GENERATOR")
-    ] = 2
+    dh_generator: Annotated[int, Field(ge=2, le=1_000), _key("Diffie-Hellman generator", "DH_GENERATOR")] = 2
     signature_key_file: Annotated[
         Path | None, _key("file of the private signature key (PEM), readable by its owner alone", "SIGNATURE_KEY_FP")
     ] = None
@@ -74,10 +74,10 @@ class OAuthSettings(Section):
         str,
         Field(pattern=r"^[A-Za-z0-9_./-]{1,200}$"),
         _key("path of the request for a session token", "LIVE_SESSION_TOKEN_ENDPOINT"),
-    ] = "oauth/live_session_token"
-    secret_timeout: Annotated[
-        Seconds, Setting("time for one question to Vault or to the keyring", unit="seconds")
-    ] = 15.0
+    ] = "oauth/live_session_token"  # noqa: S105 - a path
+    secret_timeout: Annotated[Seconds, Setting("time for one question to Vault or to the keyring", unit="seconds")] = (
+        15.0
+    )
 
     @field_validator("enabled", mode="before")
     @classmethod

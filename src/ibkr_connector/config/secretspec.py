@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, NoReturn, cast
+from typing import Literal, NoReturn
 
 from pydantic import SecretStr
 
@@ -42,10 +42,10 @@ def parse_reference(text: str) -> Reference | None:
     kind, colon, name = text.strip().partition(":")
     if not colon or kind not in _KINDS:
         return None
-    pattern, form = _FORMS[cast("Kind", kind)]
+    pattern, form = _FORMS[kind]
     if re.fullmatch(pattern, name) is None:
         raise ValueError(f"should look like {form}")
-    return Reference(cast("Kind", kind), name)
+    return Reference(kind, name)
 
 
 class SecretSpec(SecretStr):

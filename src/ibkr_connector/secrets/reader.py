@@ -112,10 +112,7 @@ class Secrets:
         May block for the time a source has. Raises ConfigurationError naming the setting.
         """
         reference = self._reference(value)
-        if reference is not None:
-            source, where = reference.kind, reference.name
-        else:
-            source, where = self._place(name)
+        source, where = self._place(name) if reference is None else (str(reference.kind), reference.name)
         try:
             found = self._find(name, value, reference)
         except TradingError as error:
@@ -163,9 +160,7 @@ class Secrets:
         return Secret(text)
 
     def _note(self, name: str, by: str, source: str, where: str, *, read: bool) -> None:
-        line = SecretRead(
-            secret=name, by=by, source=source, where=where, read=read, at=self._clock.now().isoformat()
-        )
+        line = SecretRead(secret=name, by=by, source=source, where=where, read=read, at=self._clock.now().isoformat())
         # Not as fields of their own: one called `secret` would be masked, and it is only a name.
         _log.info("a secret was read" if read else "a secret could not be read", setting=name, by=by, source=source)
         with self._lock:

@@ -375,6 +375,7 @@ class WebCalls:
             attempt.abandon()
             raise
         except TradingError as error:
+            self._note(attempt)  # a refusal has the server's time as well, and may be about it
             raise self._heard(error) from None
         self._note(attempt)
         return data
