@@ -285,7 +285,7 @@ def _expand_paths(layer: _Layer, base: Path, environ: Mapping[str, str], finding
             layer[key] = _Candidate(_expanded(key, candidate, base, environ, findings), candidate.origin)
     for key, candidate in layer.items():
         given = candidate.value.strip() if isinstance(candidate.value, str) else ""
-        if _SPECS[key].secret and _SPECS[key].section == "oauth" and given.startswith(_IN_FILE):
+        if _SPECS[key].secret and _SPECS[key].section == "oauth" and given.startswith(_IN_FILE) and given != _IN_FILE:
             path = _expanded(key, _Candidate(given.removeprefix(_IN_FILE), candidate.origin), base, environ, findings)
             layer[key] = _Candidate(f"{_IN_FILE}{path}", candidate.origin)
 
@@ -341,6 +341,7 @@ def _report(name: str, key: str, candidate: _Candidate | None, text: str, mode: 
 
 def _short(value: object) -> str:
     text = repr(value) if isinstance(value, str) else str(value)
+    text = re.sub(r"//[^/@\s]*@", "//********@", text)  # user and password of an address
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 

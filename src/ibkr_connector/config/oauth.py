@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from ibkr_connector.config.secretspec import SecretSpec, parse_reference
 from ibkr_connector.config.section import Seconds, Section, Setting
@@ -105,16 +105,6 @@ class OAuthSettings(Section):
     @classmethod
     def _whole_socket_address(cls, value: str | None) -> str | None:
         return value if value is None else _address(value, ("wss", "ws"), "wss://api.ibkr.com/v1/api/ws")
-
-    @model_validator(mode="after")
-    def _one_key_each(self) -> OAuthSettings:
-        for name, file, key in (
-            ("signature_key", self.signature_key_file, self.signature_key),
-            ("encryption_key", self.encryption_key_file, self.encryption_key),
-        ):
-            if file is not None and key.get_secret_value():
-                raise ValueError(f"{name} and {name}_file are both set: keep one")
-        return self
 
     @property
     def in_use(self) -> bool:

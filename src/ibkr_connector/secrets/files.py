@@ -40,9 +40,12 @@ def read_private(path: Path) -> str:
     except OSError as error:
         remedy = "Give the file to the user who runs this program (chown), or correct the path."
         raise missing(where, f"cannot be opened: {error.strerror}", remedy) from None
-    with os.fdopen(descriptor, "rb") as file:
-        _judge(where, path, os.fstat(file.fileno()))
-        data = file.read(MAX_BYTES + 1)
+    try:
+        _judge(where, path, os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         raise missing(where, f"is longer than {MAX_BYTES} bytes: it holds no secret", "Correct the path.")
     try:

@@ -32,7 +32,7 @@ from ibkr_connector.errors import (
     PacingError,
     TradingError,
 )
-from ibkr_connector.logs import get_logger
+from ibkr_connector.logs import get_logger, register_secret
 
 _log = get_logger(__name__)
 _CLOSE_S = 2.0
@@ -220,6 +220,7 @@ class WebCalls:
                 consumer_key=config.consumer_key,
             ):
                 raise AuthenticationError(f"{what}: the answer was not signed with the token we computed.")
+            register_secret(reader.live_session_token)
             orderer.live_session_token = reader.live_session_token
             return reader, orderer
 

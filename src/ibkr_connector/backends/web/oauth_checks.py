@@ -219,6 +219,9 @@ def _rsa(key: str, oauth: OAuthSettings, read: _Reading) -> tuple[PrivateKey | N
     if file is None and not getattr(oauth, key).get_secret_value():
         fix = f"Set {key}_file to the private key's file, or {key} to where it is kept."
         return None, _fail(f"{key}_file", UnusableKey("it is not set", fix))
+    if file is not None and getattr(oauth, key).get_secret_value():
+        fix = f"Keep one of {key} and {key}_file: which key is meant is not guessed."
+        return None, _fail(name, UnusableKey(f"{key} is set as well", fix))
     try:
         made = private_key(read(name, file))
     except UnusableKey as error:
