@@ -87,9 +87,9 @@ def vault() -> Iterator[FakeVault]:
     thread.join(5)
 
 
-def source(vault: FakeVault, *, timeout: float = 15.0, **environ: str) -> VaultSource:
+def source(vault: FakeVault, **environ: str) -> VaultSource:
     """The source, with an environment of its own."""
-    return VaultSource({"VAULT_ADDR": vault.url, "VAULT_TOKEN": TOKEN, **environ}, timeout)
+    return VaultSource({"VAULT_ADDR": vault.url, "VAULT_TOKEN": TOKEN, **environ})
 
 
 def refused(asked: VaultSource, name: str, text: str) -> ConfigurationError:
@@ -140,7 +140,9 @@ def test_a_redirect_does_not_carry_the_token_away(vault: FakeVault) -> None:
 
 def test_a_vault_that_does_not_answer_is_given_up(vault: FakeVault) -> None:
     vault.hang = threading.Event()
-    assert refused(source(vault, timeout=0.2), "secret/a#b", "does not answer|not answered").retryable
+    assert refused(
+        VaultSource({"VAULT_ADDR": vault.url, "VAULT_TOKEN": TOKEN}, 0.2), "secret/a#b", "does not answer|not answered"
+    ).retryable
     vault.hang.set()
     for thread in threading.enumerate():
         if thread.name == "ibkr-secret":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def rsa() -> RSA.RsaKey:
     return RSA.generate(2048)
 
 
-def pem(key: RSA.RsaKey, **options: object) -> str:
+def pem(key: RSA.RsaKey, **options: Any) -> str:
     made: bytes = key.export_key(**options)
     return made.decode()
 
@@ -44,7 +45,7 @@ def complaint(what: object, *arguments: object) -> UnusableKey:
 
 
 @pytest.mark.parametrize("options", [{}, {"pkcs": 8}])
-def test_both_forms_of_a_private_key_are_read(rsa: RSA.RsaKey, options: dict[str, object]) -> None:
+def test_both_forms_of_a_private_key_are_read(rsa: RSA.RsaKey, options: dict[str, Any]) -> None:
     made = private_key(f"some words before it\n{pem(rsa, **options)}\n")
     assert made.bits == 2048
     assert made.same_as(private_key(pem(rsa)))
