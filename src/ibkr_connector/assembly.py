@@ -29,6 +29,7 @@ from ibkr_connector.backends.base import (
     SocketClosed,
 )
 from ibkr_connector.backends.factory import make_backend, pace_requests, with_endpoint
+from ibkr_connector.backends.web.oauth import oauth_source
 from ibkr_connector.config import Settings
 from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import (
@@ -52,7 +53,7 @@ from ibkr_connector.resilience.rules import Lane
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.limits import RiskLimits
 from ibkr_connector.risk.state import TradingAction
-from ibkr_connector.secrets import Secret
+from ibkr_connector.secrets import Secret, Secrets
 from ibkr_connector.session.absence import KnownAbsences
 from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.lines import LineLeases
@@ -89,7 +90,8 @@ class House:
         self._password = Secret(settings.connection.password.get_secret_value())
         connection = settings.connection
         rng = ground.rng
-        backend = make_backend(settings, clock=self.clock, rng=rng)
+        self.secrets = Secrets.of(settings, clock=self.clock)
+        backend = make_backend(settings, clock=self.clock, rng=rng, oauth=oauth_source(settings, self.secrets))
         meters = Meters()
         word = OperatorWord(settings.paths.state_dir, f"{connection.host}:{connection.port}", self.clock)
         guard = Guard(
@@ -389,6 +391,7 @@ class House:
 
     async def _open_files(self, info: ConnectInfo) -> None:
         if await self.files.open(info):
+            self.secrets.attach(self.files.audit)
             self.watchman.start()
 
     async def _ask_time(self, info: ConnectInfo) -> None:

@@ -20,7 +20,7 @@ def web_endpoint(settings: Settings) -> WebEndpoint:
     """The Web API that the settings name."""
     web, connection = settings.web, settings.connection
     return WebEndpoint(
-        url=web.url,
+        url=settings.oauth.rest_url if settings.oauth.in_use else web.url,
         verify_tls=web.verify_tls,
         ca_file="" if web.ca_file is None else str(web.ca_file),
         mode=connection.mode,

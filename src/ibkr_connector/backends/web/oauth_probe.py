@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from ibkr_connector.backends.web.calls import WebCalls
 from ibkr_connector.backends.web.oauth import made_of
@@ -19,6 +20,7 @@ from ibkr_connector.backends.web.oauth_checks import Examination, Step, Verdict
 from ibkr_connector.backends.web.options import WebEndpoint
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import Settings
+from ibkr_connector.config.web import is_loopback
 from ibkr_connector.errors import AuthenticationError, IBKRConnectionError, TradingError
 
 CLOCK, TOKEN = "clock", "session token"
@@ -104,20 +106,23 @@ async def probe(settings: Settings, found: Examination, *, clock: Clock, timeout
     finally:
         await calls.close()
     skew = None
-    if calls.date is not None:
+    # A gateway on this machine has this machine's clock, and the paper gateway's Date is its market's time.
+    here = is_loopback(urlsplit(endpoint.url).hostname or "")
+    if calls.date is not None and not here:
         skew = (clock.now() - calls.date).total_seconds() - (clock.monotonic() - calls.date_at)
-    return [_clock_step(skew), _token_step(error, expires)]
+    return [_clock_step(skew, here=here, accepted=error is None), _token_step(error, expires)]
 
 
-def _clock_step(skew: float | None) -> Step:
+def _clock_step(skew: float | None, *, here: bool, accepted: bool) -> Step:
     if skew is None:
-        return Step(name=CLOCK, verdict=Verdict.SKIP, found="the server told no time")
+        why = "the server is on this machine: it has the same clock" if here else "the server told no time"
+        return Step(name=CLOCK, verdict=Verdict.SKIP, found=why)
     # The server's time has whole seconds.
     off = 0.0 if abs(skew) <= 1.5 else skew
     text = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the server's" if off else "as the server's"
     if abs(off) < SKEW_WARN_S:
         return Step(name=CLOCK, verdict=Verdict.OK, found=text)
-    verdict = Verdict.FAIL if abs(off) >= SKEW_FAIL_S else Verdict.WARN
+    verdict = Verdict.FAIL if abs(off) >= SKEW_FAIL_S and not accepted else Verdict.WARN
     return Step(name=CLOCK, verdict=verdict, found=text, fix="Set this machine's clock (NTP).")
 
 

@@ -98,6 +98,6 @@ def _drawn(steps: list[Step], secrets: Secrets) -> RenderableType:
         if step.fix:
             style = "bold" if step.verdict is Verdict.FAIL else "yellow"
             parts.append(Text.assemble((f"{step.name}: ", style), step.fix))
-    if all(step.verdict in (Verdict.OK, Verdict.WARN) for step in steps):
+    if not _failed(steps):
         parts.append(Text("Nothing stands in the way.", style="green"))
     return Group(*parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_connector.backends.web.oauth_probe import meaning
+from ibkr_connector.backends.web.oauth_probe import _clock_step, meaning
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,13 @@ def test_a_refusal_names_the_parameter_it_is_about(why: str, about: str) -> None
 
 def test_a_token_that_does_not_match_is_about_the_prime() -> None:
     assert meaning("the answer was not signed with the token we computed.").about == "oauth.dh_prime"
+
+
+def test_the_clock_is_remarked_from_some_seconds_on_and_wrong_from_a_minute() -> None:
+    skews = (None, 0.9, -1.4, 4.0, -20.0, 61.0)
+    refused = [_clock_step(skew, here=False, accepted=False).verdict.value for skew in skews]
+    assert refused == ["skip", "ok", "ok", "ok", "warn", "fail"]
+    # What the server accepted cannot be wrong for it.
+    assert _clock_step(61.0, here=False, accepted=True).verdict.value == "warn"
+    assert "20 s behind" in _clock_step(-20.0, here=False, accepted=False).found
+    assert "61 s ahead of" in _clock_step(61.0, here=False, accepted=False).found
