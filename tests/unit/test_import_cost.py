@@ -21,7 +21,7 @@ print(json.dumps(sorted(loaded)))
 
 # Loaded when something needs them, in the session's thread or at the first log record: never at the start (0.15 s).
 HEAVY = {"structlog", "ib_insync", "ib_async", "eventkit", "ibapi", "ibind", "requests", "pandas", "numpy"}
-EXTRAS = {"aiohttp", "apprise", "prometheus_client"}
+EXTRAS = {"aiohttp", "apprise", "prometheus_client", "Crypto", "hvac", "keyring"}
 HEAVY |= {"exchange_calendars", "typer", "rich", "tenacity"} | EXTRAS
 
 
