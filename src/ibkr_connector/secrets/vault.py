@@ -7,6 +7,7 @@ VAULT_NAMESPACE and VAULT_CACERT. The certificate is always verified; without TL
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,6 +76,9 @@ class VaultSource:
         if self._environ.get("VAULT_SKIP_VERIFY", "").strip().lower() in {"1", "t", "true", "yes"}:
             remedy = "Unset it, and name the server's certificate authority as VAULT_CACERT."
             raise missing(where, "cannot be asked for: VAULT_SKIP_VERIFY would let anybody answer", remedy)
+        authority = self._environ.get("VAULT_CACERT", "")
+        if authority and not Path(authority).is_file():
+            raise missing(where, "cannot be asked for: VAULT_CACERT names no file", "Correct the path, or unset it.")
         return address
 
     def _token(self, where: str) -> Secret:

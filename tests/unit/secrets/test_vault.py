@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,7 +56,13 @@ class FakeVault:
 
 
 @pytest.fixture
-def vault() -> Iterator[FakeVault]:
+def certificate() -> tuple[bytes, bytes] | None:
+    """Certificate and key of the server, PEM; None: it speaks without TLS."""
+    return None
+
+
+@pytest.fixture
+def vault(certificate: tuple[bytes, bytes] | None, tmp_path: Path) -> Iterator[FakeVault]:
     """A running server."""
     fake = FakeVault()
 
@@ -78,9 +86,16 @@ def vault() -> Iterator[FakeVault]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = False
+    scheme = "http"
+    if certificate is not None:
+        both, scheme = tmp_path / "server.pem", "https"
+        both.write_bytes(certificate[1] + certificate[0])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(both)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
+    fake.url = f"{scheme}://127.0.0.1:{server.server_address[1]}"
     yield fake
     server.shutdown()
     server.server_close()
@@ -161,6 +176,7 @@ def test_a_vault_that_is_not_there_is_told(vault: FakeVault) -> None:
         ({"VAULT_ADDR": "vault:8200"}, "no address"),
         ({"VAULT_ADDR": "http://vault.example.com:8200"}, "without TLS"),
         ({"VAULT_SKIP_VERIFY": "true"}, "VAULT_SKIP_VERIFY"),
+        ({"VAULT_CACERT": "/nowhere/ca.pem"}, "VAULT_CACERT names no file"),
     ],
 )
 def test_nothing_is_asked_where_the_token_would_not_be_safe(
@@ -168,3 +184,28 @@ def test_nothing_is_asked_where_the_token_would_not_be_safe(
 ) -> None:
     refused(source(vault, **environ), "secret/a#b", text)
     assert vault.asked == []
+
+
+class TestTls:
+    """A server with a certificate of its own."""
+
+    @pytest.fixture
+    def certificate(self) -> tuple[bytes, bytes]:
+        pytest.importorskip("cryptography", reason="makes the certificate")
+        from ibkr_connector.paper.web.tls import make_certificate
+
+        return make_certificate("127.0.0.1")
+
+    def test_a_certificate_nobody_vouches_for_is_refused_before_the_token_is_sent(self, vault: FakeVault) -> None:
+        vault.kv2["secret/a"] = {"b": VALUE}
+        assert "VAULT_CACERT" in refused(source(vault), "secret/a#b", "not one that is trusted").remedy
+        assert vault.asked == []
+
+    def test_a_certificate_that_is_named_is_trusted_whatever_else_the_environment_says(
+        self, vault: FakeVault, certificate: tuple[bytes, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        authority = tmp_path / "ca.pem"
+        authority.write_bytes(certificate[0])
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", __file__)
+        vault.kv2["secret/a"] = {"b": VALUE}
+        assert source(vault, VAULT_CACERT=str(authority)).get("secret/a#b").reveal() == VALUE
