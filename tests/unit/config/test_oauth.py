@@ -135,8 +135,9 @@ def test_settings_with_secrets_are_not_pickled() -> None:
     ],
 )
 def test_what_cannot_be_right_is_refused(environ: dict[str, str], text: str) -> None:
-    with pytest.raises(ConfigurationError, match=text):
+    with pytest.raises(ConfigurationError, match=text) as caught:
         load_settings(environ=environ)
+    assert "hunter22" not in f"{caught.value} {caught.value.context}"
 
 
 def test_it_is_in_use_when_asked_for_or_when_there_is_a_consumer_key() -> None:
