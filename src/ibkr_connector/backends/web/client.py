@@ -70,13 +70,13 @@ class WebBackend:
         self._room = WebRoom(endpoint, WebCalls(endpoint, clock=clock, oauth=oauth), clock)
         jitter = rng or random.Random()  # noqa: S311 - jitter, not secrecy
         self._login = Login(self._room, rng=jitter, on_back=self._on_back, on_lost=self._on_lost)
-        self._socket = Socket(self._room, on_status=self._login.doubt)
+        self._socket = Socket(self._room, on_status=self._login.doubt, rng=jitter)
         self._reads = Reads(self._room)
         self._records = Records(self._room)
         self._questions = Questions(self._room)
         self._orders = WebOrders(self._room, self._questions, self._records)
         self._lines = Lines(self._room, self._socket)
-        self._feed = Feed(self._room, self._socket, self._reads)
+        self._feed = Feed(self._room, self._socket, self._reads, self._records)
         self._parts: tuple[Part, ...] = (self._socket, self._records, self._orders, self._lines, self._feed)
         self._connecting = False
         self._ending: asyncio.Task[None] | None = None
@@ -146,6 +146,7 @@ class WebBackend:
             room.ids.new_connection()
             room.client_id = client_id
             room.outlet.hold()
+            room.gaps.forget()
             try:
                 await self._clock.wait_for(self._begin(until), timeout)
             except TimeoutError as error:

@@ -1,31 +1,259 @@
-"""Account values, positions and P&L as facts while they change."""
+"""Orders, fills, account figures, profit and positions as facts, as the websocket tells them.
+
+Rows of orders (`sor`) come whole once, then as differences: they are put together here, so that `Records` reads whole
+ones only. Trades (`str`) come with the day's so far, then each as it happens, and once more with its commission. Figures
+(`ssd`, `sld`) and profit (`spl`) come every few seconds, differences too. Positions have no topic: they are read over
+REST after fills, and once in a while for their values.
+"""
 
 from __future__ import annotations
 
-from ibkr_connector.backends.web.reads import Reads
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from ibkr_connector.backends.base import PositionSeen
+from ibkr_connector.backends.web import convert, figures
+from ibkr_connector.backends.web.reads import Reads, path_part
+from ibkr_connector.backends.web.records import Records
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.backends.web.ws import Socket
+from ibkr_connector.errors import RequestTimeout, TradingError
+from ibkr_connector.logs import get_logger
+from ibkr_connector.models.account import Position
+
+_log = get_logger(__name__)
+_CONFIRM_TRIES = 3
+_MOST_ORDERS = 2_000
+"""Rows of orders that are kept to put differences to; live lists have 1,000 at most."""
+_READ_S = 10.0
+_NOTHING = Decimal(0)
+_KNOW_S = 5.0
+"""How long a row waits for its contract's description before it is told without."""
+
+Row = Mapping[str, Any]
 
 
 class Feed:
-    """The account feed of `Backend`. `reads` answers what has to be read again after a gap."""
+    """The feeds of `Backend`. `reads` and `records` answer what has to be read again."""
 
-    def __init__(self, room: WebRoom, socket: Socket, reads: Reads) -> None:
+    def __init__(self, room: WebRoom, socket: Socket, reads: Reads, records: Records) -> None:
         self._room = room
         self._socket = socket
         self._reads = reads
+        self._records = records
+        self._orders: dict[int, dict[str, Any]] = {}
+        self._accounts: dict[str, figures.AccountFigures] = {}
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._telling: asyncio.Task[Any] | None = None
+        self._confirmed: asyncio.Future[None] | None = None
+        self._replay = True
+        self._held: dict[tuple[str, int], Position] = {}
+        self._positions_due = asyncio.Event()
+        self._positions: asyncio.Task[Any] | None = None
+        self._asking: asyncio.Task[Any] | None = None
+        socket.on_open(self._subscribe)
+        socket.listen("sor", self._on_orders)
+        socket.listen("str", self._on_trades)
+        socket.listen("spl", self._on_profit)
+        socket.listen("ssd", self._on_summary)
+        socket.listen("sld", self._on_ledger)
+
+    # --- life -----------------------------------------------------------------------------------------------------
 
     async def start(self, timeout: float) -> None:
         """See `Part`."""
 
     async def stop(self) -> None:
         """See `Part`."""
+        self._accounts.clear()
+        self._orders.clear()
+        self._waiting.clear()
+        self._held.clear()
+        self._positions = self._telling = self._asking = None
 
     def back(self) -> None:
-        """See `Part`."""
+        """See `Part`. The websocket is made anew, and `_subscribe` with it."""
+
+    async def _subscribe(self) -> None:
+        """On every new websocket: orders and trades always, accounts as far as they were asked for.
+
+        A filter that any program of this user name has put on the list of orders holds for `sor` too, until the list is
+        asked for with `force`.
+        """
+        self._orders.clear()
+        self._replay = True
+        await self._room.calls.get("iserver/account/orders", {"force": "true"}, timeout=_READ_S)
+        self._socket.send("sor+{}")
+        for _ in range(_CONFIRM_TRIES):
+            self._confirmed = asyncio.get_running_loop().create_future()
+            self._socket.send('str+{"days":1}')
+            try:
+                await self._room.clock.wait_for(self._confirmed, self._socket.times.confirm)
+                break
+            except TimeoutError:
+                continue
+        else:
+            raise RequestTimeout("the websocket does not answer to subscriptions.")
+        for account in self._accounts.values():
+            self._ask_account(account)
+
+    # --- the account ------------------------------------------------------------------------------------------------
 
     def subscribe_account(self, account: str) -> None:
         """See `Backend.subscribe_account`."""
+        path_part(account)
+        known = self._accounts.setdefault(account, figures.AccountFigures(account, self._room.clock.now))
+        self._ask_account(known)
+        if self._positions is None or self._positions.done():
+            self._positions = self._room.spawn(self._keep_positions(), "positions")
 
     def unsubscribe_account(self, account: str) -> None:
         """See `Backend.unsubscribe_account`."""
+        if self._accounts.pop(account, None) is None:
+            return
+        for text in (f"usd+{account}", f"uld+{account}", *(() if self._accounts else ("upl",))):
+            self._later(text)
+        if not self._accounts and self._positions is not None:
+            self._positions.cancel()
+            self._positions = None
+
+    def _later(self, text: str) -> None:
+        self._room.later(lambda: self._socket.send(text))
+
+    def _ask_account(self, account: figures.AccountFigures) -> None:
+        for text in (f"ssd+{account.account}+{{}}", f"sld+{account.account}+{{}}", "spl"):
+            self._socket.send(text)
+
+    def _on_profit(self, message: Row) -> None:
+        told = message.get("args")
+        for name, row in told.items() if isinstance(told, dict) else ():
+            account, _, part = str(name).partition(".")
+            known = self._accounts.get(account)
+            if known is not None and part in ("", "Core") and isinstance(row, dict):
+                self._emit(known.profit(row))
+
+    def _on_summary(self, message: Row) -> None:
+        self._figures(message, figures.AccountFigures.summary)
+
+    def _on_ledger(self, message: Row) -> None:
+        self._figures(message, figures.AccountFigures.ledger)
+
+    def _figures(self, message: Row, read: Callable[[figures.AccountFigures, Row], Iterable[Any]]) -> None:
+        known = self._accounts.get(str(message.get("topic", "")).partition("+")[2].partition("+")[0])
+        told = message.get("result")
+        if known is None or not isinstance(told, list):
+            return
+        for row in told:
+            if isinstance(row, dict):
+                self._emit(read(known, row))
+
+    def _emit(self, facts: Iterable[Any]) -> None:
+        for fact in facts:
+            self._room.outlet.emit(fact)
+
+    # --- orders and trades ------------------------------------------------------------------------------------------
+
+    def _on_orders(self, message: Row) -> None:
+        for told in _rows(message):
+            number = convert.integer(told.get("orderId"))
+            if not number:
+                continue
+            whole = self._orders.pop(number, {}) | told
+            if "conid" not in whole or "status" not in whole:
+                _log.warning("a change of an order that was never told; the list is read again")
+                self._read_orders()
+                continue
+            self._orders[number] = whole  # the newest at the end
+            if len(self._orders) > _MOST_ORDERS:
+                del self._orders[next(iter(self._orders))]
+            self._tell(whole, lambda row=whole: self._emit(self._records.order_row_facts(row)))  # type: ignore[misc]
+
+    def _on_trades(self, message: Row) -> None:
+        replayed, self._replay = self._replay, False
+        if self._confirmed is not None and not self._confirmed.done():
+            self._confirmed.set_result(None)
+        for row in _rows(message):
+            self._tell(
+                row,
+                lambda row=row: self._emit(self._records.trade_row_facts(row, replayed=replayed)),  # type: ignore[misc]
+            )
+            if not replayed:
+                self._positions_due.set()
+
+    def _tell(self, row: Row, tell: Callable[[], None]) -> None:
+        """Tell it now if its contract is known and nothing waits before it, else in its turn."""
+        con_id = convert.integer(row.get("conid"))
+        if not self._waiting and (not con_id or con_id in self._room.contracts):
+            _safely(tell)
+            return
+        self._waiting.append((con_id, tell))
+        if self._telling is None or self._telling.done():
+            self._telling = self._room.spawn(self._tell_in_turn(), "order-rows")
+
+    async def _tell_in_turn(self) -> None:
+        while self._waiting:
+            con_id, _ = self._waiting[0]
+            if con_id and con_id not in self._room.contracts:
+                try:
+                    await self._reads.know([con_id], _KNOW_S)
+                except TradingError as error:
+                    _log.warning("an order is told without its contract's description", error=error.message)
+            # The queue may have been emptied meanwhile: the connection has ended.
+            if self._waiting:
+                _safely(self._waiting.popleft()[1])
+
+    def _read_orders(self) -> None:
+        """Whole rows of every order, over REST; told as facts by who reads them. One reading at a time."""
+
+        async def ask() -> None:
+            try:
+                await self._records.open_orders(_READ_S)
+            except TradingError as error:
+                _log.warning("orders could not be read again", error=error.message)
+
+        if self._room.connected and (self._asking is None or self._asking.done()):
+            self._asking = self._room.spawn(ask(), "orders")
+
+    # --- positions --------------------------------------------------------------------------------------------------
+
+    async def _keep_positions(self) -> None:
+        """Read them after fills, and every minute for their values."""
+        clock, times = self._room.clock, self._socket.times
+        while True:
+            try:
+                await clock.wait_for(self._positions_due.wait(), times.positions_every)
+                await clock.sleep(times.positions_after_fill)  # the rest of the fills, and the broker's own books
+            except TimeoutError:
+                pass
+            self._positions_due.clear()
+            if not self._socket.up:
+                continue  # all of it is read again when the gap is over
+            try:
+                found = await self._reads.positions(_READ_S)
+            except TradingError as error:
+                _log.info("positions could not be read for their values", error=error.message)
+                continue
+            self._tell_positions(found)
+
+    def _tell_positions(self, found: Iterable[Position]) -> None:
+        told = {(position.account, position.contract.con_id): position for position in found}
+        # What was held and is not listed any more is held no more.
+        closed = [replace(old, quantity=_NOTHING, as_of=None) for key, old in self._held.items() if key not in told]
+        self._held = told
+        self._emit(PositionSeen(position=position) for position in (*told.values(), *closed))
+
+
+def _rows(message: Row) -> list[dict[str, Any]]:
+    told = message.get("args")
+    return [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+
+
+def _safely(tell: Callable[[], None]) -> None:
+    try:
+        tell()
+    except Exception:  # noqa: BLE001 - logged; one row that cannot be read must not hold up the others
+        _log.exception("a row of an order or trade could not be read")

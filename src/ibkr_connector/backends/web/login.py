@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ibkr_connector.backends.base import SystemNotice
 from ibkr_connector.backends.web.codes import LOG_IN_AGAIN
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.errors import (
@@ -34,7 +33,7 @@ from ibkr_connector.errors import (
 from ibkr_connector.logs import get_logger
 
 _log = get_logger(__name__)
-LINK_LOST, LINK_BACK = 1100, 1101
+_GAP = "session"
 _ASK_AGAIN_S = 0.5
 _BACKOFF_FIRST_S = 1.0
 _BACKOFF_MOST_S = 300.0
@@ -234,7 +233,7 @@ class Login:
     async def _again(self, why: str) -> None:
         """The session is gone: tell it, and open it again, patiently."""
         self.up = False
-        self._room.outlet.emit(SystemNotice(code=LINK_LOST, text=f"Web API: {why}"))
+        self._room.gaps.begin(_GAP, why)
         failures = 0
         while True:
             try:
@@ -251,4 +250,4 @@ class Login:
                 await self._clock.sleep(wait)
         self.up, self._doubted = True, False
         self._on_back()
-        self._room.outlet.emit(SystemNotice(code=LINK_BACK, text="Web API: the brokerage session is there again"))
+        self._room.gaps.end(_GAP)

@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 OAuthSource = Callable[[], Any]
 """Makes ibind's `OAuth1aConfig`, out of the settings and the secrets; called in a worker thread, once per login."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamTimes:
+    """How patient streams are. Seconds."""
+
+    opening: float = 10.0
+    """From the first byte of the websocket until the session stands."""
+    silence: float = 25.0
+    """Without any frame: heartbeats come every 10 s."""
+    retry_first: float = 1.0
+    retry_most: float = 60.0
+    confirm: float = 3.0
+    """For the first frame of a subscription that is always answered."""
+    line_life: float = 540.0
+    """A quote stream is asked for again at this age: IBKR ends it without a word after 10 to 15 minutes."""
+    line_quiet: float = 30.0
+    """Without a frame of a line it is asked for again; if that brings nothing new, later and later."""
+    line_quiet_most: float = 300.0
+    line_whole: float = 3.0
+    """After asking: the fields that were not told again by then have no value any more."""
+    positions_every: float = 60.0
+    """Positions have no stream; they are read this often, and after fills."""
+    positions_after_fill: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +61,7 @@ class WebEndpoint:
     read_workers: int = 6
     answer_limit: int = 32 * 1024 * 1024
     """Bytes of one answer; a longer one is refused."""
+    streams: StreamTimes = field(default_factory=StreamTimes)
 
     @property
     def host(self) -> str:

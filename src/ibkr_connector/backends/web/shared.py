@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from ibkr_connector.backends.base import Later, Write
+from ibkr_connector.backends.base import Later, SystemNotice, Write
 from ibkr_connector.backends.ids import Ids
 from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.web.calls import WebCalls
@@ -17,10 +17,41 @@ from ibkr_connector.logs import get_logger
 from ibkr_connector.models.contract import Contract
 
 _log = get_logger(__name__)
+LINK_LOST, LINK_BACK = 1100, 1101
+"""As TWS tells them; 1101 says that subscriptions were made again, and that news may have been missed."""
 
 
 def _at_once(write: Write) -> None:
     write()
+
+
+class Gaps:
+    """What stands between the broker's news and us, told as one: 1100 with the first of them, 1101 with the last.
+
+    The brokerage session and the websocket come and go by themselves; the link is up when both are.
+    """
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._open: set[str] = set()
+
+    def begin(self, what: str, why: str) -> None:
+        """`what` is gone, and `why`."""
+        first = not self._open
+        self._open.add(what)
+        if first:
+            self._outlet.emit(SystemNotice(code=LINK_LOST, text=f"Web API: {why}"))
+
+    def end(self, what: str) -> None:
+        """`what` is there again."""
+        if what in self._open:
+            self._open.discard(what)
+            if not self._open:
+                self._outlet.emit(SystemNotice(code=LINK_BACK, text="Web API: session and websocket are there again"))
+
+    def forget(self) -> None:
+        """A new connection: nothing is told of the old one's gaps."""
+        self._open.clear()
 
 
 class Part(Protocol):
@@ -48,6 +79,7 @@ class WebRoom:
         self.clock = clock
         self.ids = Ids()
         self.outlet = Outlet()
+        self.gaps = Gaps(self.outlet)
         self.later: Later = _at_once
         self.connected = False
         self.accounts: tuple[str, ...] = ()
