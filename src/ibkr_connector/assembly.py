@@ -120,7 +120,11 @@ class House:
             pace_requests(backend, guard.web)
             guard.web.on_rest = self._on_rest
         self.book = ContractBook(self.session)
-        self.hub = QuoteHub(self.session, LineLeases(settings.pacing.market_data_lines))
+        self.hub = QuoteHub(
+            self.session,
+            LineLeases(settings.pacing.market_data_lines),
+            lines_end_silently=connection.backend == "web",
+        )
         self.portfolio = Portfolio(self.session)
         self.engine = RiskEngine(
             RiskLimits.from_settings(settings.risk_limits, agents=settings.agents, symbols=settings.symbols)

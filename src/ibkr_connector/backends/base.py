@@ -427,6 +427,10 @@ class Backend(Protocol):
         """Close it. Idempotent; silent when disconnected. The message goes by `pace_with`."""
         ...
 
+    def renew_line(self, line: LineHandle) -> None:
+        """Have a line tell the whole present quote soon, where lines may end silently; elsewhere nothing happens."""
+        ...
+
     def set_market_data(self, kind: MarketDataKind) -> None:
         """What lines and snapshots asked for from now on may show."""
         ...

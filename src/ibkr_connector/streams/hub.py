@@ -74,12 +74,27 @@ class _Line:
 
 
 class QuoteHub:
-    """Lines by con_id."""
+    """Lines by con_id.
 
-    def __init__(self, session: Session, leases: LineLeases, linger_s: float = _LINGER_S) -> None:
+    Args:
+        session: the connection.
+        leases: how many lines there are.
+        linger_s: seconds that a line stays when nobody reads it.
+        lines_end_silently: a line may end without a word (Web): its silence does not say that the market stands.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        leases: LineLeases,
+        linger_s: float = _LINGER_S,
+        *,
+        lines_end_silently: bool = False,
+    ) -> None:
         self._session = session
         self._leases = leases
         self._linger_s = linger_s
+        self._lines_end_silently = lines_end_silently
         self._lines: dict[int, _Line] = {}
         self._remembered: dict[int, tuple[Quote, float]] = {}
         self._closed = False
@@ -100,9 +115,12 @@ class QuoteHub:
         """Seconds since the newest quote was certainly true.
 
         IBKR tells changes only: while the line is open and nothing is reported down, silence means that the market
-        stands, and the last sign of life of the connection counts. Otherwise it is as old as its last tick.
+        stands, and the last sign of life of the connection counts. Otherwise, and where lines may end without a word,
+        it is as old as its last tick.
         """
         told = line.latest_at
+        if self._lines_end_silently:
+            return self._session.clock.monotonic() - told
         if line.handle is not None and told >= line.made_at and self._session.data_flows:
             told = max(told, self._session.alive_at)
         return self._session.clock.monotonic() - told
@@ -169,7 +187,7 @@ class QuoteHub:
                 if quote is not None and _is_usable(quote) and age > max_age and not asked:
                     asked = True  # the market stands still, or the connection does: its answer tells which
                     with contextlib.suppress(TradingError):
-                        await self._session.ask_time(max(deadline - clock.monotonic(), 0.001))
+                        await self._ask(line, max(deadline - clock.monotonic(), 0.001))
                     continue
                 waiter: asyncio.Future[Quote] = asyncio.get_running_loop().create_future()
                 line.waiters.add(waiter)
@@ -187,6 +205,15 @@ class QuoteHub:
                     line.waiters.discard(waiter)
         finally:
             self._maybe_linger(line)
+
+    async def _ask(self, line: _Line, timeout: float) -> None:
+        """Whether the newest quote still holds: the connection answers, or the line tells the quote again."""
+        if not self._lines_end_silently:
+            await self._session.ask_time(timeout)
+            return
+        await self._session.pace(Lane.MARKET, timeout=timeout)
+        if line.handle is not None:
+            self._session.backend.renew_line(line.handle)
 
     async def resubscribe(self) -> None:
         """Make every line again that somebody reads, and drop the others: after a reconnect, 1101 and 1102.

@@ -226,6 +226,9 @@ class TwsBackend(Reads):
         if self._callbacks is not None and self._callbacks.lines.close(line.req_id) is not None:
             self._cancel_line(line.req_id)
 
+    def renew_line(self, line: LineHandle) -> None:
+        """Nothing to do: TWS tells every change, and the end of a line as well."""
+
     async def snapshot(self, contract: Contract, timeout: float) -> Quote:
         """One quote: as soon as bid, ask, last and close are there, else when the gateway ends it (at most 11 s)."""
         line = self._request_line(contract, "", snapshot=True)

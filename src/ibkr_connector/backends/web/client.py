@@ -276,6 +276,10 @@ class WebBackend:
         """See `Lines.close_line`."""
         self._lines.close_line(line)
 
+    def renew_line(self, line: LineHandle) -> None:
+        """See `Lines.renew_line`."""
+        self._lines.renew_line(line)
+
     def set_market_data(self, kind: MarketDataKind) -> None:
         """See `Lines.set_market_data`."""
         self._room.require()

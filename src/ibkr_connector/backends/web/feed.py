@@ -1,9 +1,9 @@
 """Orders, fills, account figures, profit and positions as facts, as the websocket tells them.
 
 Rows of orders (`sor`) come whole once, then as differences: they are put together here, so that `Records` reads whole
-ones only. Trades (`str`) come with the day's so far, then each as it happens, and once more with its commission. Figures
-(`ssd`, `sld`) and profit (`spl`) come every few seconds, differences too. Positions have no topic: they are read over
-REST after fills, and once in a while for their values.
+ones only. Trades (`str`) come with the day's so far, then each as it happens, and once more with its commission.
+Figures (`ssd`, `sld`) and profit (`spl`) come every few seconds, differences too. Positions have no topic: they are
+read over REST after fills, and once in a while for their values.
 """
 
 from __future__ import annotations

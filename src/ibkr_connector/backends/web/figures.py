@@ -60,7 +60,7 @@ class AccountFigures:
         """A row of `sld`: one currency, or BASE."""
         if convert.text(row.get("acctCode")) != self.account:
             return
-        told = {name.lower(): value for name, value in row.items() if isinstance(name, str)}
+        told = {name.lower(): value for name, value in row.items()}
         currency = convert.text(told.get("secondkey"))
         for name, key in _LEDGER_KEYS.items():
             amount = convert.decimal(told.get(name))

@@ -145,6 +145,8 @@ class Lines:
             if not self._ask(stream):
                 raise NotConnected("there is no websocket to stream quotes over; it is being made again.")
             self._streams[contract.con_id] = stream
+        elif not stream.readers:
+            self._ask(stream)  # it was about to end: what it has shown may be long past
         elif stream.heard_at and reader.sink is not None:
             # It has told what there is: a new reader is shown that, in its turn.
             asyncio.get_running_loop().call_soon(self._show_to, number)
@@ -155,7 +157,7 @@ class Lines:
         return LineHandle(req_id=number, contract=contract)
 
     def close_line(self, line: LineHandle) -> None:
-        """See `Backend.close_line`. The stream ends with its last line, unless another is opened before that is written."""
+        """See `Backend.close_line`. The stream ends with its last line, unless one is opened before that is written."""
         con_id = self._by_number.pop(line.req_id, 0)
         stream = self._streams.get(con_id)
         if stream is None:

@@ -113,11 +113,14 @@ class Picture:
         return before != value
 
     def drop_untold(self) -> bool:
-        """Forget what was not told again since the stream was asked for; whether that was anything. Once per asking."""
-        if not self._asked or not self._told:
+        """Forget what was not told again since the stream was asked for; whether that was anything. Once per asking.
+
+        Only where everything was told: the previous close changes once a day, so that it was told again says so.
+        """
+        if not self._asked or _CLOSE not in self._told:
             return False
         self._asked = False
-        gone = [name for name in self._values if name not in self._told and not (name == _CLOSE and _LAST in self._told)]
+        gone = [name for name in self._values if name not in self._told]
         for name in gone:
             del self._values[name]
         return bool(gone)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ibkr_connector.backends.base import ExecutionRecords, OrderRecords
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ibkr_connector.backends.base import BrokerFact, ExecutionRecords, OrderRecords
 from ibkr_connector.backends.web.shared import WebRoom
 
 
@@ -20,6 +23,14 @@ class Records:
 
     def back(self) -> None:
         """See `Part`."""
+
+    def order_row_facts(self, row: Mapping[str, Any]) -> Sequence[BrokerFact]:
+        """A whole row of the live orders as facts."""
+        return ()
+
+    def trade_row_facts(self, row: Mapping[str, Any], *, replayed: bool) -> Sequence[BrokerFact]:
+        """A row of the trades as facts; `replayed`: it was asked for, and is no news."""
+        return ()
 
     async def open_orders(self, timeout: float, *, all_clients: bool = True) -> OrderRecords:
         """See `Backend.open_orders`."""

@@ -5,7 +5,7 @@ of the brokerage session) begins a gap: order updates, fills and quotes may have
 that what was sent is in doubt and nothing new is sent; when a new connection stands and everything is subscribed again,
 1101 is told, and the session reads all it needs to know again over REST, as it does when TWS has its link back.
 
-Used from the session's loop. ibind's threads are reached through `Workers`; what they say comes by `call_soon_threadsafe`.
+Used from the session's loop. ibind's threads are reached through `Workers`, and are heard by `call_soon_threadsafe`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from requests import certs
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.backends.web.workers import Workers
@@ -41,7 +41,7 @@ _WAITING = "waiting for session"
 
 Handler = Callable[[dict[str, Any]], None]
 """Takes a frame."""
-Step = Callable[[], Awaitable[None]]
+Step = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Socket:
@@ -56,7 +56,7 @@ class Socket:
     def __init__(self, room: WebRoom, *, on_status: Callable[[str], None], rng: random.Random) -> None:
         self._room = room
         self._clock = room.clock
-        self._on_status = on_status
+        self._doubt = on_status
         self._rng = rng
         self.times = room.endpoint.streams
         self._handlers: dict[str, list[Handler]] = {}
@@ -65,7 +65,9 @@ class Socket:
         self._client: SocketClient | None = None
         self._talk: Workers | None = None
         self._life: Workers | None = None
-        self._standing: asyncio.Future[None] | None = None
+        self._standing = asyncio.Event()
+        self._over = asyncio.Event()
+        self._why_over: TradingError | None = None
         self._up = False
         self._heard_at = 0.0
         self._poke = asyncio.Event()
@@ -127,16 +129,19 @@ class Socket:
         return True
 
     def back(self) -> None:
-        """The brokerage session was lost and is there again: a new connection, for what this one was to send is lost."""
+        """See `Part`. A new connection: what this one was to send is forgotten with the old session."""
         self._lost("the brokerage session was opened again", doubted=False)
         self._poke.set()
 
     # --- opening ----------------------------------------------------------------------------------------------------
 
     async def _open(self, timeout: float) -> None:
-        address = self._address()
+        """One connection, from its first byte until everything is subscribed. What it raises leaves nothing behind."""
+        life = self._life
+        if life is None:
+            raise NotConnected("the websocket was closed.")
         loop = asyncio.get_running_loop()
-        standing = self._standing = loop.create_future()
+        self._standing, self._over, self._why_over = asyncio.Event(), asyncio.Event(), None
         client: SocketClient
 
         def on_frame(message: dict[str, Any]) -> None:
@@ -145,17 +150,15 @@ class Socket:
 
         def on_end(why: str) -> None:
             if self._client is client:
-                self._on_end(why)
+                self._end_opening(ConnectionLost(f"the websocket ended while it was being opened: {why}."))
+                self._lost(why)
 
-        client = SocketClient(address, clock=self._clock, loop=loop, on_frame=on_frame, on_end=on_end)
+        client = SocketClient(self._address(), clock=self._clock, loop=loop, on_frame=on_frame, on_end=on_end)
         self._client = client
         try:
-            life = self._life
-            if life is None:
-                raise NotConnected("the websocket was closed.")
-            life.submit(client.open).add_done_callback(self._opened)
+            life.submit(client.open).add_done_callback(self._begun)
             try:
-                await self._clock.wait_for(standing, timeout)
+                await self._clock.wait_for(self._unless_over(self._standing.wait()), timeout)
             except TimeoutError as error:
                 if isinstance(error, TradingError):
                     raise
@@ -165,17 +168,34 @@ class Socket:
                 ) from None
             self.connections += 1
             for step in self._steps:
-                await step()
-            if self._client is not client:
-                raise ConnectionLost("the websocket ended while it was being opened.")
+                await self._unless_over(step())
         except BaseException:
             await self._put_away()
             raise
         self._up = True
 
+    async def _unless_over(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do it, but no longer than the connection stands; raises why it does not."""
+        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self._over.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self._why_over is not None:
+                raise self._why_over
+            await tasks[0]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _end_opening(self, error: TradingError) -> None:
+        """The connection will not stand: whoever opens it is told."""
+        if not self._up and self._why_over is None:
+            self._why_over = error
+            self._over.set()
+
     def _address(self) -> SocketAddress:
         where, calls = self._room.endpoint, self._room.calls
-        verify: str | bool = (where.ca_file or certs.where()) if where.verify_tls else False
+        verify: str | bool = (where.ca_file or DEFAULT_CA_BUNDLE_PATH) if where.verify_tls else False
         token = calls.client.oauth_config.access_token if calls.signed else None
         return SocketAddress(
             url=where.socket_url,
@@ -185,19 +205,13 @@ class Socket:
             access_token=token,
         )
 
-    def _opened(self, opened: asyncio.Future[None]) -> None:
-        if not opened.cancelled() and (error := opened.exception()) is not None:
-            self._fail_opening(ConnectionLost(f"the websocket could not be opened: {type(error).__name__}: {error}."))
-
-    def _fail_opening(self, error: TradingError) -> None:
-        if self._standing is not None and not self._standing.done():
-            self._standing.set_exception(error)
+    def _begun(self, begun: asyncio.Future[None]) -> None:
+        if not begun.cancelled() and (error := begun.exception()) is not None:
+            self._end_opening(ConnectionLost(f"the websocket could not be opened: {type(error).__name__}: {error}."))
 
     async def _put_away(self) -> None:
         """End the present connection, without a word to anybody."""
-        client, self._client, standing = self._client, None, self._standing
-        if standing is not None and standing.done() and not standing.cancelled():
-            standing.exception()
+        client, self._client = self._client, None
         if client is None or self._life is None:
             return
         client.abandon()
@@ -233,16 +247,15 @@ class Socket:
         told = message.get("args")
         authenticated = told.get("authenticated") if isinstance(told, dict) else None
         if authenticated is True:
-            if self._standing is not None and not self._standing.done():
-                self._standing.set_result(None)
+            self._standing.set()
         elif authenticated is False:
-            self._fail_opening(BrokerLinkLost("the websocket is open, but there is no brokerage session."))
+            self._end_opening(BrokerLinkLost("the websocket is open, but there is no brokerage session."))
             self._lost("the brokerage session has ended")
         if isinstance(told, dict) and told.get("competing") is True:
-            self._on_status("another program of this user name wants the brokerage session")
+            self._doubt("another program of this user name wants the brokerage session")
 
     def _on_waiting(self) -> None:
-        self._fail_opening(
+        self._end_opening(
             AuthenticationError(
                 "the websocket waits for a login.",
                 remedy="Log in at the gateway again (IBeam does it by itself).",
@@ -250,13 +263,6 @@ class Socket:
             )
         )
         self._lost("the login has ended")
-
-    def _on_end(self, why: str) -> None:
-        self._fail_opening(ConnectionLost(f"the websocket ended while it was being opened: {why}."))
-        if self._up:
-            self._lost(why)
-        else:
-            self._client = None if self._standing is None or self._standing.done() else self._client
 
     async def _watch(self) -> None:
         """Notice a connection over which nothing comes any more, not even heartbeats."""
@@ -277,7 +283,7 @@ class Socket:
         _log.warning("the websocket is lost; it is made again", why=why)
         self._room.gaps.begin(_GAP, f"the websocket is lost ({why}): order updates, fills and quotes do not come.")
         if doubted:
-            self._on_status(f"the websocket is lost: {why}")
+            self._doubt(f"the websocket is lost: {why}")
         for listener in self._gap_listeners:
             listener()
         self._task("restore", self._restore())
@@ -294,7 +300,7 @@ class Socket:
             except TradingError as error:
                 _log.warning("the websocket could not be made again", failures=failures + 1, error=error.message)
                 if isinstance(error, AuthenticationError | BrokerLinkLost):
-                    self._on_status(error.message)
+                    self._doubt(error.message)
             doubled = self.times.retry_first * 2.0 ** min(failures, _MOST_DOUBLINGS)
             failures += 1
             with contextlib.suppress(TimeoutError):

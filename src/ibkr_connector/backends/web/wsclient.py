@@ -75,7 +75,7 @@ class _NoRequests:
 
 
 class SocketClient:
-    """One connection. `open`, `write` and `close` block and belong on threads; `on_frame` and `on_end` come on the loop.
+    """One connection. `open`, `write` and `close` block and belong on threads; what it tells comes on the loop.
 
     Args:
         address: where to.
@@ -109,9 +109,9 @@ class SocketClient:
     def open(self) -> None:
         """Start ibind's threads; waits a moment for the session, frames tell when it stands."""
         # Here and not above: importing ibind takes half a second and reads its environment.
-        import ibind  # noqa: PLC0415
+        import ibind
 
-        from ibkr_connector.backends.web.frames import FrameRouter  # noqa: PLC0415
+        from ibkr_connector.backends.web.frames import FrameRouter
 
         address = self._address
         client = ibind.IbkrWsClient(
@@ -189,7 +189,7 @@ class SocketClient:
             self._on_end(why)
 
     def abandon(self) -> None:
-        """From now on nothing of it is heard: what is on its way is of a connection that counts no more. On the loop."""
+        """From now on nothing of it is heard, not even what is on its way. On the loop."""
         self._closing = True
         self._cookie.ended.set()
 
