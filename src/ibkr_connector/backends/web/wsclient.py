@@ -153,11 +153,14 @@ class SocketClient:
         try:
             # First, or ibind's runtime makes a new thread for the one that ends here.
             client._runtime.set_state(type(client.get_state()).STOPPING)
-            _cut(client._runtime._transport)
-            return bool(client.shutdown())
+            wire = _cut(client._runtime._transport)
+            ended = bool(client.shutdown())
+            if wire is not None:
+                wire.close()  # websocket-client does not, after a goodbye of ours
         except Exception as error:  # noqa: BLE001 - the threads are daemons, and nothing they do reaches anybody
             _log.warning("the websocket did not close in order", error=_words(error))
             return False
+        return ended
 
     # --- ibind's sink: on its runtime thread --------------------------------------------------------------------------
 
@@ -204,8 +207,8 @@ def _tune(client: Any) -> Any:
     return transport
 
 
-def _cut(transport: Any) -> None:
-    """Say goodbye and end the connection, so that ibind's transport thread notices at once.
+def _cut(transport: Any) -> Any:
+    """Say goodbye and end the connection, so that ibind's transport thread notices at once; its socket, if it has one.
 
     Left to websocket-client, the thread that closes may take the other side's goodbye and the descriptor away from the
     thread that reads, which then sleeps until its ping is due.
@@ -213,17 +216,18 @@ def _cut(transport: Any) -> None:
     transport._running = False
     app = transport._wsa
     if app is None:
-        return
+        return None
     app.keep_running = False
     socket = app.sock
     wire = None if socket is None else socket.sock
     if socket is None or wire is None:
-        return
+        return None
     with contextlib.suppress(Exception):  # it may be gone already, or be in the middle of anything
         wire.settimeout(THREAD_WAIT_S / 2)
         socket.send_close(_NORMAL)
     with contextlib.suppress(Exception):
         wire.shutdown(SHUT_RDWR)
+    return wire
 
 
 def _why_closed(event: Any) -> str:
