@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from ibkr_connector.backends.base import BrokerFact, SystemNotice
+from ibkr_connector.backends.base import SystemNotice
 from ibkr_connector.backends.web import WebBackend, WebEndpoint
 from ibkr_connector.backends.web.options import StreamTimes
 from ibkr_connector.models.contract import Contract
@@ -23,6 +23,7 @@ QUICK = StreamTimes(
 """Reconnects at once; everything else as patient as always."""
 AAPL = Contract(symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD", con_id=265598)
 MSFT = Contract(symbol="MSFT", sec_type="STK", exchange="SMART", currency="USD", con_id=272093)
+AMD = Contract(symbol="AMD", sec_type="STK", exchange="SMART", currency="USD", con_id=4391)
 
 _F = TypeVar("_F")
 
@@ -107,5 +108,16 @@ def prices(quote: Quote) -> tuple[float | None, ...]:
     """What can be compared with another quote of the same moment."""
     return quote.bid, quote.ask, quote.last, quote.close
 
-
-__all__ = ["AAPL", "MSFT", "QUICK", "SECONDS", "BrokerFact", "Told", "asked_of", "count", "line", "prices", "web_backend"]
+    "AAPL",
+    "AMD",
+    "MSFT",
+    "QUICK",
+    "SECONDS",
+    "BrokerFact",
+    "Told",
+    "asked_of",
+    "count",
+    "line",
+    "prices",
+    "web_backend",
+]

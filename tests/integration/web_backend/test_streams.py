@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -12,12 +13,18 @@ import pytest
 
 from ibkr_connector.backends.base import AccountValueSeen, BrokerFact, MarketDataKind, PnlSeen, PositionSeen
 from ibkr_connector.backends.web.records import Records
-from ibkr_connector.errors import MarketDataNotSubscribed, NoMarketData, NotConnected, NotSupportedByBackend
+from ibkr_connector.errors import (
+    MarketDataNotSubscribed,
+    NoMarketData,
+    NotConnected,
+    NotSupportedByBackend,
+    RequestTimeout,
+)
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
 from ibkr_connector.paper import PaperGateway, WebOptions
 from support.connector import ACCOUNT
-from support.webstreams import AAPL, MSFT, QUICK, Told, asked_of, count, line, prices, web_backend
+from support.webstreams import AAPL, AMD, MSFT, QUICK, Told, asked_of, count, line, prices, web_backend
 
 SMD, UMD = f"smd+{AAPL.con_id}", f"umd+{AAPL.con_id}"
 
@@ -57,16 +64,14 @@ async def test_a_line_is_renewed_before_its_stream_ends(gateway: PaperGateway, a
         assert gateway.truth.of("stream_ended") == []
 
 
-@pytest.mark.parametrize(
-    "web_options", [WebOptions(limits=None, stream_life=0.2, heartbeat=0.1)], ids=["short-lived"]
-)
+@pytest.mark.parametrize("web_options", [WebOptions(limits=None, stream_life=0.2, heartbeat=0.1)], ids=["short-lived"])
 async def test_a_line_that_died_while_heartbeats_come_is_noticed_and_renewed(
     gateway: PaperGateway, asked: Told
 ) -> None:
     async with web_backend(gateway, replace(QUICK, line_quiet=0.4)) as (backend, told):
         _, quotes, errors = line(backend)
         await quotes.until(len)
-        await gateway.truth.wait_for("stream_ended", 20.0)
+        await gateway.truth.wait_for("stream_ended", timeout=20.0)
         seen = len(quotes.items)
         await quotes.until(lambda items: len(items) > seen + 1)
         assert count(asked.items, SMD) >= 3
@@ -115,21 +120,29 @@ async def test_a_line_closed_and_opened_in_one_breath_is_not_ended_by_the_late_g
         assert count(asked.items, "umd") == 0
 
 
-async def test_after_a_gap_lines_are_silent_until_they_are_opened_again(gateway: PaperGateway) -> None:
-    async with web_backend(gateway) as (backend, told):
-        handle, quotes, _ = line(backend)
+async def test_lines_go_on_after_a_gap_also_those_opened_in_it(gateway: PaperGateway) -> None:
+    async with web_backend(gateway, replace(QUICK, retry_first=0.3)) as (backend, told):
+        _, quotes, _ = line(backend)
         await quotes.until(len)
         gateway.inject("websocket_close")
         await told.until(lambda _: told.notices == [1100])
-        if 1101 not in told.notices:
-            with pytest.raises(NotConnected):
-                line(backend)
+        _, others, _ = line(backend, MSFT)
+        with pytest.raises(RequestTimeout):
+            await backend.snapshot(AMD, 0.01)
         await told.until(lambda _: told.notices == [1100, 1101])
         seen = len(quotes.items)
-        backend.close_line(handle)
-        _, again, _ = line(backend)
-        await again.until(len)
-        assert len(quotes.items) == seen
+        await quotes.until(lambda items: len(items) > seen)
+        await others.until(len)
+
+
+async def test_a_gap_ends_what_waits_for_a_snapshot(gateway: PaperGateway) -> None:
+    async with web_backend(gateway) as (backend, _):
+        gateway.inject("websocket_silent", for_=600.0)
+        waiting = asyncio.ensure_future(backend.snapshot(AAPL, 20.0))
+        await asyncio.sleep(0)
+        gateway.inject("websocket_close")
+        with pytest.raises(NotConnected):
+            await waiting
 
 
 @pytest.mark.parametrize("web_options", [WebOptions(limits=None, entitlement="delayed")], ids=["delayed"])
@@ -263,11 +276,16 @@ async def test_figures_and_profit_come_as_facts_under_twss_keys(gateway: PaperGa
         }
         backend.subscribe_account(ACCOUNT)
         await told.first(PnlSeen)
-        await told.first(AccountValueSeen, lambda fact: fact.key == "CashBalance" and fact.currency == "USD")
+        await told.first(AccountValueSeen, lambda fact: fact.key == "ExchangeRate" and fact.currency == "USD")
         streamed = {(fact.key, fact.currency): fact.value for fact in told.of(AccountValueSeen)}
         assert {fact.account for fact in told.of(AccountValueSeen)} == {ACCOUNT}
         shared = asked_for.keys() & streamed.keys()
-        assert {("NetLiquidation", "USD"), ("BuyingPower", "USD"), ("CashBalance", "USD"), ("ExchangeRate", "USD")} <= shared
+        assert {
+            ("NetLiquidation", "USD"),
+            ("BuyingPower", "USD"),
+            ("CashBalance", "USD"),
+            ("ExchangeRate", "USD"),
+        } <= shared
         assert {key: Decimal(streamed[key]) for key in shared if _is_number(asked_for[key])} == {
             key: Decimal(asked_for[key]) for key in shared if _is_number(asked_for[key])
         }

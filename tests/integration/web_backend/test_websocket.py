@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import aiohttp
 import pytest
 
 from ibkr_connector.backends.web import WebBackend, WebEndpoint
@@ -126,11 +127,9 @@ async def test_frames_that_ibind_chokes_on_do_no_harm(gateway: PaperGateway) -> 
 
 async def test_another_programs_filter_of_the_order_list_is_lifted(gateway: PaperGateway, asked: Told) -> None:
     gateway.web.hub.accounts_asked = True
-    import aiohttp
-
-    async with aiohttp.ClientSession() as http:
-        async with http.get(gateway.web.url + "iserver/account/orders", params={"filters": "filled"}) as answer:
-            assert answer.status == 200
+    path = gateway.web.url + "iserver/account/orders"
+    async with aiohttp.ClientSession() as http, http.get(path, params={"filters": "filled"}) as answer:
+        assert answer.status == 200
     async with web_backend(gateway):
         orders = next(iter(gateway.web.sockets.sockets)).topics._orders
         assert orders.filter == frozenset()
@@ -180,7 +179,11 @@ async def test_the_end_is_quick_and_leaves_no_thread(gateway: PaperGateway, trou
             await told.until(lambda _: told.notices == [1100])
         async with asyncio.timeout(5.0):
             await backend.disconnect()
-    left = [thread for thread in threading.enumerate() if thread not in before and thread.name.startswith(("ws_", "ibkr-ws"))]
+    left = [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and thread.name.startswith(("ws_", "ibkr-ws"))
+    ]
     for thread in left:
         thread.join(1.0)
     assert [thread.name for thread in left if thread.is_alive()] == []

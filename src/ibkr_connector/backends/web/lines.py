@@ -87,7 +87,8 @@ class Lines:
         self._tending: asyncio.Task[Any] | None = None
         socket.listen("smd", self._on_frame)
         socket.listen("error", self._on_refused)
-        socket.on_gap(self._on_gap)
+        socket.on_open(self._ask_again)
+        socket.on_gap(self._end_snapshots)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -102,15 +103,15 @@ class Lines:
         self._tending = None
 
     def back(self) -> None:
-        """See `Part`. The session makes its lines again when the gap is over."""
+        """See `Part`. The websocket is made anew, and every stream is asked for again."""
 
-    def _on_gap(self) -> None:
-        """The websocket is gone, and every stream with it: lines fall silent, as after TWS's 1101."""
-        self._end_snapshots()
-        self._streams.clear()
-        self._by_number.clear()
+    async def _ask_again(self) -> None:
+        """On every new websocket."""
+        for stream in self._streams.values():
+            self._ask(stream)
 
     def _end_snapshots(self) -> None:
+        """The websocket is gone: nobody waits for a quote."""
         for stream in self._streams.values():
             for reader in stream.readers.values():
                 if reader.done is not None and not reader.done.done():
@@ -121,10 +122,9 @@ class Lines:
     def open_line(
         self, contract: Contract, sink: QuoteSink, on_error: Callable[[Exception], None], generic_ticks: str = ""
     ) -> LineHandle:
-        """See `Backend.open_line`.
+        """See `Backend.open_line`. While the websocket is made again it is quiet.
 
         Raises:
-            NotConnected: the websocket is being made again.
             NotSupportedByBackend: generic ticks, which are TWS's own.
             InvalidRequest: a contract without its con_id.
         """
@@ -141,11 +141,9 @@ class Lines:
         number = self._room.ids.take()
         stream = self._streams.get(contract.con_id)
         if stream is None:
-            stream = _Stream(contract, self._times.line_quiet)
-            if not self._ask(stream):
-                raise NotConnected("there is no websocket to stream quotes over; it is being made again.")
-            self._streams[contract.con_id] = stream
-        elif not stream.readers:
+            stream = self._streams[contract.con_id] = _Stream(contract, self._times.line_quiet)
+            self._ask(stream)
+        elif not stream.readers and not stream.unanswered:
             self._ask(stream)  # it was about to end: what it has shown may be long past
         elif stream.heard_at and reader.sink is not None:
             # It has told what there is: a new reader is shown that, in its turn.
@@ -179,10 +177,10 @@ class Lines:
         return self._socket.send(f"umd+{stream.con_id}+{{}}")
 
     def _ask(self, stream: _Stream) -> bool:
-        """Ask for the stream, anew if it was asked for before."""
+        """Ask for the stream, anew if it was asked for before; whether it could be."""
+        stream.asked_at = self._clock.monotonic()
         if not self._socket.send(f"smd+{stream.con_id}+{_FIELDS}"):
             return False
-        stream.asked_at = self._clock.monotonic()
         stream.picture.asked()
         return True
 

@@ -123,7 +123,7 @@ class Socket:
     def send(self, text: str) -> bool:
         """Have a message written; False where there is no connection to write it to."""
         client, talk = self._client, self._talk
-        if client is None or talk is None:
+        if client is None or talk is None or not self._standing.is_set():
             return False
         talk.submit(lambda: client.write(text))
         return True
@@ -278,6 +278,7 @@ class Socket:
         if not self._up:
             return
         self._up = False
+        self._standing.clear()
         if self._client is not None:
             self._client.abandon()
         _log.warning("the websocket is lost; it is made again", why=why)

@@ -5,8 +5,8 @@ without a queue that could overflow, and, instead of a REST client, one cookie: 
 does not reconnect: a connection that ended is put away, and `ws` makes a new one when it is time. Subscriptions are
 written as texts; what is subscribed is known above, not here.
 
-Two values of ibind are set where it offers no argument (`_tune`): how long its threads wait for each other, and that
-websocket-client gives up at once where it would sleep for five seconds before it tried again.
+Where ibind offers no argument, `_tune` sets how long its threads wait for each other, that websocket-client gives up at
+once where it would sleep for five seconds before it tried again, and that nobody waits for what is over.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class SocketClient:
             # Without the queue in between, which drops the oldest of 10,000 events.
             synchronous_output_events=True,
         )
-        transport = _tune(client)
+        transport = _tune(client, self._cookie.ended)
         self._cookie.is_open = lambda: transport._wsa is not None
         self._client = client
         if not self._closing:
@@ -197,9 +197,24 @@ class SocketClient:
         self._cookie.ended.set()
 
 
-def _tune(client: Any) -> Any:
+class _UntilOver:
+    """The state that ibind waits for when it starts, and a word to stop waiting."""
+
+    def __init__(self, states: Any, ended: threading.Event) -> None:
+        self._states = states
+        self._ended = ended
+
+    def is_authenticated(self) -> bool:
+        return self._ended.is_set() or bool(self._states.is_authenticated())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._states, name)
+
+
+def _tune(client: Any, ended: threading.Event) -> Any:
     """Set what ibind takes from the environment of the process, for this client alone; its transport."""
     runtime = client._runtime
+    runtime._lifecycle._state_manager = _UntilOver(runtime._state_manager, ended)
     transport = runtime._transport
     transport._reconnect_timeout = 0
     transport._connection_timeout = THREAD_WAIT_S
