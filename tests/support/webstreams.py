@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from ibkr_connector.backends.base import SystemNotice
-from ibkr_connector.backends.web import WebBackend, WebEndpoint
-from ibkr_connector.backends.web.options import StreamTimes
+from ibkr_connector.backends.web.client import WebBackend
+from ibkr_connector.backends.web.options import StreamTimes, WebEndpoint
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.market import Quote
 from ibkr_connector.paper import PaperGateway
@@ -107,17 +107,3 @@ def line(backend: WebBackend, contract: Contract = AAPL) -> tuple[Any, Told, Tol
 def prices(quote: Quote) -> tuple[float | None, ...]:
     """What can be compared with another quote of the same moment."""
     return quote.bid, quote.ask, quote.last, quote.close
-
-    "AAPL",
-    "AMD",
-    "MSFT",
-    "QUICK",
-    "SECONDS",
-    "BrokerFact",
-    "Told",
-    "asked_of",
-    "count",
-    "line",
-    "prices",
-    "web_backend",
-]

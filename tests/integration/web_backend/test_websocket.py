@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ibkr_connector.backends.web import WebBackend, WebEndpoint
+from ibkr_connector.backends.web.client import WebBackend
+from ibkr_connector.backends.web.options import WebEndpoint
 from ibkr_connector.backends.web.records import Records
 from ibkr_connector.errors import AuthenticationError, ConnectTimeout
 from ibkr_connector.paper import PaperGateway, WebOptions
