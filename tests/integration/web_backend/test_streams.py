@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ibkr_connector.backends.base import AccountValueSeen, BrokerFact, MarketDataKind, PnlSeen, PositionSeen
+from ibkr_connector.backends.base import AccountValueSeen, MarketDataKind, PnlSeen, PositionSeen
+from ibkr_connector.backends.web.reads import Reads
 from ibkr_connector.backends.web.records import Records
 from ibkr_connector.errors import (
     MarketDataNotSubscribed,
@@ -209,21 +210,24 @@ async def test_what_the_web_api_cannot_do_is_refused(gateway: PaperGateway) -> N
 
 
 class _Rows:
-    """What `Records` was given."""
+    """What `Records` is given, beside what it makes of it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.orders, self.trades = Told(), Told()
+        on_orders, on_trades = Records.on_orders, Records.on_trades
 
-        def order(records: Records, row: Mapping[str, Any]) -> Sequence[BrokerFact]:
-            self.orders(dict(row))
-            return ()
+        def orders(records: Records, changed: Any) -> None:
+            for row in changed:
+                self.orders(dict(row))
+            on_orders(records, changed)
 
-        def trade(records: Records, row: Mapping[str, Any], *, replayed: bool) -> Sequence[BrokerFact]:
-            self.trades((dict(row), replayed))
-            return ()
+        def trades(records: Records, listed: Any) -> None:
+            for row in listed:
+                self.trades(dict(row))
+            on_trades(records, listed)
 
-        monkeypatch.setattr(Records, "order_row_facts", order)
-        monkeypatch.setattr(Records, "trade_row_facts", trade)
+        monkeypatch.setattr(Records, "on_orders", orders)
+        monkeypatch.setattr(Records, "on_trades", trades)
 
 
 @pytest.fixture
@@ -245,25 +249,37 @@ async def _place(gateway: PaperGateway, **changes: Any) -> int:
     return int(told[0]["order_id"])
 
 
-async def test_rows_of_orders_are_whole_and_end_as_filled(gateway: PaperGateway, rows: _Rows) -> None:
-    async with web_backend(gateway):
+async def test_orders_and_trades_come_in_order_with_their_contracts_known(gateway: PaperGateway, rows: _Rows) -> None:
+    async with web_backend(gateway) as (backend, _):
         number = await _place(gateway)
-        await rows.orders.until(lambda items: items and items[-1]["status"] == "Filled")
-        for row in rows.orders.items:
-            assert row["orderId"] == number
-            assert (row["conid"], row["side"], row["totalSize"]) == (AAPL.con_id, "BUY", 5.0)
+        await rows.orders.until(lambda items: items and items[-1].get("status") == "Filled")
+        assert {row["orderId"] for row in rows.orders.items} == {number}
+        assert rows.orders.items[0]["conid"] == AAPL.con_id
+        assert backend._room.contracts[AAPL.con_id].symbol == "AAPL"
         # The fill, and again with its commission.
-        await rows.trades.until(lambda items: items and "commission" in items[-1][0])
-        assert {row["order_id"] for row, _ in rows.trades.items} == {number}
-        assert not any(replayed for _, replayed in rows.trades.items)
+        await rows.trades.until(lambda items: items and "commission" in items[-1])
+        assert {row["order_id"] for row in rows.trades.items} == {number}
 
 
-async def test_trades_of_before_come_as_replays(gateway: PaperGateway, rows: _Rows) -> None:
+async def test_the_trades_of_the_day_come_again_after_a_gap(gateway: PaperGateway, rows: _Rows) -> None:
     async with web_backend(gateway):
         await _place(gateway)
-        await rows.trades.until(lambda items: items and "commission" in items[-1][0])
+        await rows.trades.until(lambda items: items and "commission" in items[-1])
+        seen = len(rows.trades.items)
         gateway.inject("websocket_close")
-        await rows.trades.until(lambda items: items[-1][1])
+        await rows.trades.until(lambda items: len(items) > seen)
+
+
+async def test_a_contract_that_cannot_be_described_holds_no_order_back(
+    gateway: PaperGateway, rows: _Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(reads: Reads, con_ids: Any, timeout: float) -> None:
+        raise RequestTimeout("no description today.")
+
+    monkeypatch.setattr(Reads, "know", refuse)
+    async with web_backend(gateway):
+        await _place(gateway)
+        await rows.orders.until(lambda items: items and items[-1].get("status") == "Filled")
 
 
 # --- the account ------------------------------------------------------------------------------------------------------

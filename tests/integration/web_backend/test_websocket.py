@@ -13,7 +13,6 @@ import pytest
 
 from ibkr_connector.backends.web.client import WebBackend
 from ibkr_connector.backends.web.options import WebEndpoint
-from ibkr_connector.backends.web.records import Records
 from ibkr_connector.errors import AuthenticationError, ConnectTimeout
 from ibkr_connector.paper import PaperGateway, WebOptions
 from support.connector import ACCOUNT
@@ -134,22 +133,6 @@ async def test_another_programs_filter_of_the_order_list_is_lifted(gateway: Pape
     async with web_backend(gateway):
         orders = next(iter(gateway.web.sockets.sockets)).topics._orders
         assert orders.filter == frozenset()
-
-
-async def test_a_change_of_an_unknown_order_has_the_list_read_again(
-    gateway: PaperGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = Told()
-    open_orders = Records.open_orders
-
-    async def noting(records: Records, timeout: float, *, all_clients: bool = True) -> Any:
-        read(timeout)
-        return await open_orders(records, timeout, all_clients=all_clients)
-
-    monkeypatch.setattr(Records, "open_orders", noting)
-    async with web_backend(gateway):
-        gateway.web.sockets.broadcast({"topic": "sor", "args": [{"acct": ACCOUNT, "orderId": 99, "status": "Filled"}]})
-        await read.until(len)
 
 
 async def test_two_backends_in_one_process_have_nothing_to_do_with_each_other(gateway: PaperGateway) -> None:

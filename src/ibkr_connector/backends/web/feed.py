@@ -1,9 +1,9 @@
 """Orders, fills, account figures, profit and positions as facts, as the websocket tells them.
 
-Rows of orders (`sor`) come whole once, then as differences: they are put together here, so that `Records` reads whole
-ones only. Trades (`str`) come with the day's so far, then each as it happens, and once more with its commission.
-Figures (`ssd`, `sld`) and profit (`spl`) come every few seconds, differences too. Positions have no topic: they are
-read over REST after fills, and once in a while for their values.
+Rows of orders (`sor`: whole once, then what changed) and trades (`str`: the day's, then each as it happens, and once more
+with its commission) are read by `Records`, in the order of the wire, once their contracts are known. Figures (`ssd`,
+`sld`) and profit (`spl`) come every few seconds, as differences. Positions have no topic: they are read over REST after
+fills, and once in a while for their values.
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ from ibkr_connector.models.account import Position
 
 _log = get_logger(__name__)
 _CONFIRM_TRIES = 3
-_MOST_ORDERS = 2_000
-"""Rows of orders that are kept to put differences to; live lists have 1,000 at most."""
 _READ_S = 10.0
 _NOTHING = Decimal(0)
 _KNOW_S = 5.0
-"""How long a row waits for its contract's description before it is told without."""
+"""How long rows wait for their contracts' descriptions before they are told without."""
 
 Row = Mapping[str, Any]
 
@@ -45,16 +43,13 @@ class Feed:
         self._socket = socket
         self._reads = reads
         self._records = records
-        self._orders: dict[int, dict[str, Any]] = {}
         self._accounts: dict[str, figures.AccountFigures] = {}
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[set[int], Callable[[], None]]] = deque()
         self._telling: asyncio.Task[Any] | None = None
         self._confirmed: asyncio.Future[None] | None = None
-        self._replay = True
         self._held: dict[tuple[str, int], Position] = {}
         self._positions_due = asyncio.Event()
         self._positions: asyncio.Task[Any] | None = None
-        self._asking: asyncio.Task[Any] | None = None
         socket.on_open(self._subscribe)
         socket.listen("sor", self._on_orders)
         socket.listen("str", self._on_trades)
@@ -70,10 +65,9 @@ class Feed:
     async def stop(self) -> None:
         """See `Part`."""
         self._accounts.clear()
-        self._orders.clear()
         self._waiting.clear()
         self._held.clear()
-        self._positions = self._telling = self._asking = None
+        self._positions = self._telling = None
 
     def back(self) -> None:
         """See `Part`. The websocket is made anew, and `_subscribe` with it."""
@@ -84,8 +78,6 @@ class Feed:
         A filter that any program of this user name has put on the list of orders holds for `sor` too, until the list is
         asked for with `force`.
         """
-        self._orders.clear()
-        self._replay = True
         await self._room.calls.get("iserver/account/orders", {"force": "true"}, timeout=_READ_S)
         self._socket.send("sor+{}")
         for _ in range(_CONFIRM_TRIES):
@@ -158,65 +150,37 @@ class Feed:
     # --- orders and trades ------------------------------------------------------------------------------------------
 
     def _on_orders(self, message: Row) -> None:
-        for told in _rows(message):
-            number = convert.integer(told.get("orderId"))
-            if not number:
-                continue
-            whole = self._orders.pop(number, {}) | told
-            if "conid" not in whole or "status" not in whole:
-                _log.warning("a change of an order that was never told; the list is read again")
-                self._read_orders()
-                continue
-            self._orders[number] = whole  # the newest at the end
-            if len(self._orders) > _MOST_ORDERS:
-                del self._orders[next(iter(self._orders))]
-            self._tell(whole, lambda row=whole: self._emit(self._records.order_row_facts(row)))  # type: ignore[misc]
+        told = _rows(message)
+        self._tell(told, lambda: self._records.on_orders(told))
 
     def _on_trades(self, message: Row) -> None:
-        replayed, self._replay = self._replay, False
         if self._confirmed is not None and not self._confirmed.done():
             self._confirmed.set_result(None)
-        for row in _rows(message):
-            self._tell(
-                row,
-                lambda row=row: self._emit(self._records.trade_row_facts(row, replayed=replayed)),  # type: ignore[misc]
-            )
-            if not replayed:
-                self._positions_due.set()
+        else:
+            self._positions_due.set()
+        told = _rows(message)
+        self._tell(told, lambda: self._records.on_trades(told))
 
-    def _tell(self, row: Row, tell: Callable[[], None]) -> None:
-        """Tell it now if its contract is known and nothing waits before it, else in its turn."""
-        con_id = convert.integer(row.get("conid"))
-        if not self._waiting and (not con_id or con_id in self._room.contracts):
+    def _tell(self, told: list[dict[str, Any]], tell: Callable[[], None]) -> None:
+        """Tell it now if its contracts are known and nothing waits before it, else in its turn."""
+        con_ids = {convert.integer(row.get("conid")) for row in told} - {0}
+        if not self._waiting and con_ids <= self._room.contracts.keys():
             _safely(tell)
             return
-        self._waiting.append((con_id, tell))
+        self._waiting.append((con_ids, tell))
         if self._telling is None or self._telling.done():
             self._telling = self._room.spawn(self._tell_in_turn(), "order-rows")
 
     async def _tell_in_turn(self) -> None:
         while self._waiting:
-            con_id, _ = self._waiting[0]
-            if con_id and con_id not in self._room.contracts:
-                try:
-                    await self._reads.know([con_id], _KNOW_S)
-                except TradingError as error:
-                    _log.warning("an order is told without its contract's description", error=error.message)
+            con_ids, _ = self._waiting[0]
+            try:
+                await self._reads.know(con_ids, _KNOW_S)
+            except TradingError as error:
+                _log.warning("orders are told without their contracts' descriptions", error=error.message)
             # The queue may have been emptied meanwhile: the connection has ended.
             if self._waiting:
                 _safely(self._waiting.popleft()[1])
-
-    def _read_orders(self) -> None:
-        """Whole rows of every order, over REST; told as facts by who reads them. One reading at a time."""
-
-        async def ask() -> None:
-            try:
-                await self._records.open_orders(_READ_S)
-            except TradingError as error:
-                _log.warning("orders could not be read again", error=error.message)
-
-        if self._room.connected and (self._asking is None or self._asking.done()):
-            self._asking = self._room.spawn(ask(), "orders")
 
     # --- positions --------------------------------------------------------------------------------------------------
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ibkr_connector.backends.base import BrokerFact, ExecutionRecords, OrderRecords
+from ibkr_connector.backends.base import ExecutionRecords, OrderRecords
 from ibkr_connector.backends.web.shared import WebRoom
 
 
@@ -24,13 +23,11 @@ class Records:
     def back(self) -> None:
         """See `Part`."""
 
-    def order_row_facts(self, row: Mapping[str, Any]) -> Sequence[BrokerFact]:
-        """A whole row of the live orders as facts."""
-        return ()
+    def on_orders(self, changed: Any) -> None:
+        """A `sor` frame: whole rows, or an order's number and what changed of it."""
 
-    def trade_row_facts(self, row: Mapping[str, Any], *, replayed: bool) -> Sequence[BrokerFact]:
-        """A row of the trades as facts; `replayed`: it was asked for, and is no news."""
-        return ()
+    def on_trades(self, listed: Any) -> None:
+        """A `str` frame."""
 
     async def open_orders(self, timeout: float, *, all_clients: bool = True) -> OrderRecords:
         """See `Backend.open_orders`."""
