@@ -96,7 +96,8 @@ async def test_a_quote_that_is_too_old_is_asked_for_again(
 
 async def test_profit_comes_by_itself(gateway: PaperGateway, web: IBKRConnector) -> None:
     async with asyncio.timeout(SECONDS):
-        while (await web.get_portfolio_pnl()).daily is None:
+        # The portfolio has no event of its own for it.
+        while (await web.get_portfolio_pnl()).daily is None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

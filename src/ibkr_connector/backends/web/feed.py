@@ -1,9 +1,9 @@
 """Orders, fills, account figures, profit and positions as facts, as the websocket tells them.
 
-Rows of orders (`sor`: whole once, then what changed) and trades (`str`: the day's, then each as it happens, and once more
-with its commission) are read by `Records`, in the order of the wire, once their contracts are known. Figures (`ssd`,
-`sld`) and profit (`spl`) come every few seconds, as differences. Positions have no topic: they are read over REST after
-fills, and once in a while for their values.
+Rows of orders (`sor`: whole once, then what changed) and trades (`str`: the day's, then each as it happens, and once
+more with its commission) are read by `Records`, in the order of the wire, once their contracts are known. Figures
+(`ssd`, `sld`) and profit (`spl`) come every few seconds, as differences. Positions have no topic: they are read over
+REST after fills, and once in a while for their values.
 """
 
 from __future__ import annotations
