@@ -90,7 +90,7 @@ async def test_a_quote_that_is_too_old_is_asked_for_again(
 ) -> None:
     with asked_of(monkeypatch) as asked:
         await web.get_live_quote("AAPL")
-        await web.get_live_quote("AAPL", max_age=0.001)
+        await web.get_live_quote("AAPL", max_age=1e-9)
         await asked.until(lambda texts: count(texts, "smd") >= 2)
 
 
