@@ -73,12 +73,7 @@ class Feed:
         """See `Part`. The websocket is made anew, and `_subscribe` with it."""
 
     async def _subscribe(self) -> None:
-        """On every new websocket: orders and trades always, accounts as far as they were asked for.
-
-        A filter that any program of this user name has put on the list of orders holds for `sor` too, until the list is
-        asked for with `force`.
-        """
-        await self._room.calls.get("iserver/account/orders", {"force": "true"}, timeout=_READ_S)
+        """On every new websocket: orders and trades always, accounts as far as they were asked for."""
         self._socket.send("sor+{}")
         for _ in range(_CONFIRM_TRIES):
             self._confirmed = asyncio.get_running_loop().create_future()
