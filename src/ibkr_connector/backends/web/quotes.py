@@ -6,8 +6,10 @@ while trading is halted. What data they are says field 6509: R real time, D dela
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.backends.web import convert
@@ -49,10 +51,13 @@ def number(told: Any) -> tuple[float | None, str]:
             letter, told = told[0], told[1:]
         factor = _SHORT.get(told[-1:], 0.0)
         if factor:
-            whole = convert.decimal(told[:-1])
-            return (None if whole is None else float(whole) * factor), letter
-    value = convert.decimal(told)
-    return (None if value is None else float(value)), letter
+            return _finite(convert.decimal(told[:-1]), factor), letter
+    return _finite(convert.decimal(told), 1.0), letter
+
+
+def _finite(value: Decimal | None, factor: float) -> float | None:
+    found = None if value is None else float(value) * factor
+    return found if found is not None and math.isfinite(found) else None
 
 
 class Picture:
