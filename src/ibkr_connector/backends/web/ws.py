@@ -73,7 +73,7 @@ class Socket:
         self._poke = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.connections = 0
-        """Websockets that were opened, over the bridge's life."""
+        """Websockets that were opened, over the backend's life."""
 
     # --- what others register -------------------------------------------------------------------------------------
 
@@ -298,8 +298,8 @@ class Socket:
             try:
                 await self._open(self.times.opening)
                 break
-            except TradingError as error:
-                _log.warning("the websocket could not be made again", failures=failures + 1, error=error.message)
+            except Exception as error:  # noqa: BLE001 - whatever it was, giving up would leave orders unwatched
+                _log.warning("the websocket could not be made again", failures=failures + 1, error=repr(error))
                 if isinstance(error, AuthenticationError | BrokerLinkLost):
                     self._doubt(error.message)
             doubled = self.times.retry_first * 2.0 ** min(failures, _MOST_DOUBLINGS)
