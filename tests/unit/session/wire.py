@@ -54,6 +54,7 @@ class FakeBackend:
         """Set while no line is open that was open before."""
         self.opened = 0
         self.closed_lines = 0
+        self.renewed = 0
         self.refusals: list[Exception] = []
         """What the next attempts to connect end with."""
 
@@ -89,6 +90,9 @@ class FakeBackend:
         self.lines.pop(line.req_id, None)
         if not self.lines:
             self.idle.set()
+
+    def renew_line(self, line: LineHandle) -> None:
+        self.renewed += 1
 
     def cut(self, reason: str = "the cable was pulled") -> None:
         self.connected = False

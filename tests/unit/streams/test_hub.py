@@ -347,3 +347,38 @@ async def test_after_101_no_line_is_asked_for_that_the_broker_does_not_have(
     await hub.attach(MSFT, box(), SECONDS)
     assert hub.lines == (2, 10)
     hub.close()
+
+
+async def test_silence_of_a_line_that_may_end_silently_makes_its_quote_older(
+    session: Session, backend: FakeBackend
+) -> None:
+    made = QuoteHub(session, LineLeases(2), lines_end_silently=True)
+    reader = box()
+    await made.attach(AAPL, reader, SECONDS)
+    tick(backend)
+    line = made._lines[AAPL.con_id]
+    line.latest_at -= 60.0
+    session.alive_at = session.clock.monotonic()  # the connection lives: of the line that says nothing
+    latest = made.latest(AAPL.con_id)
+    assert latest is not None
+    assert latest[1] >= 60.0
+    reader.close()
+    made.close()
+
+
+async def test_an_old_quote_of_such_a_line_is_asked_for_again_and_the_answer_is_new(
+    session: Session, backend: FakeBackend
+) -> None:
+    made = QuoteHub(session, LineLeases(2), lines_end_silently=True)
+    reader = box()
+    await made.attach(AAPL, reader, SECONDS)
+    tick(backend)
+    made._lines[AAPL.con_id].latest_at -= 60.0
+    asking = asyncio.ensure_future(made.quote(AAPL, max_age=5.0, timeout=SECONDS))
+    async with asyncio.timeout(SECONDS):
+        while not backend.renewed:  # noqa: ASYNC110 - the backend tells nobody
+            await asyncio.sleep(0)
+    tick(backend, bid=1.5)
+    assert (await asking).bid == 1.5
+    reader.close()
+    made.close()
