@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ibkr_connector.backends.base import BrokerFact, SystemNotice
 from ibkr_connector.backends.web.client import WebBackend
 from ibkr_connector.backends.web.options import WebEndpoint
 from ibkr_connector.errors import AuthenticationError, ConnectTimeout
@@ -68,9 +69,18 @@ async def test_a_quiet_market_with_heartbeats_is_no_gap(gateway: PaperGateway) -
 
 
 async def test_a_lost_brokerage_session_and_its_websocket_are_one_gap(gateway: PaperGateway) -> None:
-    async with web_backend(gateway) as (_, told):
+    async with web_backend(gateway) as (backend, told):
+        stood: list[bool] = []
+
+        def listen(fact: BrokerFact) -> None:
+            if isinstance(fact, SystemNotice) and fact.code == 1101:
+                stood.append(backend._socket.up and backend._login.up)
+            told(fact)
+
+        backend.on_fact(listen)
         gateway.inject("brokerage_lost")
         await told.until(lambda _: told.notices == [1100, 1101])
+        assert stood == [True]
         assert gateway.web.session.authenticated
 
 
