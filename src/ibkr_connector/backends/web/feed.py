@@ -46,6 +46,7 @@ class Feed:
         self._accounts: dict[str, figures.AccountFigures] = {}
         self._waiting: deque[tuple[set[int], Callable[[], None]]] = deque()
         self._telling: asyncio.Task[Any] | None = None
+        self._begun = False
         self._confirmed: asyncio.Future[None] | None = None
         self._held: dict[tuple[str, int], Position] = {}
         self._positions_due = asyncio.Event()
@@ -64,6 +65,7 @@ class Feed:
 
     async def stop(self) -> None:
         """See `Part`."""
+        self._begun = False
         self._accounts.clear()
         self._waiting.clear()
         self._held.clear()
@@ -73,7 +75,14 @@ class Feed:
         """See `Part`. The websocket is made anew, and `_subscribe` with it."""
 
     async def _subscribe(self) -> None:
-        """On every new websocket: orders and trades always, accounts as far as they were asked for."""
+        """On every new websocket: orders and trades always, accounts as far as they were asked for.
+
+        The list of live orders is begun once per connection: its first answer holds nothing anyway. With `force`,
+        because a filter that any program of this user name has put on the list holds for `sor` as well.
+        """
+        if not self._begun:
+            await self._room.calls.get("iserver/account/orders", {"force": "true"}, timeout=_READ_S)
+            self._begun = True
         self._socket.send("sor+{}")
         for _ in range(_CONFIRM_TRIES):
             self._confirmed = asyncio.get_running_loop().create_future()

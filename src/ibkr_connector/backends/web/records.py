@@ -15,11 +15,7 @@ class Records:
         self._room = room
 
     async def start(self, timeout: float) -> None:
-        """See `Part`: begin the list of live orders.
-
-        With `force`: a filter that any program of this user name has put on the list would hold for `sor` frames too.
-        """
-        await self._room.calls.get("iserver/account/orders", {"force": "true"}, timeout=timeout)
+        """See `Part`."""
 
     async def stop(self) -> None:
         """See `Part`."""
