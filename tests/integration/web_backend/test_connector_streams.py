@@ -90,7 +90,7 @@ async def test_a_quote_that_is_too_old_is_asked_for_again(
 ) -> None:
     with asked_of(monkeypatch) as asked:
         await web.get_live_quote("AAPL")
-        await web.get_live_quote("AAPL", max_age=1e-9)
+        await web.get_live_quote("AAPL", max_age=1e-9, timeout=1.0)
         await asked.until(lambda texts: count(texts, "smd") >= 2)
 
 
@@ -113,3 +113,16 @@ async def test_two_connectors_in_one_process_are_independent(
         for _ in range(3):
             await anext(stream)
         assert two.connected
+
+
+async def test_an_orders_updates_trades_and_position_come_by_themselves(
+    gateway: PaperGateway, web: IBKRConnector
+) -> None:
+    async with asyncio.timeout(SECONDS * 2):
+        order = await web.place_market_order("AAPL", 5, "BUY")
+        done = await order.filled()
+        assert done.filled == 5
+        # The position has no event of its own.
+        while not [held for held in await web.get_positions() if held.quantity == 5 and held.market_value]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert (await web.get_portfolio_pnl()).positions_count == 1
