@@ -9,7 +9,7 @@ asked for or not: that stream, not a library's objects, is the truth about order
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -189,6 +189,20 @@ class OrderNotice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderUnanswered:
+    """What was handed over for writing got no answer that says what became of it: no word of the broker's, but ours.
+
+    A backend whose writes go out behind the call (Web) tells it; TWS has no answers to miss.
+    """
+
+    order_id: int
+    operation: Operation
+    written: bool
+    """False only where it is certain that nothing of it went out."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemNotice:
     """A message about no request (id -1): 1100, 1101, 1102, 2103 …"""
 
@@ -242,6 +256,7 @@ BrokerFact: TypeAlias = (
     | CommissionSeen
     | OrderCompleted
     | OrderNotice
+    | OrderUnanswered
     | SystemNotice
     | NextIdTold
     | SocketClosed
@@ -301,6 +316,23 @@ class HistoryRequest:
     use_rth: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReply:
+    """A yes or no to a question of the broker's about orders, about to be written (Web)."""
+
+    order_ids: tuple[int, ...]
+    """The orders it is about: one, or a group sent as one."""
+    operation: Operation
+    """What was asked of the broker when it asked back."""
+    message_ids: tuple[str, ...]
+    text: str
+    """The question."""
+    confirmed: bool
+
+
+ReplyLeave: TypeAlias = Callable[[OrderReply], Awaitable[str]]
+"""Makes a reply durable before it is written; returns why a yes must become a no (empty = as it stands)."""
+
 ACCOUNT_FEED_MESSAGES = 2
 """Messages that `Backend.subscribe_account` writes: account updates, profit and loss."""
 
@@ -342,6 +374,25 @@ class Backend(Protocol):
     def pace_with(self, later: Later) -> None:
         """Hand what is written without a caller who waited for a slot to `later`: ends of lines and requests, questions
         that had to wait for another of their kind. Called before `connect`; without it they are written at once.
+        """
+        ...
+
+    def reply_with(self, leave: ReplyLeave) -> None:
+        """Name who is asked before a question of the broker's about an order is answered. Called before `connect`."""
+        ...
+
+    def remember(self, order: WireOrder, perm_id: int) -> None:
+        """An order of an earlier connection or run of this very program (`perm_id` 0 = not told).
+
+        A broker that tells neither client ids nor our numbers (Web) is understood by it: what it shows under that
+        permId, or under that ref where account, contract and side fit, is told with our numbers.
+        """
+        ...
+
+    async def order_turn(self, timeout: float) -> None:
+        """Wait until an order handed over now is written at once: no other's question is open (Web).
+
+        Raises: OrderNotSent when that does not come in time.
         """
         ...
 

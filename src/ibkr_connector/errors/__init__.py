@@ -35,7 +35,7 @@
         ├── RiskRejected          a pre-trade gate said no; nothing was sent
         ├── OrderNotSent          no slot, no link, no journal, cancelled early; nothing was sent
         ├── OrderRejected         the broker said no
-        │   ├── InsufficientFunds · PriceIncrementError
+        │   ├── InsufficientFunds · PriceIncrementError · OrderConfirmationRequired
         ├── OrderInDoubt          it may have reached the broker: do NOT send again
         │   ├── ModifyInDoubt · CancelInDoubt
         ├── GroupIncomplete       some orders of an OCA group work, another was refused or not sent
@@ -107,6 +107,7 @@ from ibkr_connector.errors.orders import (
     ModifyNotPossible,
     ModifyRejected,
     OrderCancelled,
+    OrderConfirmationRequired,
     OrderError,
     OrderInDoubt,
     OrderNotCancellable,
@@ -156,6 +157,7 @@ __all__ = [
     "NotConnected",
     "NotSupportedByBackend",
     "OrderCancelled",
+    "OrderConfirmationRequired",
     "OrderError",
     "OrderInDoubt",
     "OrderNotCancellable",

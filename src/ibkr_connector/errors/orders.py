@@ -57,6 +57,18 @@ class PriceIncrementError(OrderRejected):
     default_remedy = "Round the price to the contract's minimum increment."
 
 
+class OrderConfirmationRequired(OrderRejected):
+    """The broker asked back before taking the order, and the configuration does not say yes to that question.
+
+    It was answered with no, so nothing is at the broker. The message holds the question and its message id.
+    """
+
+    default_remedy = (
+        "Read the question. If the answer is yes for every order, add its message id to `confirm` in section [web]; "
+        "then place a new order."
+    )
+
+
 class OrderInDoubt(OrderError):
     """It may have reached the broker. Do NOT place it again: wait for settlement, or look at `orders_in_doubt()`."""
 

@@ -145,6 +145,21 @@ class ModifyNotSent(ChangeBase):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplySending(ChangeBase):
+    """A reply to a question of the broker's is durable and about to be written (Web).
+
+    Until it is answered the operation is as open as after its first write: a yes may make it work.
+    """
+
+    kind: ClassVar[str] = "reply_sending"
+    operation: Operation
+    message_ids: tuple[str, ...]
+    question: str
+    confirmed: bool
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnteredDoubt(ChangeBase):
     """An operation may or may not have reached the broker."""
 
@@ -387,6 +402,7 @@ Change: TypeAlias = (
     | CancelSent
     | ModifySent
     | ModifyNotSent
+    | ReplySending
     | EnteredDoubt
     | Settled
     | Resolved

@@ -17,6 +17,7 @@ from ibkr_connector.backends.base import (
     OrderEchoed,
     OrderNotice,
     OrderStatusSeen,
+    OrderUnanswered,
 )
 from ibkr_connector.clock import Clock
 from ibkr_connector.events import EventBus, Incident, OrderUpdated, Severity
@@ -131,7 +132,7 @@ class OrderDesk:
             self._tell(live, changes)
 
     def _meant(self, fact: BrokerFact) -> LiveOrder | None:
-        if isinstance(fact, OrderNotice):
+        if isinstance(fact, OrderNotice | OrderUnanswered):
             return self.table.by_number(self._session.settings.client_id, fact.order_id)
         if isinstance(fact, OrderStatusSeen):
             return self.table.by_perm(fact.perm_id) or self.table.by_number(fact.client_id, fact.order_id)

@@ -34,6 +34,7 @@ from ibkr_connector.orders.changes import (
     ModifySent,
     Noted,
     NotSent,
+    ReplySending,
     Resolved,
     Revived,
     Settled,
@@ -72,6 +73,11 @@ def evolve(record: OrderRecord, change: Change) -> None:  # noqa: C901, PLR0912,
             record.proposed = change.terms
         case ModifyNotSent():
             _drop(record, Operation.MODIFY)
+        case ReplySending():
+            _sent(record, change.operation, change.epoch)
+            if change.operation is Operation.NEW:
+                record.sent_at = change.at
+            record.warning = change.question
         case EnteredDoubt():
             record.doubts[change.operation] = Doubt(change.operation, change.at, change.why)
             record.why = change.why

@@ -173,6 +173,20 @@ class JournalWriter:
         item = Item(lambda file: file.put_change_sending(entry, at), undo=undo)
         return await self._commit(item, patience, keep)
 
+    async def commit_reply(
+        self, changes: Mapping[str, Sequence[Change]], *, patience: float | None = None, keep: Keep | None = None
+    ) -> bool:
+        """A reply to the broker about to be written, by the ref of every order it is about. See `commit_sending`.
+
+        Raises: JournalUnwritable, JournalCorrupt.
+        """
+
+        def write(file: JournalFile) -> None:
+            for ref, some in changes.items():
+                _put_all(file, ref, some)
+
+        return await self._commit(Item(write), patience, keep)
+
     async def commit(self, ref: str, changes: Sequence[Change]) -> None:
         """Changes that must be on the disk before going on (an operator's resolution). Raises like `commit_change`."""
         at = self._clock.now()

@@ -38,6 +38,7 @@ AUDITED_KINDS = frozenset(
         "not_sent",
         "cancel_sent",
         "modify_not_sent",
+        "reply_sending",
         "entered_doubt",
         "settled",
         "resolved",

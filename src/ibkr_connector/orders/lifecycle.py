@@ -31,6 +31,7 @@ from ibkr_connector.backends.base import (
     OrderEchoed,
     OrderNotice,
     OrderStatusSeen,
+    OrderUnanswered,
 )
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
@@ -40,10 +41,13 @@ from ibkr_connector.orders.changes import (
     CommissionAdded,
     Drifted,
     Echoed,
+    EnteredDoubt,
     FillAdded,
     FillCorrected,
     ModifyAcknowledged,
+    ModifyNotSent,
     ModifyRejected,
+    NotSent,
     OrderTerms,
     SettledHow,
     StatusChanged,
@@ -81,6 +85,8 @@ def apply(record: OrderRecord, fact: BrokerFact, ctx: Context) -> list[Change]:
             message.completed(fact)
         case OrderNotice():
             message.notice(fact)
+        case OrderUnanswered():
+            message.unanswered(fact)
         case _:
             pass
     return message.changes
@@ -342,6 +348,20 @@ class _Message(Step):
                 if rejecting and branch.final is None and branch.status == "Inactive":
                     self.end_by_status(branch, "Inactive")
         self.conclude()
+
+    def unanswered(self, fact: OrderUnanswered) -> None:
+        """What was handed over was not written at all, or got no answer: then it is in doubt, at once."""
+        record, operation, now = self.record, fact.operation, self.ctx.now
+        if record.ended is not None or operation not in record.outstanding:
+            return
+        if fact.written:
+            if operation not in record.doubts:
+                self.emit(EnteredDoubt(at=now, operation=operation, why=fact.why))
+        elif operation is Operation.MODIFY:
+            self.emit(ModifyNotSent(at=now, why=fact.why))
+            self.conclude()
+        elif operation is Operation.NEW and not record.perm_ids and not record.fills:
+            self.emit(NotSent(at=now, why=fact.why))
 
 
 def _revision(execution: Execution) -> int:

@@ -36,10 +36,11 @@ from ibkr_connector.orders.modifier import OrderModifier
 from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.recover import recover
 from ibkr_connector.orders.repeat import check_same
+from ibkr_connector.orders.replies import ReplyDesk
 from ibkr_connector.orders.road import OrderRoad, Prefetch
 from ibkr_connector.orders.sender import OrderSender
 from ibkr_connector.orders.settler import Settler
-from ibkr_connector.orders.wire import wire_order
+from ibkr_connector.orders.wire import wire_of, wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.session.flight import Flight
@@ -89,10 +90,12 @@ class OrderManager:
         self.settler = Settler(
             session=session, desk=self.desk, settings=settings, clock=clock, bus=bus, endpoint=endpoint
         )
+        self._replies = ReplyDesk(session=session, desk=self.desk)
         road = OrderRoad(
             session=session,
             desk=self.desk,
-            lane=OrderLane(clock),
+            lane=OrderLane(clock, session.backend.order_turn),
+            replies=self._replies,
             risk=risk,
             prefetch=prefetch,
             settings=settings,
@@ -125,6 +128,7 @@ class OrderManager:
             record, changes = recover(known, self.desk.context())
             live = LiveOrder(record)
             self.desk.adopt(live)
+            self._session.backend.remember(wire_of(record), record.perm_id)
             self.desk.tell(live, changes)
             self.desk.count(live)
 

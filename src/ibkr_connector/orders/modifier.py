@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -77,13 +78,15 @@ class OrderModifier:
                 stop_price=stop_price,
             )
             self._check_exits(record, terms)
-            slot = await self._send(live, terms)
-        try:
-            return await self._await_answer(live, terms, slot)
-        finally:
-            slot.unanswered()
+        with contextlib.ExitStack() as watched:
+            with nothing_sent(live.ref):
+                slot = await self._send(live, terms, watched)
+            try:
+                return await self._await_answer(live, terms, slot)
+            finally:
+                slot.unanswered()
 
-    async def _send(self, live: LiveOrder, terms: OrderTerms) -> HeldSlot:
+    async def _send(self, live: LiveOrder, terms: OrderTerms, watched: contextlib.ExitStack) -> HeldSlot:
         """Up to the write; whatever is raised means that the change was not sent."""
         record, request = live.record, _request(terms, live.record)
         deadline = Deadline(self._road.clock, self._road.settings.order_deadline)
@@ -92,6 +95,7 @@ class OrderModifier:
         decision = self._risk.check_and_reserve_change(request, prepared.view())
         decision.require()
         change = _Pending(live, terms, request, prepared.view, decision.to_dict(), deadline)
+        watched.enter_context(self._answering(change))
         try:
             with await self._session.hold_order_slot(
                 units=1, timeout=deadline.remaining(), reduces=lambda: self._only_reduces(change)
@@ -118,6 +122,21 @@ class OrderModifier:
                 order_ref=record.ref,
                 state=record.state.value,
             )
+
+    def _answering(self, change: _Pending) -> contextlib.AbstractContextManager[None]:
+        """Until the answer is here, what holds for the write holds for a yes to the broker's questions as well."""
+        epoch = self._session.link.epoch
+        return self._road.replies.watched(
+            [change.live.ref],
+            why_not=lambda: self._why_not(change, epoch),
+            reduces=lambda: self._only_reduces(change),
+        )
+
+    def _why_not(self, change: _Pending, epoch: int) -> str:
+        record = change.live.record
+        if record.cancel_wanted or record.is_done:
+            return "the order is being cancelled or has ended"
+        return self._road.obstacle(epoch, change.deadline) or self._road.refusal(change.request, change.view())
 
     def _only_reduces(self, change: _Pending) -> bool:
         return self._road.only_reduces(change.request, change.view())
@@ -155,13 +174,11 @@ class OrderModifier:
             change.committed = True
 
         def recheck() -> str:
-            if record.cancel_wanted or record.is_done:
-                return "the order is being cancelled or has ended"
             if not durable and not self._only_reduces(change):
                 return "the journal cannot be written, and the order does not only reduce the position any more"
             if slot.past_breaker and not self._only_reduces(change):
                 return NOT_PAST_BREAKER
-            return self._road.obstacle(epoch, change.deadline) or self._road.refusal(change.request, change.view())
+            return self._why_not(change, epoch)
 
         outcome = await self._road.lane.write(
             prepare=prepare,

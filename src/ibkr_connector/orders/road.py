@@ -20,6 +20,7 @@ from ibkr_connector.models.contract import ContractDetails
 from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.journal import JournalWriter
+from ibkr_connector.orders.replies import ReplyDesk
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.view import RiskView
@@ -72,6 +73,7 @@ class OrderRoad:
     session: Session
     desk: OrderDesk
     lane: OrderLane
+    replies: ReplyDesk
     risk: RiskEngine
     prefetch: Prefetch
     settings: OrderSettings

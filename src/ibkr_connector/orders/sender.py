@@ -7,6 +7,7 @@ or an exception that says it may have been (`OrderInDoubt`). There is no fourth.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -79,6 +80,12 @@ class OrderSender:
         lives = [LiveOrder(_record(leg, self._account())) for leg in plan]
         for live in lives:
             self._desk.adopt(live)  # from here on a cancel finds it
+        with contextlib.ExitStack() as watched:
+            return await self._send(lives, plan, deadline, watched)
+
+    async def _send(
+        self, lives: list[LiveOrder], plan: Sequence[GroupLeg], deadline: Deadline, watched: contextlib.ExitStack
+    ) -> list[LiveOrder]:
         try:
             with nothing_sent(lives[0].ref):
                 self._session.require_orders()
@@ -86,6 +93,7 @@ class OrderSender:
                 prepared = await self._prepare_undoubted(lives, requests, deadline, named=named)
                 legs = [self._leg(*known) for known in zip(lives, plan, prepared, strict=True)]
                 decision = self._check(legs)
+                watched.enter_context(self._answering(legs, deadline))
                 with await self._session.hold_order_slot(
                     units=len(legs), timeout=deadline.remaining(), reduces=lambda: self._only_reduces(legs)
                 ) as slot:
@@ -103,6 +111,15 @@ class OrderSender:
             return await self._await_answer(legs, outcome, slot)
         finally:
             slot.unanswered()
+
+    def _answering(self, legs: Sequence[_Leg], deadline: Deadline) -> contextlib.AbstractContextManager[None]:
+        """Until the answer is here, what holds for the write holds for a yes to the broker's questions as well."""
+        epoch = self._session.link.epoch
+        return self._road.replies.watched(
+            [leg.live.ref for leg in legs],
+            why_not=lambda: self._why_not(legs, epoch, deadline),
+            reduces=lambda: self._only_reduces(legs),
+        )
 
     def _give_up(self, live: LiveOrder, why: str) -> None:
         """Nothing was written. An order that was committed already is known by name for ever; others never were."""

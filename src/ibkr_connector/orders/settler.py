@@ -18,7 +18,7 @@ from ibkr_connector.errors import JournalError, RequestTimeout, TradingError
 from ibkr_connector.events import EventBus, Incident, Severity
 from ibkr_connector.logs import get_logger
 from ibkr_connector.orders import steps
-from ibkr_connector.orders.changes import Change, Noted
+from ibkr_connector.orders.changes import Change, EnteredDoubt, Noted
 from ibkr_connector.orders.desk import OrderDesk
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.reconcile import (
@@ -298,7 +298,7 @@ class Settler:
             self._reconciler.link(up=news.up, at=self._clock.monotonic())
 
     def _on_changes(self, live: LiveOrder, changes: list[Change]) -> None:
-        if any(isinstance(change, Noted) and change.ask for change in changes):
+        if any((isinstance(change, Noted) and change.ask) or isinstance(change, EnteredDoubt) for change in changes):
             self.kick()
         elif live.record.awaiting_executions and self._late is None:
             self._late = asyncio.get_running_loop().call_later(_EXECUTIONS_LATE_S, self._look_for_late)

@@ -6,7 +6,7 @@ broker message caused.
 
 from __future__ import annotations
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.base import Operation, OrderReply
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.models.order import OrderRequest, OrderState
 from ibkr_connector.orders.changes import (
@@ -23,6 +23,7 @@ from ibkr_connector.orders.changes import (
     NeverArrived,
     NotSent,
     OrderTerms,
+    ReplySending,
     Resolved,
     Revived,
     SettledHow,
@@ -88,6 +89,23 @@ def modify_not_sent(record: OrderRecord, why: str, ctx: Context) -> list[Change]
     if Operation.MODIFY in record.outstanding:
         step.emit(ModifyNotSent(at=ctx.now, why=why))
         step.conclude()
+    return step.changes
+
+
+def reply_sending(record: OrderRecord, reply: OrderReply, ctx: Context) -> list[Change]:
+    """A reply is durable and about to be written, on connection `ctx.epoch`. Nothing changes where nothing is open."""
+    step = Step(record, ctx)
+    if record.ended is None and reply.operation in record.outstanding:
+        step.emit(
+            ReplySending(
+                at=ctx.now,
+                operation=reply.operation,
+                message_ids=reply.message_ids,
+                question=reply.text,
+                confirmed=reply.confirmed,
+                epoch=ctx.epoch,
+            )
+        )
     return step.changes
 
 

@@ -6,6 +6,7 @@ from ibkr_connector.backends.base import WireOrder
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import OcaType
 from ibkr_connector.orders.changes import OrderTerms
+from ibkr_connector.orders.record import OrderRecord
 
 
 def wire_order(
@@ -40,4 +41,16 @@ def wire_order(
         oca_type=(terms.oca_type or OcaType.REDUCE_WITHOUT_BLOCK.value) if terms.oca_group else 0,
         transmit=transmit,
         what_if=what_if,
+    )
+
+
+def wire_of(record: OrderRecord, *, parent_id: int = 0) -> WireOrder:
+    """The version in force of an order that was sent."""
+    return wire_order(
+        record.terms,
+        contract=record.terms.contract,
+        order_id=record.order_id,
+        account=record.account,
+        order_ref=record.ref,
+        parent_id=parent_id,
     )

@@ -40,8 +40,10 @@ class LaneOutcome:
 class OrderLane:
     """Serialises orders of one session: rising ids reach the broker in rising order."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, turn: Callable[[float], Awaitable[None]] | None = None) -> None:
+        """`turn` waits, at most so many seconds, until the backend writes at once what it is handed."""
         self._clock = clock
+        self._turn = turn
         self._lock = asyncio.Lock()
 
     async def write(
@@ -65,13 +67,16 @@ class OrderLane:
             written: told right after the writes, unless it is certain that nothing was written (`HeldSlot.sent`).
 
         Raises:
-            OrderNotSent: the turn did not come in time.
+            OrderNotSent: the turn did not come in time, here or at the backend.
         """
+        until = self._clock.monotonic() + timeout
         try:
             await self._clock.wait_for(self._lock.acquire(), timeout)
         except TimeoutError:
             raise OrderNotSent(f"the order lane was busy for {timeout:g} s.") from None
         try:
+            if self._turn is not None:
+                await self._turn(max(until - self._clock.monotonic(), 0.0))
             prepare()
             await commit()
             why = recheck()

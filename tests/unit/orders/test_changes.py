@@ -42,6 +42,7 @@ SAMPLES: dict[Any, Any] = {
     OrderState: st.sampled_from(OrderState),
     OrderTerms: st.just(TERMS),
     Execution: st.just(fill(3).execution),
+    tuple[str, ...]: st.lists(st.text(max_size=6)).map(tuple),
     tuple[Drift, ...]: st.lists(st.builds(Drift, field=st.text(), intended=st.text(), echoed=st.text())).map(tuple),
 }
 

@@ -20,6 +20,7 @@ from ibkr_connector.backends.base import (
     MarketDataKind,
     Operation,
     QuoteSink,
+    ReplyLeave,
     SocketClosed,
     WireOrder,
 )
@@ -110,6 +111,15 @@ class TwsBackend(Reads):
     def pace_with(self, later: Later) -> None:
         """See `Backend.pace_with`."""
         self._later = later
+
+    def reply_with(self, leave: ReplyLeave) -> None:
+        """TWS answers orders with questions to nobody over its socket."""
+
+    def remember(self, order: WireOrder, perm_id: int) -> None:
+        """TWS tells client ids and order ids itself."""
+
+    async def order_turn(self, timeout: float) -> None:
+        """Frames go out as they are handed over."""
 
     def allow_ids_from(self, first: int) -> None:
         """Numbers from now on are >= `first`."""
