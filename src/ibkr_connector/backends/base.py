@@ -330,6 +330,11 @@ class OrderReply:
     confirmed: bool
 
 
+NOT_CONFIRMED = -1201
+"""Code of an `OrderNotice` of ours: the broker's question is not on the list, and was answered with no."""
+REPLY_WITHHELD = -1202
+"""The same for a question of the list: what held for the order does not hold any more (killed, cancelled, too late)."""
+
 ReplyLeave: TypeAlias = Callable[[OrderReply], Awaitable[str]]
 """Makes a reply durable before it is written; returns why a yes must become a no (empty = as it stands)."""
 

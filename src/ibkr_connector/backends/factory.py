@@ -29,6 +29,8 @@ def web_endpoint(settings: Settings) -> WebEndpoint:
         confirm=web.confirm,
         suppress=web.suppress,
         questions=web.questions,
+        order_timeout=web.order_timeout,
+        watch_every=web.watch_every,
         tickle_every=web.tickle_every,
         renew_before=web.renew_before,
     )

@@ -50,6 +50,13 @@ class WebSettings(Section):
         Setting("order questions that IBKR is asked not to ask, by message id, with commas between"),
     ] = ()
     questions: Annotated[int, Field(ge=1, le=20), Setting("questions about one order before it is given up")] = 10
+    order_timeout: Annotated[
+        Seconds,
+        Setting("how long the answer to a written order, change, cancel or reply is waited for", unit="seconds"),
+    ] = 10.0
+    watch_every: Annotated[
+        Seconds, Setting("how often orders are looked at while one works, whatever the websocket says", unit="seconds")
+    ] = 15.0
     tickle_every: Annotated[
         Annotated[float, Field(ge=1, le=240, allow_inf_nan=False)],
         Setting("how often the session is kept alive; it ends after five minutes without", unit="seconds"),

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.base import NOT_CONFIRMED, REPLY_WITHHELD, Operation
 
 
 class Verdict(StrEnum):
@@ -59,6 +59,8 @@ _INVALID_ORDER = frozenset(
         10289,  # cash quantity needed
         10293,  # listed as an order rejection by other connectors
         10318,  # no fractional quantities
+        NOT_CONFIRMED,  # our own no to a question of the broker's, confirmed by it
+        REPLY_WITHHELD,
     }
 )
 """Refusals of an order's content: they refuse a new order and a change alike."""

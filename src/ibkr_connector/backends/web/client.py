@@ -20,6 +20,7 @@ from ibkr_connector.backends.base import (
     MarketDataKind,
     OrderRecords,
     QuoteSink,
+    ReplyLeave,
     SocketClosed,
     WhatIf,
     WireOrder,
@@ -31,7 +32,7 @@ from ibkr_connector.backends.web.lines import Lines
 from ibkr_connector.backends.web.login import Login
 from ibkr_connector.backends.web.options import OAuthSource, WebEndpoint
 from ibkr_connector.backends.web.orders import WebOrders
-from ibkr_connector.backends.web.questions import Questions, ReplyJournal
+from ibkr_connector.backends.web.questions import Questions
 from ibkr_connector.backends.web.reads import Reads
 from ibkr_connector.backends.web.records import Records
 from ibkr_connector.backends.web.shared import Part, WebRoom
@@ -113,9 +114,17 @@ class WebBackend:
         """
         self._room.calls.pace = pace
 
-    def journal_replies(self, journal: ReplyJournal) -> None:
-        """Have every answer to an order question made durable before it is written. Called before `connect`."""
-        self._questions.journal = journal
+    def reply_with(self, leave: ReplyLeave) -> None:
+        """See `Backend.reply_with`."""
+        self._questions.leave = leave
+
+    def remember(self, order: WireOrder, perm_id: int) -> None:
+        """See `Backend.remember`."""
+        self._records.book.add(order, perm_id)
+
+    async def order_turn(self, timeout: float) -> None:
+        """See `Backend.order_turn`."""
+        await self._orders.turn(timeout)
 
     def allow_ids_from(self, first: int) -> None:
         """Numbers from now on are >= `first`."""

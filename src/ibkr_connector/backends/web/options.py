@@ -55,6 +55,10 @@ class WebEndpoint:
     """Message ids that the broker is asked not to ask about, in every brokerage session."""
     questions: int = 10
     """Questions about one order, one after the other, before it is given up."""
+    order_timeout: float = 10.0
+    """How long the answer to a written order, change, cancel or reply is waited for."""
+    watch_every: float = 15.0
+    """How often orders are looked at while one of ours works, whatever the websocket says."""
     tickle_every: float = 60.0
     renew_before: float = 1_800.0
     """A live session token is renewed so long before its end."""

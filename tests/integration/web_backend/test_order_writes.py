@@ -1,0 +1,146 @@
+"""An order POST is written at most once per intent, whatever breaks, and the order ends known to both sides.
+
+Counted where it cannot be argued about: in the gateway's truth log, which has every request of a client before any
+fault touches it. Known to both sides: the connector's state of the order agrees with what the exchange holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+
+from ibkr_connector.connector import IBKRConnector
+from ibkr_connector.errors import OrderError, OrderInDoubt, TradingError
+from ibkr_connector.models.order import OrderState
+from ibkr_connector.paper import PaperGateway
+from support.connector import settled
+
+from .conftest import MakeWeb
+
+REF = "one-of-a-kind"
+LIVE = {OrderState.WORKING, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL}
+CONFIRM = {"web": {"confirm": "o383, o451, o163", "order_timeout": 1.5}}
+PATIENT = {**CONFIRM, "sync_timeout": 30.0}
+
+BEFORE = [
+    {"kind": "drop_connection"},
+    {"kind": "swallow_request", "for_": 4.0},
+    {"kind": "http_error", "code": 401},
+    {"kind": "http_error", "code": 410},
+    {"kind": "http_error", "code": 429},
+    {"kind": "http_error", "code": 500},
+    {"kind": "http_error", "code": 503},
+    {"kind": "reject", "text": "Order rejected - reason:not today"},
+]
+AFTER = [
+    {"kind": "reset_after_write"},
+    {"kind": "swallow_reply", "for_": 4.0},
+    {"kind": "http_error_after", "code": 503},
+    {"kind": "http_error_after", "code": 500},
+    {"kind": "duplicate_request"},
+    {"kind": "slow", "delay": 3.0, "for_": 2.0},
+]
+BESIDE = [
+    {"kind": "websocket_close"},
+    {"kind": "websocket_silent", "for_": 2.0},
+    {"kind": "brokerage_lost"},
+    {"kind": "restart", "for_": 0.3},
+]
+
+
+def name(fault: dict[str, Any]) -> str:
+    return "-".join(str(value) for key, value in fault.items() if key in {"kind", "code"})
+
+
+def writes(gateway: PaperGateway, ref: str = REF) -> int:
+    """How often a new order of this name was written, whatever became of it."""
+    sent = gateway.truth.of("http", request="place_order")
+    return sum(1 for entry in sent if ref in entry.fields["order_refs"])
+
+
+def held(gateway: PaperGateway, ref: str = REF) -> list[str]:
+    """What the exchange holds, or has held, under this name: the state of each order."""
+    return [entry.fields["order_ref"] for entry in gateway.truth.of("accepted") if entry.fields["order_ref"] == ref]
+
+
+def inject(gateway: PaperGateway, fault: dict[str, Any], on: str) -> None:
+    keys = {key: value for key, value in fault.items() if key != "kind"}
+    if fault["kind"] in {"slow", "restart", "websocket_close", "websocket_silent", "brokerage_lost"}:
+        gateway.inject(fault["kind"], front="web", **keys)
+    else:
+        gateway.inject(fault["kind"], on=on, front="web", **keys)
+
+
+async def known_to_both(connector: IBKRConnector, gateway: PaperGateway, ref: str = REF) -> OrderState:
+    """Wait until nothing is in doubt; then both sides must tell the same."""
+    snapshot = await settled(connector, ref, 60.0)
+    assert writes(gateway, ref) <= 1
+    at_broker = held(gateway, ref)
+    assert len(at_broker) <= 1
+    if snapshot.state in LIVE or snapshot.state is OrderState.FILLED:
+        assert at_broker == [ref]
+        assert snapshot.perm_id
+    else:
+        assert at_broker == [], snapshot
+    return snapshot.state
+
+
+async def place(connector: IBKRConnector, **keys: Any) -> TradingError | None:
+    """Place the order; the error it ended with, if any. Trying again with the same name must write nothing."""
+    given: dict[str, Any] = {"limit_price": 90.0, "order_ref": REF, "tif": "GTC", **keys}
+    failure: TradingError | None = None
+    for _ in range(2):
+        try:
+            await connector.place_limit_order("AAPL", 1, given.pop("action", "BUY"), **given)
+            given["action"] = "BUY"
+        except OrderError as error:
+            failure = failure or error
+            given.setdefault("action", "BUY")
+            if not isinstance(error, OrderInDoubt):
+                break
+    return failure
+
+
+@pytest.mark.parametrize("fault", [*BEFORE, *AFTER, *BESIDE], ids=name)
+async def test_a_new_order_is_written_once(make_web: MakeWeb, gateway: PaperGateway, fault: dict[str, Any]) -> None:
+    connector = make_web(**PATIENT)
+    await connector.connect()
+    inject(gateway, fault, "place_order")
+    failure = await place(connector)
+    state = await known_to_both(connector, gateway)
+    if fault in AFTER:
+        assert state is OrderState.WORKING
+    if fault in BEFORE:
+        assert failure is not None
+        assert state in {OrderState.REJECTED, OrderState.NOT_SENT}
+        assert not held(gateway)
+
+
+@pytest.mark.parametrize("fault", [*BEFORE[:-1], *AFTER], ids=name)
+async def test_a_reply_is_written_once_and_its_loss_is_settled(
+    make_web: MakeWeb, gateway: PaperGateway, fault: dict[str, Any]
+) -> None:
+    connector = make_web(**PATIENT)
+    await connector.connect()
+    inject(gateway, fault, "reply")
+    with contextlib.suppress(OrderError):
+        await connector.place_limit_order("AAPL", 501, "BUY", 90.0, order_ref=REF, tif="GTC")
+    state = await known_to_both(connector, gateway)
+    replies = [entry for entry in gateway.truth.of("http", request="reply") if REF in entry.fields["order_refs"]]
+    assert len(replies) <= 1
+    if fault in AFTER:
+        assert state is OrderState.WORKING
+
+
+async def test_a_caller_that_leaves_repeats_nothing(make_web: MakeWeb, gateway: PaperGateway) -> None:
+    connector = make_web(**PATIENT)
+    await connector.connect()
+    gateway.inject("swallow_reply", on="place_order", for_=3.0)
+    for _ in range(3):
+        with contextlib.suppress(TimeoutError, OrderInDoubt):
+            await asyncio.wait_for(connector.place_limit_order("AAPL", 1, "BUY", 90.0, order_ref=REF, tif="GTC"), 0.3)
+    assert await known_to_both(connector, gateway) is OrderState.WORKING
+    assert writes(gateway) == 1
