@@ -52,7 +52,7 @@ class WebSettings(Section):
     questions: Annotated[int, Field(ge=1, le=20), Setting("questions about one order before it is given up")] = 10
     order_timeout: Annotated[
         Seconds,
-        Setting("how long the answer to a written order, change, cancel or reply is waited for", unit="seconds"),
+        Setting("how long the answer to a written order, change, cancel or reply may take", unit="seconds"),
     ] = 10.0
     watch_every: Annotated[
         Seconds, Setting("how often orders are looked at while one works, whatever the websocket says", unit="seconds")

@@ -140,7 +140,7 @@ def _status(value: Any) -> str:
 
 def _kind(value: Any) -> str:
     word = text(value)
-    return _KINDS.get(word.lower(), "" if not word else word)
+    return _KINDS.get(word.lower(), word)
 
 
 def _tif(value: Any) -> str:

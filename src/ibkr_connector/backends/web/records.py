@@ -22,6 +22,7 @@ from ibkr_connector.backends.base import (
     OrderStatusSeen,
 )
 from ibkr_connector.backends.web import order_rows as rows
+from ibkr_connector.backends.web.convert import integer
 from ibkr_connector.backends.web.order_book import Known, OrderBook
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.errors import ProtocolError, RequestTimeout, TradingError
@@ -50,7 +51,7 @@ class Records:
         self._room = room
         self._clock = room.clock
         self.book = OrderBook()
-        self.on_identified: Callable[[Known], None] = lambda known: None
+        self.on_identified: Callable[[Known], None] = lambda _: None
         """Told when the broker's number of an order of ours gets known."""
         self._asking = asyncio.Lock()
         self._answer: tuple[float, list[rows.Told]] | None = None
@@ -200,7 +201,7 @@ class Records:
     def on_orders(self, changed: Any) -> None:
         """A `sor` frame: whole rows, or an order's number and what changed of it."""
         for row in changed if isinstance(changed, list) else ():
-            perm_id = rows.integer(row.get("orderId")) if isinstance(row, dict) else 0
+            perm_id = integer(row.get("orderId")) if isinstance(row, dict) else 0
             if not perm_id:
                 continue
             merged = self._rows.setdefault(perm_id, {})
