@@ -103,6 +103,12 @@ class OrderCanceller:
         # No target at all: the broker says that it ended, and its executions are still to come.
         if live.record.committed and targets and not any(branch.client_id == own for branch in targets):
             theirs = live.record.client_id
+            if theirs < 0:  # a backend that tells no client ids
+                raise OrderNotCancellable(
+                    f"order {live.ref} is another program's.",
+                    remedy='Cancel it there, or cancel everything with cancel_all_orders(scope="account").',
+                    order_ref=live.ref,
+                )
             raise OrderNotCancellable(
                 f"order {live.ref} belongs to client id {theirs}; a cancel reaches the orders of client id {own} only.",
                 remedy=f"Cancel it from its own program, connect with client_id={theirs}, or cancel everything with "

@@ -167,6 +167,9 @@ class OrderManager:
         if self._session.settings.read_only:
             raise OrderNotSent("the settings say read_only: no order is sent.", remedy="Set read_only = no.")
         under_way = self._under_way(plan)
+        while under_way is not None and under_way.flight.ending:  # its last caller left, and nothing was written
+            await asyncio.wait([under_way.flight.task])
+            under_way = self._under_way(plan)
         if under_way is not None:
             return await under_way.flight.join()
         known = self._known(plan)

@@ -16,7 +16,7 @@ from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import OrderError, OrderInDoubt, OrderNotSent
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.paper import PaperGateway
-from support.connector import settled
+from support.connector import reaches, settled
 
 from .conftest import MakeWeb
 
@@ -71,7 +71,9 @@ def held(gateway: PaperGateway, ref: str = REF) -> list[str]:
 
 def inject(gateway: PaperGateway, fault: dict[str, Any], on: str) -> None:
     keys = {key: value for key, value in fault.items() if key != "kind"}
-    if fault["kind"] in {"slow", "restart", "websocket_close", "websocket_silent", "brokerage_lost"}:
+    if fault["kind"] == "restart":
+        gateway.inject("restart", on=on, **keys)
+    elif fault["kind"] in {"slow", "websocket_close", "websocket_silent", "brokerage_lost"}:
         gateway.inject(fault["kind"], front="web", **keys)
     else:
         gateway.inject(fault["kind"], on=on, front="web", **keys)
@@ -79,6 +81,8 @@ def inject(gateway: PaperGateway, fault: dict[str, Any], on: str) -> None:
 
 async def known_to_both(connector: IBKRConnector, gateway: PaperGateway, ref: str = REF) -> OrderState:
     """Wait until nothing is in doubt; then both sides must tell the same."""
+    order = await connector.get_order(ref)
+    await reaches(order, lambda one: one.state not in {OrderState.NEW, OrderState.SENDING})
     snapshot = await settled(connector, ref, 60.0)
     assert writes(gateway, ref) <= 1
     at_broker = held(gateway, ref)
@@ -127,7 +131,7 @@ async def test_a_reply_is_written_once_and_its_loss_is_settled(
     await connector.connect()
     inject(gateway, fault, "reply")
     with contextlib.suppress(OrderError):
-        await connector.place_limit_order("AAPL", 501, "BUY", 200.0, order_ref=REF, tif="GTC")
+        await connector.place_limit_order("AAPL", 501, "BUY", 150.0, order_ref=REF, tif="GTC")
     state = await known_to_both(connector, gateway)
     assert writes(gateway, request="reply") <= 1
     if fault in AFTER:

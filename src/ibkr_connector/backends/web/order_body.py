@@ -11,6 +11,8 @@ from ibkr_connector.errors import NotSupportedByBackend, OrderValidationError
 
 _TIFS = frozenset({"DAY", "GTC", "IOC"})
 """Documented for orders of the Web API, of those that we know."""
+_OCA_TYPE = 1
+"""Cancel with block: what `isSingleGroup` means."""
 _KINDS = {"MKT": "MKT", "LMT": "LMT", "STP": "STP", "STP LMT": "STOP_LIMIT", "TRAIL": "TRAIL"}
 
 
@@ -33,6 +35,12 @@ def order_body(
     if kind is None:
         raise NotSupportedByBackend(
             f"order type {order.order_type} is not supported over the Web API.", order_ref=order.order_ref
+        )
+    if order.oca_group and order.oca_type != _OCA_TYPE:
+        raise NotSupportedByBackend(
+            f"oca_type {order.oca_type} cannot be said over the Web API, whose groups cancel with block.",
+            remedy=f"Use oca_type={_OCA_TYPE}, or connect with backend = tws.",
+            order_ref=order.order_ref,
         )
     if not order.contract.con_id:
         raise OrderValidationError(
