@@ -188,9 +188,9 @@ async def test_an_oca_group_is_one_request_and_a_fill_cancels_the_other(
     leg = {"symbol": "AAPL", "quantity": 5, "action": "BUY", "order_type": "LMT"}
     group = await web.place_oca_group([{**leg, "price": 200}, {**leg, "price": 201}], group="either")
     assert len(gateway.truth.of("http", request="place_order")) == 1
-    assert [order.state for order in group.orders] == [OrderState.WORKING] * 2
+    assert [order.state for order in group.legs] == [OrderState.WORKING] * 2
     assert len({one["perm_id"] for one in kinds(gateway, "accepted")}) == 2
-    for order in group.orders:
+    for order in group.legs:
         await order.cancel(timeout=20.0)
 
 
@@ -226,7 +226,7 @@ async def test_everything_is_cancelled_own_and_others(web: IBKRConnector, gatewa
 
 
 async def test_a_preview_tells_margin_and_commission(web: IBKRConnector, gateway: PaperGateway) -> None:
-    told = await web.preview_order("AAPL", 10, "BUY", "LMT", 200)
+    told = await web.preview_order("AAPL", 10, "LMT", "BUY", 200)
     assert told.init_margin_change
     assert told.commission is not None
     assert told.commission_currency == "USD"
