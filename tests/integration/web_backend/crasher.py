@@ -57,7 +57,7 @@ def arm() -> None:
         real_commit(self)
 
     WebCalls._request = staticmethod(request)  # type: ignore[method-assign]
-    WriteQueue.durable = durable  # type: ignore[method-assign, assignment]
+    WriteQueue.durable = durable  # type: ignore[method-assign]
     JournalFile.commit = commit  # type: ignore[method-assign]
 
 

@@ -51,7 +51,7 @@ async def judge(make_web: MakeWeb, gateway: PaperGateway, tmp_path: Path, ref: s
     await connector.connect()
     known = ref in {order.ref for order in JournalReader.of(tmp_path / "state", ACCOUNT).recent()}
     state = (await settled(connector, ref, SECONDS)).state if known else None
-    posts = [one for one in gateway.truth.of("http", request="place_order")]
+    posts = list(gateway.truth.of("http", request="place_order"))
     assert len(posts) <= 1
     held = [one for one in gateway.exchange.open_orders(None) if one.ticket.order_ref == ref]
     assert len(held) == (1 if state is OrderState.WORKING else 0)

@@ -115,7 +115,7 @@ async def test_a_question_of_the_list_is_confirmed_and_journaled(web: IBKRConnec
 async def test_a_question_that_is_not_on_the_list_is_declined_and_told(
     web: IBKRConnector, gateway: PaperGateway
 ) -> None:
-    with pytest.raises(OrderConfirmationRequired, match="o163.*Percentage constraint") as caught:
+    with pytest.raises(OrderConfirmationRequired, match=r"o163.*Percentage constraint") as caught:
         await web.place_limit_order("AAPL", 1, "BUY", 260.0, order_ref="asked")
     assert "[web]" in caught.value.remedy
     assert [one["confirmed"] for one in kinds(gateway, "recv_reply")] == [False]
