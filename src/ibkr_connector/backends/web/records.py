@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from ibkr_connector.backends.base import (
+    BrokerFact,
     CommissionSeen,
     ExecutionRecords,
     ExecutionSeen,
@@ -22,12 +23,10 @@ from ibkr_connector.backends.base import (
     OrderStatusSeen,
 )
 from ibkr_connector.backends.web import order_rows as rows
-from ibkr_connector.backends.web.convert import integer
 from ibkr_connector.backends.web.order_book import Known, OrderBook
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.errors import ProtocolError, RequestTimeout, TradingError
 from ibkr_connector.logs import get_logger
-from ibkr_connector.models.account import Execution
 
 _log = get_logger(__name__)
 _MOST_LIVE = 1000
@@ -37,7 +36,6 @@ _SAME_ANSWER_S = 3.0
 """Open and completed orders asked for one after the other are parts of one answer."""
 _FOLLOW_S = (0.0, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0)
 """Pauses between looks at an order that something was just written about."""
-_RESTING = frozenset({"Submitted", "PreSubmitted"})
 _LOOK_TIMEOUT_S = 10.0
 _MOST_TRADES = 50_000
 
@@ -56,8 +54,6 @@ class Records:
         self._asking = asyncio.Lock()
         self._answer: tuple[float, list[rows.Told]] | None = None
         """The last whole list of live orders, and when it was asked for."""
-        self._rows: dict[int, dict[str, Any]] = {}
-        """The newest row of each order: later frames tell what changed."""
         self._trades: dict[str, dict[str, rows.Trade]] = {}
         self._filled: dict[int, Decimal] = {}
         self._following: dict[int, asyncio.Task[None]] = {}
@@ -66,13 +62,8 @@ class Records:
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self, timeout: float) -> None:
-        """See `Part`: have the list of live orders begun, so that it is whole when it is asked for."""
+        """See `Part`."""
         self._answer = None
-        self._rows.clear()
-        try:
-            await self._room.calls.get("iserver/account/orders", timeout=timeout)
-        except TradingError as error:
-            _log.warning("the list of live orders was not begun", error=error.message)
         self._room.spawn(self._watch(), "order-watch")
 
     async def stop(self) -> None:
@@ -116,7 +107,8 @@ class Records:
             known = self._whose(one)
             if one.status in rows.FINAL or (known is None and not all_clients):
                 continue
-            echo, status = self._echo(one, known)
+            echo, status = self._shown(one, known)
+            self._emit(echo, status)
             echoes.append(echo)
             statuses.append(status)
         return OrderRecords(echoes=tuple(echoes), statuses=tuple(statuses), complete=complete)
@@ -128,11 +120,8 @@ class Records:
             told, complete = known_answer[1], True
         else:
             told, complete = await self._live(timeout)
-        found = []
-        for one in told:
-            if one.status in rows.FINAL:
-                fact = self._complete(one, self._whose(one))
-                found.append(fact)
+        found = [self._over(one, self._whose(one)) for one in told if one.status in rows.FINAL]
+        self._emit(*found)
         return OrderRecords(completed=tuple(found), complete=complete)
 
     async def _live(self, timeout: float) -> tuple[list[rows.Told], bool]:
@@ -169,7 +158,6 @@ class Records:
                 readable = False
                 _log.warning("a row of the live orders cannot be read")
                 continue
-            self._rows[one.perm_id] = dict(row)
             told.append(one)
         return told, readable
 
@@ -180,7 +168,10 @@ class Records:
         if not isinstance(body, list):
             raise ProtocolError("the answer to trades is no list.")
         trades, complete = self._trades_of(body)
-        found = tuple(self._execution(trade, replayed=True) for trade in trades)
+        facts = [self._executed(trade, replayed=True) for trade in trades]
+        for several in facts:
+            self._emit(*several)
+        found = tuple(several[0].execution for several in facts)
         return ExecutionRecords(
             executions=tuple(one for one in found if account in ("", one.account)), complete=complete
         )
@@ -198,30 +189,24 @@ class Records:
 
     # --- news -------------------------------------------------------------------------------------------------------
 
-    def on_orders(self, changed: Any) -> None:
-        """A `sor` frame: whole rows, or an order's number and what changed of it."""
-        for row in changed if isinstance(changed, list) else ():
-            perm_id = integer(row.get("orderId")) if isinstance(row, dict) else 0
-            if not perm_id:
-                continue
-            merged = self._rows.setdefault(perm_id, {})
-            merged.update(row)
-            told = rows.live_row(merged)
-            if told is None:
-                self.look_at_all()
-                continue
-            known = self._whose(told)
-            if told.status in rows.FINAL and known is None:
-                self._complete(told, known)
-            elif told.status in rows.FINAL:
-                self._status(told, known)
-            else:
-                self._echo(told, known)
+    def order_row_facts(self, row: rows.Row) -> Sequence[BrokerFact]:
+        """A whole row of the live orders (a `sor` frame, put together) as facts; one that cannot be read is asked for.
 
-    def on_trades(self, listed: Any) -> None:
-        """A `str` frame. What it repeats of the past is known by its execution ids."""
-        for trade in self._trades_of(listed if isinstance(listed, list) else ())[0]:
-            self._execution(trade, replayed=False)
+        The end of a stranger's order that was not known before is told as a completed order.
+        """
+        told = rows.live_row(row)
+        if told is None:
+            self.look_at_all()
+            return ()
+        known = self._whose(told)
+        if told.status not in rows.FINAL:
+            return self._shown(told, known)
+        return (self._over(told, known),) if known is None else (self._status(told, known),)
+
+    def trade_row_facts(self, row: rows.Row, *, replayed: bool) -> Sequence[BrokerFact]:
+        """A row of the trades as facts; `replayed`: it was asked for, and is no news."""
+        trade = rows.trade_row(row, self._room.account)
+        return () if trade is None else self._executed(trade, replayed=replayed)
 
     def follow(self, known: Known, *, until_over: bool = False) -> None:
         """Look at an order that something was just written about, until it rests (or is over) or for some seconds."""
@@ -240,9 +225,9 @@ class Records:
             if told is None:
                 continue
             if told.status in rows.FINAL:
-                self._status(told, known)
+                self._emit(self._status(told, known))
                 return
-            self._echo(told, known)
+            self._emit(*self._shown(told, known))
             if told.status == "Submitted" and not until_over:
                 return
 
@@ -273,37 +258,31 @@ class Records:
             self.on_identified(known)
         return known
 
-    def _echo(self, told: rows.Told, known: Known | None) -> tuple[OrderEchoed, OrderStatusSeen]:
-        client_id = self._room.client_id
-        echo = rows.echoed(told, known, client_id=client_id, contracts=self._room.contracts)
-        self._room.outlet.emit(echo)
+    def _emit(self, *facts: BrokerFact) -> None:
+        for fact in facts:
+            self._room.outlet.emit(fact)
+
+    def _shown(self, told: rows.Told, known: Known | None) -> tuple[OrderEchoed, OrderStatusSeen]:
+        client_id, contracts = self._room.client_id, self._room.contracts
+        echo = rows.echoed(told, known, client_id=client_id, contracts=contracts)
         return echo, self._status(told, known)
 
     def _status(self, told: rows.Told, known: Known | None) -> OrderStatusSeen:
-        status = rows.status_seen(told, known, client_id=self._room.client_id)
         self._note(told, known)
-        self._room.outlet.emit(status)
-        return status
+        return rows.status_seen(told, known, client_id=self._room.client_id)
 
-    def _complete(self, told: rows.Told, known: Known | None) -> OrderCompleted:
-        fact = rows.completed(told, known, self._room.contracts)
+    def _over(self, told: rows.Told, known: Known | None) -> OrderCompleted:
         self._note(told, known)
-        self._room.outlet.emit(fact)
-        return fact
+        return rows.completed(told, known, self._room.contracts)
 
     def _note(self, told: rows.Told, known: Known | None) -> None:
         self._filled[told.perm_id] = max(self.filled(told.perm_id), told.filled)
         if known is not None and told.status in rows.FINAL and told.perm_id == known.perm_id and not known.forks:
             known.over = True
 
-    def _execution(self, trade: rows.Trade, *, replayed: bool) -> Execution:
+    def _executed(self, trade: rows.Trade, *, replayed: bool) -> tuple[ExecutionSeen, *tuple[CommissionSeen, ...]]:
         known = self.book.whose(trade.perm_id, trade.ref, account=trade.account, con_id=trade.con_id, side=trade.side)
-        mine = self._trades.setdefault(str(trade.perm_id) if trade.perm_id else trade.ref, {})
-        base = trade.exec_id.rpartition(".")[0] or trade.exec_id
-        mine[base] = trade
-        earlier = [one for one in mine.values() if (one.at, one.exec_id) < (trade.at, trade.exec_id)]
-        if len(self._trades) > _MOST_TRADES:
-            del self._trades[next(iter(self._trades))]
+        earlier = self._earlier(trade)
         execution = rows.execution(
             trade,
             known,
@@ -312,14 +291,21 @@ class Records:
             before=sum((one.quantity for one in earlier), self.nothing),
             before_value=sum((one.quantity * one.price for one in earlier), self.nothing),
         )
-        self._room.outlet.emit(ExecutionSeen(execution=execution, replayed=replayed))
-        if execution.commission is not None:
-            self._room.outlet.emit(
-                CommissionSeen(
-                    exec_id=execution.exec_id,
-                    commission=execution.commission,
-                    currency=execution.commission_currency,
-                    realized_pnl=None,
-                )
-            )
-        return execution
+        seen = ExecutionSeen(execution=execution, replayed=replayed)
+        if execution.commission is None:
+            return (seen,)
+        cost = CommissionSeen(
+            exec_id=execution.exec_id,
+            commission=execution.commission,
+            currency=execution.commission_currency,
+            realized_pnl=None,
+        )
+        return (seen, cost)
+
+    def _earlier(self, trade: rows.Trade) -> list[rows.Trade]:
+        """The executions of the same order before this one: rows tell no running totals."""
+        mine = self._trades.setdefault(str(trade.perm_id) if trade.perm_id else trade.ref, {})
+        mine[trade.exec_id.rpartition(".")[0] or trade.exec_id] = trade
+        if len(self._trades) > _MOST_TRADES:
+            del self._trades[next(iter(self._trades))]
+        return [one for one in mine.values() if (one.at, one.exec_id) < (trade.at, trade.exec_id)]
