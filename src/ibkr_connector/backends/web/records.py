@@ -23,6 +23,7 @@ from ibkr_connector.backends.base import (
     OrderStatusSeen,
 )
 from ibkr_connector.backends.web import order_rows as rows
+from ibkr_connector.backends.web.convert import integer
 from ibkr_connector.backends.web.order_book import Known, OrderBook
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.errors import ProtocolError, RequestTimeout, TradingError
@@ -38,6 +39,7 @@ _FOLLOW_S = (0.0, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0)
 """Pauses between looks at an order that something was just written about."""
 _LOOK_TIMEOUT_S = 10.0
 _MOST_TRADES = 50_000
+_MOST_ROWS = 10_000
 
 
 class Records:
@@ -54,6 +56,8 @@ class Records:
         self._asking = asyncio.Lock()
         self._answer: tuple[float, list[rows.Told]] | None = None
         """The last whole list of live orders, and when it was asked for."""
+        self._rows: dict[int, dict[str, Any]] = {}
+        """The newest row of each order: later frames tell what changed of it."""
         self._trades: dict[str, dict[str, rows.Trade]] = {}
         self._filled: dict[int, Decimal] = {}
         self._following: dict[int, asyncio.Task[None]] = {}
@@ -64,6 +68,7 @@ class Records:
     async def start(self, timeout: float) -> None:
         """See `Part`."""
         self._answer = None
+        self._rows.clear()
         self._room.spawn(self._watch(), "order-watch")
 
     async def stop(self) -> None:
@@ -158,6 +163,7 @@ class Records:
                 readable = False
                 _log.warning("a row of the live orders cannot be read")
                 continue
+            self._rows[one.perm_id] = dict(row)
             told.append(one)
         return told, readable
 
@@ -189,24 +195,33 @@ class Records:
 
     # --- news -------------------------------------------------------------------------------------------------------
 
-    def order_row_facts(self, row: rows.Row) -> Sequence[BrokerFact]:
-        """A whole row of the live orders (a `sor` frame, put together) as facts; one that cannot be read is asked for.
+    def on_orders(self, changed: Any) -> None:
+        """A `sor` frame: whole rows, or an order's number and what changed of it.
 
-        The end of a stranger's order that was not known before is told as a completed order.
+        The end of a stranger's order is told as a completed order: its status alone would be nobody's.
         """
-        told = rows.live_row(row)
-        if told is None:
-            self.look_at_all()
-            return ()
-        known = self._whose(told)
-        if told.status not in rows.FINAL:
-            return self._shown(told, known)
-        return (self._over(told, known),) if known is None else (self._status(told, known),)
+        for row in changed if isinstance(changed, list) else ():
+            perm_id = integer(row.get("orderId")) if isinstance(row, dict) else 0
+            if not perm_id:
+                continue
+            whole = self._rows.setdefault(perm_id, {})
+            whole.update(row)
+            if len(self._rows) > _MOST_ROWS:
+                del self._rows[next(iter(self._rows))]
+            told = rows.live_row(whole)
+            if told is None:
+                self.look_at_all()
+                continue
+            known = self._whose(told)
+            if told.status not in rows.FINAL:
+                self._emit(*self._shown(told, known))
+            else:
+                self._emit(self._over(told, known) if known is None else self._status(told, known))
 
-    def trade_row_facts(self, row: rows.Row, *, replayed: bool) -> Sequence[BrokerFact]:
-        """A row of the trades as facts; `replayed`: it was asked for, and is no news."""
-        trade = rows.trade_row(row, self._room.account)
-        return () if trade is None else self._executed(trade, replayed=replayed)
+    def on_trades(self, listed: Any) -> None:
+        """A `str` frame. What it repeats of the past is known by its execution ids."""
+        for trade in self._trades_of(listed if isinstance(listed, list) else ())[0]:
+            self._emit(*self._executed(trade, replayed=False))
 
     def follow(self, known: Known, *, until_over: bool = False) -> None:
         """Look at an order that something was just written about, until it rests (or is over) or for some seconds."""
