@@ -54,7 +54,7 @@ async def judge(make_web: MakeWeb, gateway: PaperGateway, tmp_path: Path, ref: s
     posts = list(gateway.truth.of("http", request="place_order"))
     assert len(posts) <= 1
     held = [one for one in gateway.exchange.open_orders(None) if one.ticket.order_ref == ref]
-    assert len(held) == (1 if state is OrderState.WORKING else 0)
+    assert len(held) == (1 if state is OrderState.WORKING else 0), state
     if known:
         try:
             await connector.place_limit_order("AAPL", 501, "BUY", 150, order_ref=ref, tif="GTC")

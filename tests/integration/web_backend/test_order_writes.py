@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from ibkr_connector.connector import IBKRConnector
-from ibkr_connector.errors import OrderError, OrderInDoubt, OrderNotSent
+from ibkr_connector.errors import OrderError, OrderInDoubt, OrderNotFound, OrderNotSent
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.paper import PaperGateway
 from support.connector import reaches, settled
@@ -81,7 +81,11 @@ def inject(gateway: PaperGateway, fault: dict[str, Any], on: str) -> None:
 
 async def known_to_both(connector: IBKRConnector, gateway: PaperGateway, ref: str = REF) -> OrderState:
     """Wait until nothing is in doubt; then both sides must tell the same."""
-    order = await connector.get_order(ref)
+    try:
+        order = await connector.get_order(ref)
+    except OrderNotFound:  # it was given up before it got a name for ever
+        assert (writes(gateway, ref), held(gateway, ref)) == (0, [])
+        return OrderState.NOT_SENT
     await reaches(order, lambda one: one.state not in {OrderState.NEW, OrderState.SENDING})
     snapshot = await settled(connector, ref, 60.0)
     assert writes(gateway, ref) <= 1

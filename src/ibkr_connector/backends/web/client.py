@@ -120,7 +120,7 @@ class WebBackend:
 
     def remember(self, order: WireOrder, perm_id: int) -> None:
         """See `Backend.remember`."""
-        self._records.book.add(order, perm_id)
+        self._records.book.add(order, perm_id, earlier=True)
 
     async def order_turn(self, timeout: float) -> None:
         """See `Backend.order_turn`."""

@@ -33,6 +33,8 @@ class Known:
     """A cancel is owed as soon as the permId is known."""
     over: bool = False
     """The broker told its end."""
+    earlier: bool = False
+    """Sent by an earlier run: what was there before this run knew of it may be it."""
     forks: set[int] = field(default_factory=set)
 
 
@@ -48,9 +50,9 @@ class OrderBook:
     def __iter__(self) -> Iterator[Known]:
         return iter(tuple(self._by_id.values()))
 
-    def add(self, order: WireOrder, perm_id: int = 0) -> Known:
-        """Take in an order that is being sent, or that an earlier run sent."""
-        known = Known(order)
+    def add(self, order: WireOrder, perm_id: int = 0, *, earlier: bool = False) -> Known:
+        """Take in an order that is being sent, or that an `earlier` run sent: that one may have been seen already."""
+        known = Known(order, earlier=earlier)
         self._by_id[order.order_id] = self._by_ref[order.order_ref] = known
         if perm_id:
             self.learn(known, perm_id)
@@ -85,7 +87,9 @@ class OrderBook:
         if known is not None:
             return known
         known = self._by_ref.get(ref) if ref else None
-        if known is None or perm_id in self._strangers or not _fits(known.order, account, con_id, side):
+        if known is not None and perm_id in self._strangers and not known.earlier:
+            return None
+        if known is None or not _fits(known.order, account, con_id, side):
             self._remember_stranger(perm_id)
             return None
         if known.perm_id and not known.changed:

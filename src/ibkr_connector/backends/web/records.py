@@ -53,6 +53,10 @@ class Records:
         self.book = OrderBook()
         self.on_identified: Callable[[Known], None] = lambda _: None
         """Told when the broker's number of an order of ours gets known."""
+        self._asked = False
+        """Whether anybody has asked for open orders in this connection. Before that it is not known yet which orders
+        are ours (the journal is not open): a frame told now would make strangers of them.
+        """
         self._asking = asyncio.Lock()
         self._answer: tuple[float, list[rows.Told]] | None = None
         """The last whole list of live orders, and when it was asked for."""
@@ -68,6 +72,7 @@ class Records:
     async def start(self, timeout: float) -> None:
         """See `Part`."""
         self._answer = None
+        self._asked = False
         self._rows.clear()
         self._room.spawn(self._watch(), "order-watch")
 
@@ -105,6 +110,7 @@ class Records:
 
     async def open_orders(self, timeout: float, *, all_clients: bool = True) -> OrderRecords:
         """See `Backend.open_orders`. Complete only by an answer that calls itself a snapshot."""
+        self._asked = True
         told, complete = await self._live(timeout)
         echoes: list[OrderEchoed] = []
         statuses: list[OrderStatusSeen] = []
@@ -209,9 +215,10 @@ class Records:
             if len(self._rows) > _MOST_ROWS:
                 del self._rows[next(iter(self._rows))]
             told = rows.live_row(whole)
-            if told is None:
+            if told is None and self._asked:
                 self.look_at_all()
-                continue
+            if told is None or not self._asked:
+                continue  # what is not told now is in the list that will be asked for
             known = self._whose(told)
             if told.status not in rows.FINAL:
                 self._emit(*self._shown(told, known))
@@ -220,6 +227,8 @@ class Records:
 
     def on_trades(self, listed: Any) -> None:
         """A `str` frame. What it repeats of the past is known by its execution ids."""
+        if not self._asked:
+            return
         for trade in self._trades_of(listed if isinstance(listed, list) else ())[0]:
             self._emit(*self._executed(trade, replayed=False))
 

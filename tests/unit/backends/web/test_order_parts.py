@@ -255,6 +255,13 @@ def test_a_stranger_who_was_there_before_is_not_ours_by_taking_the_same_name() -
     assert whose(book, 77) == 11
 
 
+def test_an_order_of_an_earlier_run_may_have_been_seen_before_the_journal_was_open() -> None:
+    book = OrderBook()
+    assert whose(book, 70) == 0
+    book.add(ORDER, earlier=True)
+    assert whose(book, 70) == 11
+
+
 def test_a_second_number_under_our_ref_is_a_stranger_until_a_change_was_written() -> None:
     book = OrderBook()
     known = book.add(ORDER, 77)
