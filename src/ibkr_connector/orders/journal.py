@@ -181,9 +181,11 @@ class JournalWriter:
         Raises: JournalUnwritable, JournalCorrupt.
         """
 
+        at = self._clock.now()
+
         def write(file: JournalFile) -> None:
             for ref, some in changes.items():
-                _put_all(file, ref, some)
+                _put_all(file, ref, some, at)
 
         return await self._commit(Item(write), patience, keep)
 

@@ -197,6 +197,6 @@ async def test_flatten_closes_positions_alike(both: tuple[IBKRConnector, IBKRCon
     for one in both:
         await (await one.place_market_order("AAPL", 10, "BUY")).filled(SECONDS)
         await one.get_positions(refresh=True)
-        report = await one.flatten()
+        report = await one.flatten("the same over both")
         assert not report.left if hasattr(report, "left") else report
         assert [held for held in await one.get_positions(refresh=True) if held.quantity] == []
