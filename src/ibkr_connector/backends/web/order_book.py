@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeAlias
 
 from ibkr_connector.backends.base import WireOrder
 
 NOBODY = -1
 """The client id of facts about orders that are not ours."""
 _MOST_STRANGERS = 50_000
+_LATE_S = 10.0
+"""How long rows of before a change may still come after it was accepted."""
+
+Version: TypeAlias = tuple[Decimal, Decimal | None, Decimal | None]
+"""Quantity, limit price, stop price; None = not told."""
 
 
 @dataclass(slots=True)
@@ -36,6 +43,25 @@ class Known:
     earlier: bool = False
     """Sent by an earlier run: what was there before this run knew of it may be it."""
     forks: set[int] = field(default_factory=set)
+    _before: WireOrder | None = None
+    """The version before the one that was accepted last, and the monotonic second of that."""
+    _accepted_at: float = 0.0
+
+    def accept(self, order: WireOrder, at: float) -> None:
+        """The broker took a change."""
+        self._before, self._accepted_at = self.order, at
+        self.order, self.proposed = order, None
+
+    def shows_old_version(self, told: Version, at: float) -> bool:
+        """Whether a row is only late: it shows the version before a change that was accepted a moment ago.
+
+        A row that shows a change whose answer has not come is that answer.
+        """
+        if self.proposed is not None and _is_version(self.proposed, told) and not _is_version(self.order, told):
+            self.accept(self.proposed, at)
+        if self._before is None or at - self._accepted_at > _LATE_S:
+            return False
+        return _is_version(self._before, told) and not _is_version(self.order, told)
 
 
 class OrderBook:
@@ -104,6 +130,11 @@ class OrderBook:
             self._strangers[perm_id] = None
             if len(self._strangers) > _MOST_STRANGERS:
                 del self._strangers[next(iter(self._strangers))]
+
+
+def _is_version(order: WireOrder, told: Version) -> bool:
+    pairs = zip((order.quantity, order.limit_price, order.stop_price), told, strict=True)
+    return all(shown is None or ours == shown for ours, shown in pairs)
 
 
 def _fits(order: WireOrder, account: str, con_id: int, side: str) -> bool:

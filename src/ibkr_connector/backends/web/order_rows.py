@@ -14,7 +14,7 @@ from typing import Any
 
 from ibkr_connector.backends.base import OrderCompleted, OrderEchoed, OrderStatusSeen
 from ibkr_connector.backends.web.convert import decimal, integer, moment, text
-from ibkr_connector.backends.web.order_book import NOBODY, Known
+from ibkr_connector.backends.web.order_book import NOBODY, Known, Version
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.contract import Contract
 
@@ -58,6 +58,11 @@ class Told:
     grouped: bool
     reason: str
     at: str
+
+    @property
+    def version(self) -> Version:
+        """What a change may change of it."""
+        return (self.quantity, self.limit_price, self.stop_price)
 
 
 def live_row(row: Row) -> Told | None:

@@ -232,7 +232,7 @@ class WebOrders:
             self._refused([order], REJECTED, row.error)
             return
         if operation is Operation.MODIFY:
-            known.order, known.proposed = order, None
+            known.accept(order, self._room.clock.monotonic())
         self._records.identified(known, row.perm_id)
         self._room.outlet.emit(
             OrderStatusSeen(

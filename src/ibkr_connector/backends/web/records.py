@@ -118,10 +118,10 @@ class Records:
             known = self._whose(one)
             if one.status in rows.FINAL or (known is None and not all_clients):
                 continue
-            echo, status = self._shown(one, known)
-            self._emit(echo, status)
-            echoes.append(echo)
-            statuses.append(status)
+            facts = self._shown(one, known)
+            self._emit(*facts)
+            echoes.append(self._echo(one, known))
+            statuses.append(facts[-1])
         return OrderRecords(echoes=tuple(echoes), statuses=tuple(statuses), complete=complete)
 
     async def completed_orders(self, timeout: float) -> OrderRecords:
@@ -286,10 +286,16 @@ class Records:
         for fact in facts:
             self._room.outlet.emit(fact)
 
-    def _shown(self, told: rows.Told, known: Known | None) -> tuple[OrderEchoed, OrderStatusSeen]:
-        client_id, contracts = self._room.client_id, self._room.contracts
-        echo = rows.echoed(told, known, client_id=client_id, contracts=contracts)
-        return echo, self._status(told, known)
+    def _shown(self, told: rows.Told, known: Known | None) -> tuple[*tuple[OrderEchoed, ...], OrderStatusSeen]:
+        """What a row says of an order that works. Its terms are left out where they are only late: for a while after a
+        change was accepted, answers and frames of before still show the version of before, which is no drift.
+        """
+        if known is not None and known.shows_old_version(told.version, self._clock.monotonic()):
+            return (self._status(told, known),)
+        return (self._echo(told, known), self._status(told, known))
+
+    def _echo(self, told: rows.Told, known: Known | None) -> OrderEchoed:
+        return rows.echoed(told, known, client_id=self._room.client_id, contracts=self._room.contracts)
 
     def _status(self, told: rows.Told, known: Known | None) -> OrderStatusSeen:
         self._note(told, known)

@@ -270,3 +270,31 @@ def test_a_second_number_under_our_ref_is_a_stranger_until_a_change_was_written(
     assert whose(book, 79) == 11
     assert known.forks == {79}
     assert whose(book, 78) == 0
+
+
+# --- late rows --------------------------------------------------------------------------------------------------------
+
+
+def version(order: WireOrder) -> tuple[Decimal, Decimal | None, Decimal | None]:
+    return (order.quantity, order.limit_price, order.stop_price)
+
+
+def test_rows_of_before_a_change_are_late_for_a_while_and_then_a_drift() -> None:
+    bigger = replace(ORDER, quantity=Decimal(150))
+    known = OrderBook().add(ORDER, 77)
+    assert not known.shows_old_version(version(ORDER), 1.0)
+    known.accept(bigger, 2.0)
+    assert known.shows_old_version(version(ORDER), 3.0)
+    assert not known.shows_old_version(version(bigger), 3.0)
+    assert not known.shows_old_version(version(replace(ORDER, quantity=Decimal(140))), 3.0)
+    assert not known.shows_old_version(version(ORDER), 13.0)
+
+
+def test_a_row_that_shows_an_unanswered_change_is_its_answer() -> None:
+    known = OrderBook().add(ORDER, 77)
+    known.proposed = replace(ORDER, limit_price=Decimal(11))
+    assert not known.shows_old_version(version(ORDER), 1.0)
+    assert known.proposed is not None
+    assert not known.shows_old_version(version(known.proposed), 2.0)
+    assert (known.proposed, known.order.limit_price) == (None, Decimal(11))
+    assert known.shows_old_version(version(ORDER), 3.0)
