@@ -17,10 +17,13 @@ import signal
 import sys
 from typing import Any
 
+import pytest
+
 from ibkr_connector.backends.web.calls import WebCalls
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.orders.journal_file import JournalFile
 from ibkr_connector.orders.journal_queue import WriteQueue
+from support.web import hurry
 
 PLAN: dict[str, Any] = {}
 
@@ -69,6 +72,7 @@ async def main() -> None:
         web={"url": PLAN["url"], "confirm": "o383"},
         orders={"ack_timeout": 15.0, "settle_interval": 60.0},
         risk_limits={"daily_loss_limit": None, "check_market_hours": False},
+        messages_per_second=400,
     )
     await connector.connect()
     await connector.get_live_quote("AAPL")
@@ -83,6 +87,6 @@ async def main() -> None:
 
 if __name__ == "__main__":
     PLAN.update(json.loads(sys.argv[1]))
-    for module in PLAN.get("modules", ()):
-        __import__(module)
-    asyncio.run(main())
+    with pytest.MonkeyPatch.context() as patch:
+        hurry(patch)
+        asyncio.run(main())

@@ -36,7 +36,6 @@ WORKS = {"answer 2", "answered"}
 
 async def crasher(gateway: PaperGateway, tmp_path: Path, moment: str, ref: str) -> Process:
     plan = {"url": gateway.web.url, "state_dir": str(tmp_path / "state"), "moment": moment, "ref": ref}
-    plan["modules"] = [one for one in ("ordev",) if one in sys.modules]  # type: ignore[assignment]
     return await asyncio.create_subprocess_exec(
         sys.executable,
         str(CRASHER),
