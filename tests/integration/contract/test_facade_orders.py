@@ -24,18 +24,9 @@ from .conftest import SECONDS
 
 LIMITS = {"daily_loss_limit": None, "check_market_hours": False}
 OWN = {
-    "parent_ref",
-    "oca_group",
-    "order_id",
-    "perm_id",
-    "order_ref",
-    "fills",
-    "timestamp",
-    "created_at",
-    "updated_at",
-    "why",
-    "warning",
-}
+    "parent_ref", "oca_group", "order_id", "perm_id", "order_ref", "fills", "timestamp", "created_at", "updated_at",
+    "why", "warning",
+}  # fmt: skip
 """Names and times of each order, and the broker's words."""
 PRICES = {"avg_fill_price", "commission", "contract"}
 """The market goes on between the one order and the other; the forms of contracts are compared with the reads."""
