@@ -386,8 +386,8 @@ class Backend(Protocol):
         """Name who is asked before a question of the broker's about an order is answered. Called before `connect`."""
         ...
 
-    def remember(self, order: WireOrder, perm_id: int) -> None:
-        """An order of an earlier connection or run of this very program (`perm_id` 0 = not told).
+    def remember(self, order: WireOrder, *, perm_id: int, client_id: int, over: bool) -> None:
+        """An order of an earlier run of this very program (`perm_id` 0 = not told), and whether it has ended.
 
         A broker that tells neither client ids nor our numbers (Web) is understood by it: what it shows under that
         permId, or under that ref where account, contract and side fit, is told with our numbers.

@@ -128,7 +128,9 @@ class OrderManager:
             record, changes = recover(known, self.desk.context())
             live = LiveOrder(record)
             self.desk.adopt(live)
-            self._session.backend.remember(wire_of(record), record.perm_id)
+            self._session.backend.remember(
+                wire_of(record), perm_id=record.perm_id, client_id=record.client_id, over=record.is_done
+            )
             self.desk.tell(live, changes)
             self.desk.count(live)
 

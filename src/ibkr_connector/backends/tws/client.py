@@ -115,7 +115,7 @@ class TwsBackend(Reads):
     def reply_with(self, leave: ReplyLeave) -> None:
         """TWS answers orders with questions to nobody over its socket."""
 
-    def remember(self, order: WireOrder, perm_id: int) -> None:
+    def remember(self, order: WireOrder, *, perm_id: int, client_id: int, over: bool) -> None:
         """TWS tells client ids and order ids itself."""
 
     async def order_turn(self, timeout: float) -> None:

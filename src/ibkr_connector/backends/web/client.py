@@ -118,9 +118,10 @@ class WebBackend:
         """See `Backend.reply_with`."""
         self._questions.leave = leave
 
-    def remember(self, order: WireOrder, perm_id: int) -> None:
+    def remember(self, order: WireOrder, *, perm_id: int, client_id: int, over: bool) -> None:
         """See `Backend.remember`."""
-        self._records.book.add(order, perm_id, earlier=True)
+        own = client_id == self._room.client_id
+        self._records.book.remember(order, perm_id, client_id=None if own else client_id, over=over)
 
     async def order_turn(self, timeout: float) -> None:
         """See `Backend.order_turn`."""

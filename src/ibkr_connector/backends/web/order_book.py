@@ -42,6 +42,8 @@ class Known:
     """The broker told its end."""
     earlier: bool = False
     """Sent by an earlier run: what was there before this run knew of it may be it."""
+    client_id: int | None = None
+    """The client id it went out with; None = the present one."""
     forks: set[int] = field(default_factory=set)
     _before: WireOrder | None = None
     """The version before the one that was accepted last, and the monotonic second of that."""
@@ -76,10 +78,20 @@ class OrderBook:
     def __iter__(self) -> Iterator[Known]:
         return iter(tuple(self._by_id.values()))
 
-    def add(self, order: WireOrder, perm_id: int = 0, *, earlier: bool = False) -> Known:
-        """Take in an order that is being sent, or that an `earlier` run sent: that one may have been seen already."""
-        known = Known(order, earlier=earlier)
+    def add(self, order: WireOrder, perm_id: int = 0) -> Known:
+        """Take in an order that is being sent."""
+        known = Known(order)
         self._by_id[order.order_id] = self._by_ref[order.order_ref] = known
+        if perm_id:
+            self.learn(known, perm_id)
+        return known
+
+    def remember(self, order: WireOrder, perm_id: int, *, client_id: int | None, over: bool) -> Known:
+        """Take in an order of an earlier run; `client_id`: another one than ours, whose numbers are not ours either."""
+        known = Known(order, earlier=True, client_id=client_id, over=over)
+        if client_id is None:
+            self._by_id[order.order_id] = known
+        self._by_ref[order.order_ref] = known
         if perm_id:
             self.learn(known, perm_id)
         return known

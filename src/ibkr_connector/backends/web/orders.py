@@ -27,6 +27,7 @@ from ibkr_connector.backends.web.order_answers import Refused, Taken, Unclear
 from ibkr_connector.backends.web.order_body import order_body, what_if_of
 from ibkr_connector.backends.web.order_book import Known, OrderBook
 from ibkr_connector.backends.web.questions import Declined, Questions, Result
+from ibkr_connector.backends.web.reads import path_part
 from ibkr_connector.backends.web.records import Records
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.errors import (
@@ -115,12 +116,15 @@ class WebOrders:
             NotSupportedByBackend, OrderValidationError: it cannot be said over the Web API.
             InvalidRequest: an order of this number was handed over before, and the broker's number is not known.
         """
+        path_part(order.account)
         known = self._book.by_id(order.order_id)
         if known is None:
             self._body(order, [])
             return partial(self._hand_over, order)
-        if not known.perm_id:
-            raise InvalidRequest(f"order {order.order_ref} was written, and the broker's number of it is not known.")
+        if not known.perm_id or known.order.order_ref != order.order_ref:
+            raise InvalidRequest(
+                f"number {order.order_id} was written as {known.order.order_ref}; it cannot be written again."
+            )
         body = order_body(order, change=True)
         return partial(self._change, known, order, body)
 
@@ -333,6 +337,7 @@ class WebOrders:
     async def what_if(self, order: WireOrder, timeout: float) -> WhatIf:
         """See `Backend.what_if`. Raises: OrderRejected where the preview says no."""
         self._room.require()
+        path_part(order.account)
         body = order_body(order)
         body.pop("cOID", None)
         path = f"iserver/account/{order.account}/orders/whatif"

@@ -295,11 +295,14 @@ class Records:
         return (self._echo(told, known), self._status(told, known))
 
     def _echo(self, told: rows.Told, known: Known | None) -> OrderEchoed:
-        return rows.echoed(told, known, client_id=self._room.client_id, contracts=self._room.contracts)
+        return rows.echoed(told, known, client_id=self._client_of(known), contracts=self._room.contracts)
 
     def _status(self, told: rows.Told, known: Known | None) -> OrderStatusSeen:
         self._note(told, known)
-        return rows.status_seen(told, known, client_id=self._room.client_id)
+        return rows.status_seen(told, known, client_id=self._client_of(known))
+
+    def _client_of(self, known: Known | None) -> int:
+        return self._room.client_id if known is None or known.client_id is None else known.client_id
 
     def _over(self, told: rows.Told, known: Known | None) -> OrderCompleted:
         self._note(told, known)
@@ -316,7 +319,7 @@ class Records:
         execution = rows.execution(
             trade,
             known,
-            client_id=self._room.client_id,
+            client_id=self._client_of(known),
             contracts=self._room.contracts,
             before=sum((one.quantity for one in earlier), self.nothing),
             before_value=sum((one.quantity * one.price for one in earlier), self.nothing),

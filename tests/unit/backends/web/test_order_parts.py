@@ -258,8 +258,18 @@ def test_a_stranger_who_was_there_before_is_not_ours_by_taking_the_same_name() -
 def test_an_order_of_an_earlier_run_may_have_been_seen_before_the_journal_was_open() -> None:
     book = OrderBook()
     assert whose(book, 70) == 0
-    book.add(ORDER, earlier=True)
+    book.remember(ORDER, 0, client_id=None, over=False)
     assert whose(book, 70) == 11
+
+
+def test_a_number_of_another_client_id_is_no_number_of_ours() -> None:
+    book = OrderBook()
+    theirs = book.remember(ORDER, 0, client_id=CLIENT_ID + 1, over=False)
+    assert book.by_id(ORDER.order_id) is None
+    assert whose(book, 70) == ORDER.order_id
+    told = order_rows.live_row(row(orderId=70))
+    assert told is not None
+    assert theirs.client_id == CLIENT_ID + 1
 
 
 def test_a_second_number_under_our_ref_is_a_stranger_until_a_change_was_written() -> None:
