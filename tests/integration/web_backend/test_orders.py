@@ -271,3 +271,23 @@ async def test_orders_of_other_programs_are_counted_and_left_alone(
     with pytest.raises((OrderNotCancellable, CancelInDoubt)):
         await web.cancel_order(shown[0].order_ref)
     assert theirs.state is OrderState.WORKING
+
+
+async def test_a_fork_made_of_a_change_is_found_counted_and_cancelled_with_the_first(
+    web: IBKRConnector, gateway: PaperGateway
+) -> None:
+    order = await web.place_limit_order("AAPL", 5, "BUY", 200.0, tif="GTC")
+    await reaches(order, lambda one: one.broker_status == "Submitted")
+    gateway.inject("fork_on_modify", front="web")
+    with contextlib.suppress(OrderError):
+        await order.modify(limit_price=201)
+    await gateway.truth.wait_for("forked", timeout=20)
+    async with asyncio.timeout(20.0):
+        while not web.orders._manager.desk.table.by_ref(order.ref).record.is_forked:  # type: ignore[union-attr]
+            await web.get_open_orders(refresh=True)
+            await asyncio.sleep(0.05)
+    with contextlib.suppress(CancelInDoubt):
+        await order.cancel(timeout=20.0)
+    async with asyncio.timeout(20.0):
+        while [one for one in gateway.exchange.open_orders(None) if one.ticket.order_ref == order.ref]:
+            await asyncio.sleep(0.05)
