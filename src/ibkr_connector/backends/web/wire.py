@@ -62,7 +62,7 @@ class Attempt:
             self._begun = not self._abandoned
             return self._begun
 
-    def write(self, connection: Any) -> None:
+    def write(self, connection: Any = None) -> None:
         """The next bytes are about to leave. Raises `GivenUp` before the first one where nobody wants it any more."""
         with self._lock:
             if self._abandoned and not self.written:
