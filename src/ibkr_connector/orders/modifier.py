@@ -26,8 +26,8 @@ from ibkr_connector.orders.road import NOT_PAST_BREAKER, OrderRoad, nothing_sent
 from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.view import RiskView
-from ibkr_connector.session.guard import HeldSlot
 from ibkr_connector.session.lane import Written
+from ibkr_connector.session.permits import HeldSlot
 
 
 @dataclass(slots=True)

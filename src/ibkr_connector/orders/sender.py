@@ -33,8 +33,8 @@ from ibkr_connector.orders.wire import wire_order
 from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.decision import RiskDecision
 from ibkr_connector.risk.view import RiskView
-from ibkr_connector.session.guard import HeldSlot
 from ibkr_connector.session.lane import LaneOutcome, Written
+from ibkr_connector.session.permits import HeldSlot
 
 _log = get_logger(__name__)
 _ON_HOLD = "Inactive"

@@ -42,9 +42,10 @@ from ibkr_connector.resilience.pacing import Lane
 from ibkr_connector.session.absence import Absence, KnownAbsences
 from ibkr_connector.session.brokertime import BrokerTime
 from ibkr_connector.session.flight import Flight
-from ibkr_connector.session.guard import Guard, HeldSlot
+from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.keeper import LinkKeeper
 from ibkr_connector.session.link import Link, LinkNews, LinkState
+from ibkr_connector.session.permits import HeldSlot
 from ibkr_connector.session.restart import GatewayRestart
 
 _T = TypeVar("_T")

@@ -21,8 +21,9 @@ from ibkr_connector.errors import (
 )
 from ibkr_connector.resilience import BreakerState, Grant, Lane
 from ibkr_connector.resilience.rules import history
-from ibkr_connector.session.guard import Guard, HeldSlot
+from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.lane import OrderLane, Written
+from ibkr_connector.session.permits import HeldSlot
 from support.stepclock import StepClock, settle
 
 PER_SECOND = 50
