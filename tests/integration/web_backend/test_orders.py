@@ -289,5 +289,5 @@ async def test_a_fork_made_of_a_change_is_found_counted_and_cancelled_with_the_f
     with contextlib.suppress(CancelInDoubt):
         await order.cancel(timeout=20.0)
     async with asyncio.timeout(20.0):
-        while [one for one in gateway.exchange.open_orders(None) if one.ticket.order_ref == order.ref]:
+        while [one for one in gateway.exchange.open_orders(None) if one.ticket.order_ref == order.ref]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
