@@ -28,8 +28,7 @@ from ibkr_connector.backends.base import (
     PnlSeen,
     SocketClosed,
 )
-from ibkr_connector.backends.factory import make_backend, pace_requests, with_endpoint
-from ibkr_connector.backends.web.oauth import oauth_source
+from ibkr_connector.backends.factory import with_endpoint
 from ibkr_connector.config import Settings
 from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import (
@@ -42,7 +41,6 @@ from ibkr_connector.ground import Ground
 from ibkr_connector.history.fetch import HistoryFetcher
 from ibkr_connector.identity import choose_account
 from ibkr_connector.logs import get_logger, install_redaction
-from ibkr_connector.meters import Meters
 from ibkr_connector.orders.closing import OpenOrders, increasing
 from ibkr_connector.orders.flatten import Flattener
 from ibkr_connector.orders.manager import OrderManager
@@ -54,17 +52,13 @@ from ibkr_connector.risk.engine import RiskEngine
 from ibkr_connector.risk.limits import RiskLimits
 from ibkr_connector.risk.state import TradingAction
 from ibkr_connector.secrets import Secret, Secrets
-from ibkr_connector.session.absence import KnownAbsences
-from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.lines import LineLeases
 from ibkr_connector.session.link import LinkNews, LinkState
-from ibkr_connector.session.operator import OperatorWord
-from ibkr_connector.session.restart import GatewayRestart
-from ibkr_connector.session.session import Session
 from ibkr_connector.session.shared import SharedRead
 from ibkr_connector.streams.hub import QuoteHub
 from ibkr_connector.watch.lookout import Lookout
 from ibkr_connector.watch.room import Watch
+from ibkr_connector.wiring import wire
 
 _log = get_logger(__name__)
 _CLOSE_S = 30.0
@@ -89,36 +83,10 @@ class House:
         self._allow_live = allow_live
         self._password = Secret(settings.connection.password.get_secret_value())
         connection = settings.connection
-        rng = ground.rng
         self.secrets = Secrets.of(settings, clock=self.clock)
-        backend = make_backend(settings, clock=self.clock, rng=rng, oauth=oauth_source(settings, self.secrets))
-        meters = Meters()
-        word = OperatorWord(settings.paths.state_dir, f"{connection.host}:{connection.port}", self.clock)
-        guard = Guard(
-            connection=connection,
-            pacing=settings.pacing,
-            breaker=settings.breaker,
-            clock=self.clock,
-            rng=rng,
-            meters=meters,
-            word=word,
-        )
-        self.session = Session(
-            backend=backend,
-            settings=connection,
-            guard=guard,
-            clock=self.clock,
-            bus=self.bus,
-            time_scale=settings.time.time_scale,
-            rng=rng,
-            meters=meters,
-            absences=KnownAbsences(settings.gateway),
-            restart=self._restarting(),
-        )
-        self.time = SharedRead(self.session, self.clock, "the time", backend.server_time)
-        if guard.web is not None:
-            pace_requests(backend, guard.web)
-            guard.web.on_rest = self._on_rest
+        wired = wire(settings, ground=ground, bus=self.bus, secrets=self.secrets)
+        self.session, guard, word = wired.session, wired.guard, wired.word
+        self.time = SharedRead(self.session, self.clock, "the time", self.session.backend.server_time)
         self.book = ContractBook(self.session)
         self.hub = QuoteHub(
             self.session,
@@ -200,25 +168,6 @@ class House:
         )
         for note in settings.notes:
             _log.warning("configuration", note=note)
-
-    def _restarting(self) -> GatewayRestart:
-        connection = self.settings.connection
-
-        def tell(kind: str, text: str, severity: Severity) -> None:
-            self.session.incident(kind, text, severity, about=f"{connection.host}:{connection.port}")
-
-        return GatewayRestart(
-            self.settings.gateway,
-            where=f"{connection.host}:{connection.port}",
-            state_dir=self.settings.paths.state_dir,
-            clock=self.clock,
-            tell=tell,
-        )
-
-    def _on_rest(self, seconds: float, boxed: bool) -> None:
-        what = "IBKR's penalty box" if boxed else "a limit of IBKR"
-        text = f"too many requests: {what}; only cancels and orders that reduce are sent for {seconds:.0f} s"
-        self.session.incident("too_many_requests", text, Severity.CRITICAL if boxed else Severity.WARNING)
 
     def _watch(self, profile: str) -> Watch:
         lookout = Lookout(

@@ -120,10 +120,10 @@ class IBIndClient(IBInterface):
             LiveTradingRefused: the account is a live one and `paper_trading` is True.
             IBKRConnectionError: no gateway, nobody logged in, another program holds the session.
         """
-        address = urlsplit(self.base_url)
-        if (host and host != address.hostname) or (port and port != _port(self.base_url)):
+        named = urlsplit(self.base_url).hostname or ""
+        if (host and host != named) or (port and port != _port(self.base_url)):
             raise InvalidRequest(
-                f"host and port are {host or address.hostname}:{port or _port(self.base_url)}, base_url is {self.base_url}.",
+                f"host and port are {host or named}:{port or _port(self.base_url)}, base_url is {self.base_url}.",
                 field="host",
                 remedy="Leave host and port away, or make the client with the right base_url.",
             )

@@ -21,6 +21,7 @@ def web_endpoint(settings: Settings) -> WebEndpoint:
     web, connection = settings.web, settings.connection
     return WebEndpoint(
         url=settings.oauth.rest_url if settings.oauth.in_use else web.url,
+        ws_url=settings.oauth.socket_url if settings.oauth.in_use else "",
         verify_tls=web.verify_tls,
         ca_file="" if web.ca_file is None else str(web.ca_file),
         mode=connection.mode,

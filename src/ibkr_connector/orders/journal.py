@@ -180,7 +180,6 @@ class JournalWriter:
 
         Raises: JournalUnwritable, JournalCorrupt.
         """
-
         at = self._clock.now()
 
         def write(file: JournalFile) -> None:

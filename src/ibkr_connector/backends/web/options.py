@@ -41,6 +41,8 @@ class WebEndpoint:
 
     url: str
     """The API's base, with its slash at the end: `https://127.0.0.1:5000/v1/api/`."""
+    ws_url: str = ""
+    """The websocket's address where it is not the API's own."""
     verify_tls: bool = True
     ca_file: str = ""
     """Certificates to trust instead of the usual ones."""
@@ -80,7 +82,9 @@ class WebEndpoint:
 
     @property
     def socket_url(self) -> str:
-        """The websocket's address."""
+        """The websocket's address: the one that was named, or the API's own."""
+        if self.ws_url:
+            return self.ws_url
         parts = urlsplit(self.url)
         scheme = "wss" if parts.scheme == "https" else "ws"
         return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/ws"
