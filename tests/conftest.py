@@ -59,12 +59,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _restored_logging() -> Iterator[None]:
-    """What a command under test does to the package's logger ends with the test."""
-    logger = logging.getLogger("ibkr_connector")
-    before = (logger.level, logger.propagate, logger.disabled, list(logger.handlers))
+    """What a program under test does to the loggers of the package and of its libraries ends with the test."""
+    loggers = [logging.getLogger(name) for name in ("ibkr_connector", "ib_insync", "ib_async", "ibind")]
+    before = [(one.level, one.propagate, one.disabled, list(one.handlers)) for one in loggers]
     yield
-    logger.level, logger.propagate, logger.disabled, logger.handlers[:] = before
-    logger.manager._clear_cache()  # type: ignore[attr-defined]
+    for one, state in zip(loggers, before, strict=True):
+        one.level, one.propagate, one.disabled, one.handlers[:] = state
+    loggers[0].manager._clear_cache()  # type: ignore[attr-defined]
 
 
 # --- leaks (INV-11): leaving a thread, a task or a socket behind fails a test ---------------------------------------

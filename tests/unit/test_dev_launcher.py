@@ -135,7 +135,8 @@ def test_the_two_libraries_never_meet_in_one_environment(repo_dir: Path, envs: P
 def test_the_constraints_hold_names_and_versions_only(repo_dir: Path) -> None:
     for path in (repo_dir / "requirements").iterdir():
         for line in path.read_text("utf-8").splitlines():
-            assert re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[0-9A-Za-z.]+( ; sys_platform == \"win32\")?", line), line
+            marker = r"( ; (sys_platform|python_version) (==|<) \"[a-z0-9.]+\")?"
+            assert re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[0-9A-Za-z.]+" + marker, line), line
 
 
 def test_a_wheel_is_installed_instead_of_the_checkout(repo_dir: Path, envs: Path, tmp_path: Path) -> None:
