@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ibkr_connector.paper import PaperGateway, PlanError, WebOptions
+from ibkr_connector.paper.truth import TruthEntry
 from ibkr_connector.paper.web.options import Limits
 
 from .conftest import AAPL, ACCOUNT, Http, in_thread, order, place
@@ -127,6 +128,21 @@ async def test_an_order_whose_answer_is_lost_works_at_the_exchange(
     again = await place(ready, order(cOID="in doubt"))
     assert "already registered" in again["error"]
     assert (writes(gateway, "in doubt"), refs(gateway, "accepted")) == (2, ["in doubt"])
+
+
+async def test_an_answer_that_is_there_after_its_fault_is_over_hangs_nobody(ready: Http, gateway: PaperGateway) -> None:
+    gateway.inject("swallow_reply", on="place_order", for_=60.0)
+    carried_out = gateway.truth.record
+
+    def ends_first(kind: str, /, **fields: object) -> TruthEntry:
+        if kind == "accepted":
+            gateway.faults.clear()
+        return carried_out(kind, **fields)
+
+    gateway.truth.record = ends_first  # type: ignore[method-assign]
+    with pytest.raises(LOST):
+        await place(ready, order(cOID="late"))
+    assert refs(gateway, "accepted") == ["late"]
 
 
 async def test_ibind_sends_an_order_again_and_the_log_counts_it(gateway: PaperGateway, ready: Http) -> None:

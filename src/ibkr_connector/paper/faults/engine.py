@@ -235,6 +235,10 @@ class FaultEngine:
         self._lasting[shot] = timer
         self.refresh()
 
+    def lasts(self, shot: Shot) -> bool:
+        """Whether what the shot did goes on."""
+        return shot in self._lasting
+
     def end(self, shot: Shot, reason: str) -> None:
         """It lasts no longer. Harmless when it has ended."""
         if shot not in self._lasting:

@@ -113,8 +113,8 @@ class WebGate:
         return await self.serve(call, nothing)
 
     async def _wait(self, fate: Fate, end: End) -> None:
-        if end != "hang" or fate.shot is None:
-            return
+        if end != "hang" or fate.shot is None or not self._engine.lasts(fate.shot):
+            return  # also what was over before the answer was there: nobody would let it go
         future: asyncio.Future[None] = self._hub.loop.create_future()
         self._hanging.setdefault(fate.shot, set()).add(future)
         await future
