@@ -134,7 +134,7 @@ async def test_an_answer_that_is_there_after_its_fault_is_over_hangs_nobody(read
     gateway.inject("swallow_reply", on="place_order", for_=60.0)
     carried_out = gateway.truth.record
 
-    def ends_first(kind: str, /, **fields: object) -> TruthEntry:
+    def ends_first(kind: str, /, **fields: Any) -> TruthEntry:
         if kind == "accepted":
             gateway.faults.clear()
         return carried_out(kind, **fields)
