@@ -12,6 +12,7 @@ from ibkr_connector.config import Settings
 from ibkr_connector.errors import JournalError
 from ibkr_connector.events import Severity
 from ibkr_connector.ground import OpenJournal
+from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.manager import OrderManager
 from ibkr_connector.portfolio.service import Portfolio
@@ -86,6 +87,8 @@ class AccountFiles:
         self.engine.attach(control, day)
         if self.settings.agents:
             self.engine.start_agents(await asyncio.get_running_loop().run_in_executor(None, journal.agent_positions))
+        if self.engine.remembers:
+            self.engine.start_recent(await asyncio.get_running_loop().run_in_executor(None, self._recent, journal))
         try:
             self.manager.open_journal(journal, self.session.broker_now() - _REMEMBER)
         except BaseException:
@@ -135,6 +138,13 @@ class AccountFiles:
             # From now on a record that is missing was lost, and with it perhaps a kill.
             journal.put_meta(_TRADING_KEY, {"file": True})
         return control
+
+    def _recent(self, journal: Journal) -> list[tuple[float, OrderRequest]]:
+        """What earlier runs sent lately, and when by the monotonic clock. Blocks; on a worker thread."""
+        now, here = self.clock.now(), self.clock.monotonic()
+        sent = journal.sent_since(now - timedelta(seconds=self.engine.remembers))
+        # A machine whose clock was set back since then may show times to come: they count as now.
+        return [(here - max(0.0, (now - at).total_seconds()), request) for at, request in sent]
 
     def audit(self, kind: str, data: Mapping[str, object]) -> None:
         """Add a line to the audit trail, once there is one."""

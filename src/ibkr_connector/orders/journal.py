@@ -35,6 +35,7 @@ from ibkr_connector.clock import Clock
 from ibkr_connector.errors import JournalCorrupt, JournalError, JournalUnwritable
 from ibkr_connector.logs import get_logger
 from ibkr_connector.models.account import Execution
+from ibkr_connector.models.order import OrderRequest
 from ibkr_connector.orders.changes import Change, ModifyNotSent, NotSent
 from ibkr_connector.orders.entries import AuditEntry, AuditReport, ChangeEntry, JournalOrder, SendingEntry
 from ibkr_connector.orders.fork_gate import sqlite_gate
@@ -258,6 +259,10 @@ class JournalWriter:
     def agent_positions(self) -> dict[tuple[str, int], Decimal]:
         """What each agent's orders have filled, by (agent in lower case, con_id). Reads the disk."""
         return self._reader.agent_positions()
+
+    def sent_since(self, since: datetime) -> list[tuple[datetime, OrderRequest]]:
+        """The orders whose sending was recorded since `since` by this machine's clock, oldest first. Reads the disk."""
+        return self._reader.sent_since(since)
 
     def audit_lines(self, after: int, limit: int = 1000) -> list[AuditEntry]:
         """The next lines of the audit trail after line `after`. Reads the disk."""

@@ -88,6 +88,23 @@ class JournalReader:
             held[key] = held.get(key, Decimal(0)) + (fill.quantity if fill.side == "BUY" else -fill.quantity)
         return held
 
+    def sent_since(self, since: datetime) -> list[tuple[datetime, OrderRequest]]:
+        """The orders whose sending was recorded since `since` by this machine's clock, oldest first."""
+        found: list[tuple[datetime, OrderRequest]] = []
+        with self._connection() as connection:
+            # Newest first, to stop at the first that is too old: the trail only grows.
+            rows = connection.execute("SELECT at, data FROM audit WHERE kind = 'sending' ORDER BY seq DESC")
+            try:
+                for at, data in rows:
+                    when = datetime.fromisoformat(at)
+                    if when < since:
+                        break
+                    found.append((when, OrderRequest.model_validate_json(json.loads(data)["request"])))
+            except (ValidationError, ValueError, KeyError, TypeError) as error:
+                msg = f"A line of the audit trail in {self.path} cannot be read: {error}."
+                raise JournalCorrupt(msg, path=str(self.path)) from None
+        return found[::-1]
+
     def marks(self) -> dict[tuple[str, int], int]:
         """The highest order id used per endpoint and client id."""
         with self._connection() as connection:

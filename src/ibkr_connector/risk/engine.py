@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -66,6 +66,20 @@ class RiskEngine(InFlight, TradingDay):
         self._recent: deque[RecentOrder] = deque()
         counts = limits.max_orders is not None or any(one.max_orders is not None for one in limits.agents.values())
         self._keep_recent = max(limits.duplicate_window or 0.0, limits.max_orders_window if counts else 0.0)
+
+    @property
+    def remembers(self) -> float:
+        """For how many seconds an order counts as a recent one; 0: no gate asks."""
+        return self._keep_recent
+
+    def start_recent(self, earlier: Iterable[tuple[float, OrderRequest]]) -> None:
+        """The orders of earlier runs, oldest first, each with when (monotonic seconds) it was sent.
+
+        A program that fails and is started again over and over is what the gates on rate and repetition are for.
+        """
+        noted = [RecentOrder(at, shape_of(request), (request.agent or "").lower()) for at, request in earlier]
+        with self._lock:
+            self._recent.extendleft(reversed(noted))
 
     # --- before an order is sent --------------------------------------------------------------------------------------
 

@@ -108,6 +108,33 @@ async def test_an_agents_limits_hold_over_a_restart_and_leave_the_others_alone(
     await (await third.place_market_order("AAPL", 40, "BUY", agent="momentum-1")).filled(30)
 
 
+@pytest.mark.parametrize(
+    ("limits", "agents", "gate"),
+    [
+        ({"duplicate_window": 3600}, {}, "duplicate_order"),
+        ({"max_orders": 1, "max_orders_window": 3600}, {}, "order_rate"),
+        ({"max_orders_window": 3600}, {"momentum-1": {"max_orders": 1}}, "agent_limits"),
+    ],
+)
+async def test_a_program_that_is_started_again_and_again_repeats_no_order(
+    gateway: PaperGateway, make: MakeConnector, limits: dict[str, Any], agents: dict[str, Any], gate: str
+) -> None:
+    """A strategy that crashes and is restarted by its supervisor is the runaway these gates are for."""
+    first = await connected(gateway, make, limits, agents=agents)
+    placed = await first.place_limit_order("AAPL", 1, "BUY", 50, agent="momentum-1", order_ref="one")
+    await first.close()
+    second = await connected(gateway, make, limits, agents=agents)
+    again = await second.place_limit_order("AAPL", 1, "BUY", 50, agent="momentum-1", order_ref="one")
+    assert again.order_id == placed.order_id  # the same order, not another like it
+    with pytest.raises(RiskRejected) as caught:
+        await second.place_limit_order("AAPL", 1, "BUY", 50, agent="momentum-1")
+    assert caught.value.gates == [gate]
+    await second.close()
+    wide = await connected(gateway, make, {**limits, "max_orders": None, "duplicate_window": None})
+    await wide.place_limit_order("AAPL", 1, "BUY", 50, agent="momentum-1")
+    assert len(gateway.truth.of("recv_place")) == 2
+
+
 async def test_agents_of_many_loops_cannot_pass_the_limit_of_one(gateway: PaperGateway, make: MakeConnector) -> None:
     connector = await connected(gateway, make, {}, agents={"a": {"max_position_size": 50}})
     await connector.get_live_quote("AAPL")

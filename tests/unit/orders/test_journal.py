@@ -219,6 +219,22 @@ async def test_changes_that_belong_together_are_kept_and_agents_have_what_their_
     assert opened.agent_positions() == {("momentum-1", request().contract.con_id): d(40)}
 
 
+async def test_what_was_sent_lately_is_told_by_the_machines_clock_oldest_first(state_dir: Path) -> None:
+    clock = ManualClock(NOW)
+    journal = Journal.open(state_dir, ACCOUNT, clock, threaded=False)
+    for number in range(3):
+        await journal.commit_sending([sending(f"r{number}", order_id=number + 1)])
+        clock.advance(10.0)
+    assert [request.order_ref for _, request in journal.sent_since(NOW + timedelta(seconds=10))] == ["r1", "r2"]
+    assert journal.sent_since(NOW + timedelta(seconds=20)) == [
+        (NOW + timedelta(seconds=20), sending("r2", order_id=3).request)
+    ]
+    journal.close()
+    sql(state_dir, "UPDATE audit SET data = '{}' WHERE ref = 'r2' AND kind = 'sending'")
+    with pytest.raises(JournalCorrupt, match="audit trail"):
+        JournalReader.of(state_dir, ACCOUNT).sent_since(NOW)
+
+
 async def test_how_long_a_transaction_took_is_told(state_dir: Path) -> None:
     clock = ManualClock(NOW)
     journal = Journal.open(state_dir, ACCOUNT, clock, threaded=False)

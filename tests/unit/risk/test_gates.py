@@ -516,6 +516,18 @@ def test_order_rate() -> None:
     assert len(engine._recent) == 2
 
 
+def test_orders_of_earlier_runs_count_as_long_as_the_window_is() -> None:
+    limits = replace(OFF, duplicate_window=3.0, max_orders=3, max_orders_window=10.0)
+    assert (RiskEngine(limits).remembers, RiskEngine(OFF).remembers) == (10.0, 0.0)
+    engine = RiskEngine(limits)
+    engine.start_recent([(1.0, order("BUY", 5, 149)), (8.0, order("BUY", 5, 150))])
+    again = engine.check_and_reserve(order("BUY", 5, 150), view(monotonic=10.9))
+    assert only(again, "duplicate_order").message == "the same order was placed 2.9 s ago"
+    assert only(again, "order_rate").value == 3
+    assert engine.check_and_reserve(order("BUY", 5, 150), view(monotonic=11.0)).allowed
+    assert len(engine._recent) == 2
+
+
 def test_open_orders() -> None:
     engine = RiskEngine(replace(OFF, max_open_orders=2))
     first = order()
