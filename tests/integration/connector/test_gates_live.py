@@ -189,5 +189,5 @@ async def test_daily_loss_trip_outlives_a_restart(gateway: PaperGateway, make: M
     third = make(gateway.tws_port, risk_limits=tight)
     await third.connect()
     assert third.risk.status()["daily_loss_tripped"] is True
-    with pytest.raises(RiskRejected, match="passed today"):
+    with pytest.raises(RiskRejected, match="passed daily_loss_limit"):
         await third.place_limit_order("AAPL", 1, "BUY", 1)

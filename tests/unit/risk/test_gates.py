@@ -311,7 +311,7 @@ def test_a_tripped_day_lets_only_reducing_orders_through_also_after_a_recovery()
     assert engine.check(order(), view()).allowed
     assert not engine.check(order(), view(daily_pnl=D("-500.01"), positions=held)).allowed
     recovered = engine.check(order(), view(daily_pnl=D(0), positions=held))
-    assert only(recovered, "daily_loss").message == "the daily loss limit was passed today"
+    assert only(recovered, "daily_loss").message.startswith("the day's loss passed daily_loss_limit 500.00 today")
     assert engine.check(order("SELL", 10), view(daily_pnl=D(-9_999), positions=held)).allowed
     assert not engine.check(order("SELL", 11), view(daily_pnl=D(0), positions=held)).allowed
 
@@ -502,7 +502,7 @@ def test_the_same_order_twice_in_a_moment_is_refused() -> None:
     assert engine.check_and_reserve(order("BUY", 5, 150), view(monotonic=10.0)).allowed
     assert engine.check_and_reserve(order("BUY", 5, 151), view(monotonic=10.0)).allowed
     again = engine.check_and_reserve(order("BUY", 5, 150), view(monotonic=12.9))
-    assert only(again, "duplicate_order").message == "the same order was placed 2.9 s ago"
+    assert only(again, "duplicate_order").message == "the same order was placed 2.9 s ago, within duplicate_window 3 s"
     assert engine.check_and_reserve(order("BUY", 5, 150, agent="other"), view(monotonic=12.9)).allowed
     assert engine.check_and_reserve(order("BUY", 5, 150), view(monotonic=13.0)).allowed
 
@@ -522,7 +522,7 @@ def test_orders_of_earlier_runs_count_as_long_as_the_window_is() -> None:
     engine = RiskEngine(limits)
     engine.start_recent([(1.0, order("BUY", 5, 149)), (8.0, order("BUY", 5, 150))])
     again = engine.check_and_reserve(order("BUY", 5, 150), view(monotonic=10.9))
-    assert only(again, "duplicate_order").message == "the same order was placed 2.9 s ago"
+    assert only(again, "duplicate_order").message == "the same order was placed 2.9 s ago, within duplicate_window 3 s"
     assert only(again, "order_rate").value == 3
     assert engine.check_and_reserve(order("BUY", 5, 150), view(monotonic=11.0)).allowed
     assert len(engine._recent) == 2

@@ -23,6 +23,10 @@ class Gate(Protocol):
         ...
 
 
+RESUME = "resume trading (`ibkr-connector resume`)"
+"""What ends a stop, for remedies."""
+
+
 def passed(gate: Gate, limit: Figure = None, value: Figure = None, message: str = "") -> GateResult:
     """The answer of a gate that has no objection."""
     return GateResult(gate.name, True, limit, value, message)

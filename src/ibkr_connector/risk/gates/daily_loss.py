@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from ibkr_connector.risk.decision import DataMissing, GateResult
-from ibkr_connector.risk.gates.base import passed, refused
+from ibkr_connector.risk.gates.base import RESUME, passed, refused
 from ibkr_connector.risk.order_check import OrderCheck, Role
 
 
@@ -41,8 +41,9 @@ class DailyLossGate:
                 self,
                 self._limit,
                 day.loss,
-                "the daily loss limit was passed today",
-                "Reduce positions only until the next trading day, or resume trading.",
+                f"the day's loss passed daily_loss_limit {self._limit:,.2f} today (it is {day.loss:,.2f} "
+                f"{order.view.currency} now)",
+                f"Reduce positions only until the next trading day, or {RESUME}.",
             )
         ahead = order.in_flight_loss + order.loss
         total = day.loss + ahead
@@ -91,5 +92,5 @@ class DrawdownGate:
             total,
             f"the account is {drawdown:,.2f} {order.view.currency} below its highest value, and with what orders "
             f"may cost {total:,.2f}, beyond drawdown_limit {self._limit:,.2f}",
-            "Reduce positions only, or resume trading: the highest value then begins anew.",
+            f"Reduce positions only, or {RESUME}: the highest value then begins anew.",
         )

@@ -64,7 +64,7 @@ class BuyingPowerGate:
             limit,
             needed,
             f"this and other open orders need {needed:,.2f} {order.view.currency}, and {tag} is {limit:,.2f}",
-            "Make the order smaller, cancel open orders, or close positions.",
+            "Make the order smaller, cancel open orders, close positions, or switch buying_power off in [risk_limits].",
         )
 
 
@@ -104,7 +104,8 @@ class IntradayMarginGate:
             left,
             f"net liquidation is {equity:,.2f}, below {_PDT_EQUITY:,}, and no day trade remains: it could not be "
             "closed today",
-            "Wait until day trades remain, or set intraday_margin = off if the broker has dropped the rule.",
+            "Wait until day trades remain, or set intraday_margin = off in [risk_limits] if the broker has dropped "
+            "the rule.",
         )
 
     def _excess(self, order: OrderCheck) -> GateResult:
@@ -117,5 +118,6 @@ class IntradayMarginGate:
             needed,
             f"this and other open orders tie up {needed:,.2f} {order.view.currency}, and ExcessLiquidity is "
             f"{limit:,.2f}",
-            "Make the order smaller, cancel open orders, or close positions.",
+            "Make the order smaller, cancel open orders, close positions, or set intraday_margin = off in "
+            "[risk_limits].",
         )

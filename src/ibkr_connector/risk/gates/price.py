@@ -96,7 +96,7 @@ class PriceCollarGate:
             market + order.sign * allowed,
             price,
             f"the limit price {price:f} is more than {width:.1%} through the market ({market:f})",
-            "Check the price, or widen price_collar.",
+            "Check the price, or widen price_collar in [risk_limits].",
         )
 
 
@@ -113,7 +113,13 @@ class HaltedGate:
             return passed(self, "trading", None if quote is None else "trading")
         if order.role is Role.EXIT or order.reduces:
             return passed(self, "trading", "halted", "it reduces the position")
-        return refused(self, "trading", "halted", "trading in the contract is halted", "Wait until trading goes on.")
+        return refused(
+            self,
+            "trading",
+            "halted",
+            "trading in the contract is halted",
+            "Wait until trading goes on (refuse_halted in [risk_limits]).",
+        )
 
 
 class QuoteAgeGate:
@@ -138,6 +144,6 @@ class QuoteAgeGate:
             self,
             self._limit,
             quote.age,
-            f"the newest quote is {quote.age:.1f} s old, more than {self._limit:g} s",
-            "Wait for a fresh quote, or use a limit order.",
+            f"the newest quote is {quote.age:.1f} s old, more than max_quote_age {self._limit:g} s",
+            "Wait for a fresh quote, use a limit order, or raise max_quote_age in [risk_limits].",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ibkr_connector.risk.decision import GateResult
-from ibkr_connector.risk.gates.base import passed, refused
+from ibkr_connector.risk.gates.base import RESUME, passed, refused
 from ibkr_connector.risk.order_check import OrderCheck
 from ibkr_connector.risk.state import TradingState
 
@@ -27,9 +27,7 @@ class TradingStateGate:
             return passed(self, value=record.state.value)
         why = f" ({record.reason})" if record.reason else ""
         if record.state is TradingState.HALTED:
-            return refused(
-                self, "active", record.state.value, record.why_halted, "Remove the cause, then resume trading."
-            )
+            return refused(self, "active", record.state.value, record.why_halted, f"Remove the cause, then {RESUME}.")
         if order.reduces:
             return passed(self, value=record.state.value, message="it reduces the position")
         return refused(
@@ -38,5 +36,5 @@ class TradingStateGate:
             order.reach,
             f"trading is reducing only{why}, and with what is open the position would go from {order.position:f} "
             f"to {order.reach:f}",
-            "Send an order that reduces the position without crossing zero, or resume trading.",
+            f"Send an order that reduces the position without crossing zero, or {RESUME}.",
         )

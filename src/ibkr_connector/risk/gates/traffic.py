@@ -33,8 +33,8 @@ class DuplicateOrderGate:
             self,
             self._window,
             round(min(ages), 3),
-            f"the same order was placed {min(ages):.1f} s ago",
-            "If it is meant, wait, or place it as one larger order.",
+            f"the same order was placed {min(ages):.1f} s ago, within duplicate_window {self._window:g} s",
+            "If it is meant, wait, place it as one larger order, or shorten duplicate_window in [risk_limits].",
         )
 
 
@@ -60,8 +60,8 @@ class OrderRateGate:
             self,
             self._limit,
             count,
-            f"{count} orders within {self._window:g} s, more than {self._limit}",
-            "Send orders more slowly.",
+            f"{count} orders within {self._window:g} s, more than max_orders {self._limit}",
+            "Send orders more slowly, or raise max_orders in [risk_limits].",
         )
 
 
@@ -83,6 +83,6 @@ class OpenOrdersGate:
             self,
             self._limit,
             count,
-            f"it would be open order number {count}, more than {self._limit}",
-            "Cancel orders that are not needed.",
+            f"it would be open order number {count}, more than max_open_orders {self._limit}",
+            "Cancel orders that are not needed, or raise max_open_orders in [risk_limits].",
         )
