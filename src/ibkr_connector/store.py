@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import sqlite3
+import stat
 import sys
 import tempfile
 import weakref
@@ -38,6 +39,9 @@ APPLICATION_ID = 0x49424A31
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
 _LOCK_BYTE = 1 << 30
 """Where Windows locks: beyond the text, so that the pid stays readable."""
+
+_TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+"""How a system says that another one holds a lock."""
 
 _POSIX = os.name == "posix"
 """Whether folders can be synced and permissions mean something."""
@@ -73,7 +77,7 @@ def account_dir(state_dir: str | os.PathLike[str], account: str) -> Path:
         if folder.is_symlink():
             msg = f"{folder} is a symbolic link; the state of an account must lie in a folder of its own."
             raise JournalUnwritable(msg, path=str(folder))
-        if _POSIX:
+        if _POSIX and stat.S_IMODE(folder.stat().st_mode) != 0o700:  # a look at a read-only disk must not fail for this
             folder.chmod(0o700)
     except OSError as error:
         raise translate(error, folder) from error
@@ -169,7 +173,7 @@ class FileLock:
         except OSError as error:
             pid = _read_pid(handle)
             os.close(handle)
-            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            if error.errno not in _TAKEN:
                 raise translate(error, self.path) from error
             raise self._in_use(pid) from None
         try:
@@ -181,6 +185,27 @@ class FileLock:
             _log.warning("could not write the pid", file=str(self.path))
         self._handle = handle
         _held.add(self)
+
+    def holder(self) -> int | None:
+        """The process that holds it (0: it does not say which); None: nobody. Nothing is made or written.
+
+        Raises: JournalUnwritable when that cannot be found out.
+        """
+        try:
+            handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise translate(error, self.path) from error
+        try:
+            _lock(handle)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise translate(error, self.path) from error
+            return _read_pid(handle) or 0
+        finally:
+            os.close(handle)
+        return None
 
     def release(self) -> None:
         """Give the lock back. Idempotent."""

@@ -461,3 +461,39 @@ def test_failures_are_translated_and_name_the_file(error: OSError | sqlite3.Erro
     found = translate(error, Path("/state/DU1/journal.sqlite3"))
     assert type(found) is kind
     assert "/state/DU1/journal.sqlite3" in str(found)
+
+
+def test_who_holds_a_lock_is_found_out_without_making_writing_or_taking_anything(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "a.lock")
+    assert lock.holder() is None
+    assert not lock.path.exists()
+    lock.acquire()
+    assert FileLock(lock.path).holder() == os.getpid()
+    lock.release()
+    lock.path.write_text("something", "utf-8")
+    assert FileLock(lock.path).holder() is None
+    assert lock.path.read_text("utf-8") == "something"
+    lock.acquire()
+    lock.release()
+
+
+def test_a_holder_without_a_pid_is_still_one(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "a.lock")
+    lock.acquire()
+    os.truncate(lock.path, 0)
+    assert FileLock(lock.path).holder() == 0
+    lock.release()
+
+
+def test_a_lock_file_that_cannot_be_opened_is_an_error_and_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalUnwritable):
+        FileLock(tmp_path / "file" / "a.lock").holder()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of folders")
+def test_a_folder_that_is_private_already_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk mounted for reading only a chmod fails, also one that would change nothing."""
+    account_dir(tmp_path, "DU1")
+    monkeypatch.setattr(Path, "chmod", lambda *_: pytest.fail("changed"))
+    assert account_dir(tmp_path, "DU1") == tmp_path / "DU1"

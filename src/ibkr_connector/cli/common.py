@@ -28,7 +28,7 @@ from ibkr_connector.cli.exits import ExitCode
 from ibkr_connector.cli.output import Output
 from ibkr_connector.clock import system_clock
 from ibkr_connector.config import Settings, load_settings
-from ibkr_connector.errors import ClientIdInUse, InvalidRequest, Outcome, TradingError
+from ibkr_connector.errors import ClientIdInUse, InvalidRequest, JournalError, JournalInUse, Outcome, TradingError
 
 if TYPE_CHECKING:
     from ibkr_connector.connector import IBKRConnector
@@ -42,6 +42,10 @@ _OUTPUT_PANEL = "Output"
 _BESIDE = (
     "A program trades under this client id: place and cancel its orders there, or end it. Beside it work all reads, "
     "and `ibkr-connector cancel --all --scope account`, which ends everything."
+)
+_WITHOUT_IT = (
+    "To get out without it: `ibkr-connector cancel --all --scope account` ends every order of the account; positions "
+    "can be closed in TWS."
 )
 _LOCAL = ("json", "verbose")
 
@@ -168,6 +172,8 @@ class Cx:
                 await self._connect(connector)
             except ClientIdInUse as error:
                 raise ClientIdInUse(error.message, code=error.code, remedy=_BESIDE, **error.context) from None
+            except JournalError as error:
+                raise with_a_way_out(error) from None
             yield connector
         finally:
             await connector.close()
@@ -365,6 +371,13 @@ def moment(text: str | None, field: str) -> datetime | None:
             remedy="Write it as 2026-11-20T16:00:00-05:00, or with Z for UTC.",
         )
     return found
+
+
+def with_a_way_out(error: JournalError) -> JournalError:
+    """The same error, with what gets out of a market although the state directory cannot be used (INV-12)."""
+    if not isinstance(error, JournalInUse):
+        error.remedy = f"{error.remedy} {_WITHOUT_IT}"
+    return error
 
 
 def fail(error: TradingError, cx: Cx) -> NoReturn:

@@ -34,6 +34,7 @@ class Output:
         self.json_only = json_only
         self.console = _console(stderr=False)
         self.errors = _console(stderr=True)
+        self._said: set[str] = set()
 
     # --- results ---------------------------------------------------------------------------------------------------
 
@@ -59,6 +60,12 @@ class Output:
     def note(self, text: str, style: str = "dim") -> None:
         """Something a person may want to know; stderr."""
         self.errors.print(Text(text, style=style), soft_wrap=True)
+
+    def note_once(self, text: str, style: str = "dim") -> None:
+        """The same, but for what has been said already."""
+        if text not in self._said:
+            self._said.add(text)
+            self.note(text, style)
 
     @contextlib.contextmanager
     def busy(self, text: str) -> Iterator[None]:

@@ -16,12 +16,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ibkr_connector.cli.commands.orders import named, orders_table
-from ibkr_connector.cli.common import Cx, command, fail
+from ibkr_connector.cli.common import Cx, command, fail, with_a_way_out
 from ibkr_connector.cli.exits import ExitCode
 from ibkr_connector.cli.output import facts
 from ibkr_connector.clock import system_clock
 from ibkr_connector.config import Settings
-from ibkr_connector.errors import CancelInDoubt, InvalidRequest, JournalInUse, TradingError
+from ibkr_connector.errors import CancelInDoubt, InvalidRequest, JournalError, TradingError
 from ibkr_connector.models.arguments import sentence
 from ibkr_connector.models.order import OrderSnapshot
 from ibkr_connector.orders.journal import LOCK_NAME
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _CANCELS_S = 10.0
 _FLATTEN_S = 60.0
 _LOOK_AGAIN_S = 0.25
+_NOT_STOPPED = "NOT stopped"
 _TRADING_KEY = "trading_state"
 _DAY_KEY = "daily_loss"
 _NO_ACCOUNT = "an account that has traded on this machine"
@@ -139,10 +140,17 @@ def kill(
     action = TradingAction.NONE if keep_orders else TradingAction.CANCEL
     accounts = _accounts(settings)
     warning = _without_journal(settings)
+    unsaved: JournalError | None = None
     for account in accounts:
-        # Not by way of the journal: whatever is wrong with that must not stand in the way of a stop.
-        shared_control(settings.paths.state_dir.expanduser(), account).kill(words, system_clock.now(), action=action)
-        cx.out.note(f"trading of {account} is stopped", "bold red")
+        try:
+            # Not by way of the journal: whatever is wrong with that must not stand in the way of a stop.
+            control = shared_control(settings.paths.state_dir.expanduser(), account)
+            control.kill(words, system_clock.now(), action=action)
+        except JournalError as error:
+            unsaved = error
+            cx.out.note(f"trading of {account} could NOT be stopped: {error.message}", "bold red")
+        else:
+            cx.out.note(f"trading of {account} is stopped", "bold red")
     if warning is not None:
         cx.out.note(f"WARNING: {warning}", "bold red")
     outcome = _Outcome(accounts, TradingState.HALTED.value, words, scope.value, _holder(settings, accounts))
@@ -152,7 +160,7 @@ def kill(
         if scope is KillScope.ACCOUNT:
             async with cx.reading() as reader:
                 await _global_cancel(reader, outcome)
-        if outcome.connector is None:
+        if outcome.connector is None and unsaved is None:
             async with cx.trading() as trader:
                 if not accounts:  # the first time on this machine: only the gateway knows the account
                     trader.kill(words)
@@ -161,7 +169,15 @@ def kill(
         async with cx.reading() as reader:
             await _wait_for_ends(cx, reader, outcome, cx.options.timeout or _CANCELS_S)
 
-    _finish(cx, outcome, None if keep_orders and accounts else lambda: cx.run(cancels))
+    if unsaved is None:
+        _finish(cx, outcome, None if keep_orders and accounts else lambda: cx.run(cancels))
+        return
+    if scope is KillScope.OWN or keep_orders:
+        raise with_a_way_out(unsaved)
+    # One global cancel needs no journal, and no record either.
+    outcome.state, outcome.warning = _NOT_STOPPED, f"trading is {_NOT_STOPPED}: {unsaved.message}"
+    _finish(cx, outcome, lambda: cx.run(cancels))
+    raise typer.Exit(ExitCode.ERROR)
 
 
 async def _cancel_own(trader: IBKRConnector, outcome: _Outcome) -> None:
@@ -214,9 +230,10 @@ def _finish(cx: Cx, outcome: _Outcome, work: Callable[[], None] | None) -> None:
     except TradingError as error:
         if not outcome.accounts:
             raise
+        again = "" if outcome.state == _NOT_STOPPED else "the next connector of the account does it, or "
         cx.out.note(
-            f"trading of {', '.join(outcome.accounts)} is {outcome.state}, but what works at the broker was not ended: "
-            "the next connector of the account does it, or this command again.",
+            f"trading of {', '.join(outcome.accounts)} is {outcome.state}, and what works at the broker was not ended: "
+            f"{again}this command again.",
             "bold red",
         )
         if outcome.warning is not None:
@@ -314,7 +331,7 @@ def status(cx: Cx) -> None:
         accounts = []  # the settings pin one that has not traded yet
     for account in accounts:
         _require_known(settings, account)
-    rows = [_status_of(settings, account) for account in accounts]
+    rows = [_status_of(cx, settings, account) for account in accounts]
     limits = [row.to_dict() for row in settings.describe() if row.section == "risk_limits"]
     data = {"accounts": rows, "limits": {row["key"]: row["value"] for row in limits}}
 
@@ -326,10 +343,13 @@ def status(cx: Cx) -> None:
     cx.out.result(data, drawn)
 
 
-def _status_of(settings: Settings, account: str) -> dict[str, Any]:
+def _status_of(cx: Cx, settings: Settings, account: str) -> dict[str, Any]:
     record = _control(settings, account).record
-    path = account_path(settings.paths.state_dir, account) / FILE_NAME
-    day = JournalReader(path).meta().get(_DAY_KEY) if path.exists() else None
+    try:
+        day = _kept(settings, account).get(_DAY_KEY)
+    except JournalError as error:
+        day = None
+        cx.out.note_once(f"{error.message} What the day lost is not known without it.", "yellow")
     told = day if isinstance(day, dict) else {}
     return {
         "account": account,
@@ -387,21 +407,23 @@ def _require_known(settings: Settings, account: str) -> None:
 
 
 def _control(settings: Settings, account: str) -> TradingControl:
-    state_dir = settings.paths.state_dir.expanduser()
-    path = account_path(state_dir, account) / FILE_NAME
-    known = JournalReader(path).meta().get(_TRADING_KEY) if path.exists() else None
-    return shared_control(state_dir, account, known=known)
+    try:
+        known = _kept(settings, account).get(_TRADING_KEY)
+    except JournalError:
+        known = {"file": True}  # there was one most likely: should it be gone, that counts as a kill
+    return shared_control(settings.paths.state_dir.expanduser(), account, known=known)
+
+
+def _kept(settings: Settings, account: str) -> dict[str, Any]:
+    """The small values of the account's journal. Raises: JournalError when it cannot be read."""
+    path = account_path(settings.paths.state_dir, account) / FILE_NAME
+    return JournalReader(path).meta() if path.exists() else {}
 
 
 def _holder(settings: Settings, accounts: list[str]) -> int | None:
     """The process that holds a journal of these accounts: it trades; 0 when it cannot be told which."""
     for account in accounts:
-        lock = FileLock(account_path(settings.paths.state_dir, account) / LOCK_NAME)
-        if not lock.path.exists():
-            continue
-        try:
-            lock.acquire()
-        except JournalInUse as error:
-            return int(error.context.get("pid") or 0)
-        lock.release()
+        holder = FileLock(account_path(settings.paths.state_dir, account) / LOCK_NAME).holder()
+        if holder is not None:
+            return holder
     return None
