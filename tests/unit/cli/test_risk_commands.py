@@ -109,3 +109,23 @@ def test_a_name_that_is_no_account_reaches_no_file(run: Run, tmp_path: Path, wor
     ran = run(*words, "--json", "--account", "../elsewhere")
     assert ran.code == 2
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.usefixtures("known")
+def test_a_flatten_that_reached_no_gateway_claims_nothing(run: Run, tmp_path: Path) -> None:
+    """It said that trading was reducing and that the next connector would close everything. Neither was so."""
+    ran = run("flatten", "fire", "--json")
+    assert ran.code == 3
+    assert "trading of DU1234567 is active, and what works at the broker was not ended: this command again." in ran.err
+    assert shared_control(tmp_path / "state", ACCOUNT).record.state.value == "active"
+
+
+@pytest.mark.usefixtures("known")
+def test_a_kill_that_reached_no_gateway_is_carried_out_by_the_next_connector_and_says_so(
+    run: Run, tmp_path: Path
+) -> None:
+    ran = run("kill", "fire", "--json")
+    assert ran.code == 3
+    assert "trading of DU1234567 is halted" in ran.err
+    assert "the next connector of the account does it" in ran.err
+    assert shared_control(tmp_path / "state", ACCOUNT).record.action.value == "cancel"

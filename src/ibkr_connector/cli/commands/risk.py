@@ -15,20 +15,26 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ibkr_connector.cli.commands.known import (
+    accounts_of,
+    control_of,
+    holder_of,
+    kept_of,
+    one_account,
+    require_known,
+    without_journal,
+)
 from ibkr_connector.cli.commands.orders import named, orders_table
 from ibkr_connector.cli.common import Cx, command, fail, with_a_way_out
 from ibkr_connector.cli.exits import ExitCode
 from ibkr_connector.cli.output import facts
 from ibkr_connector.clock import system_clock
 from ibkr_connector.config import Settings
-from ibkr_connector.errors import CancelInDoubt, InvalidRequest, JournalError, TradingError
+from ibkr_connector.errors import CancelInDoubt, JournalError, TradingError
 from ibkr_connector.models.arguments import sentence
 from ibkr_connector.models.order import OrderSnapshot
-from ibkr_connector.orders.journal import LOCK_NAME
-from ibkr_connector.orders.journal_read import FILE_NAME, JournalReader
 from ibkr_connector.risk.state import TradingAction, TradingControl, TradingState
-from ibkr_connector.store import FileLock, account_path
-from ibkr_connector.trading import accounts_with_journal, accounts_with_state, known_accounts, shared_control
+from ibkr_connector.trading import known_accounts, shared_control
 
 if TYPE_CHECKING:
     from ibkr_connector.connector import IBKRConnector
@@ -37,9 +43,7 @@ _CANCELS_S = 10.0
 _FLATTEN_S = 60.0
 _LOOK_AGAIN_S = 0.25
 _NOT_STOPPED = "NOT stopped"
-_TRADING_KEY = "trading_state"
 _DAY_KEY = "daily_loss"
-_NO_ACCOUNT = "an account that has traded on this machine"
 
 
 class KillScope(StrEnum):
@@ -85,6 +89,8 @@ class _Outcome:
     others: list[OrderSnapshot] = field(default_factory=list)
     """Orders of other programs and people: ended with scope account, left alone otherwise."""
     positions: dict[str, str] | None = None
+    asked: bool = False
+    """Whether the record asks for it: then every connector of the account sees to it, also a later one."""
     warning: str | None = None
     """What may be wrong with the account that was named."""
 
@@ -138,8 +144,8 @@ def kill(
     """
     words, settings = sentence(reason, "reason"), cx.settings()
     action = TradingAction.NONE if keep_orders else TradingAction.CANCEL
-    accounts = _accounts(settings)
-    warning = _without_journal(settings)
+    accounts = accounts_of(settings)
+    warning = without_journal(settings)
     unsaved: JournalError | None = None
     for account in accounts:
         try:
@@ -153,8 +159,8 @@ def kill(
             cx.out.note(f"trading of {account} is stopped", "bold red")
     if warning is not None:
         cx.out.note(f"WARNING: {warning}", "bold red")
-    outcome = _Outcome(accounts, TradingState.HALTED.value, words, scope.value, _holder(settings, accounts))
-    outcome.warning = warning
+    outcome = _Outcome(accounts, TradingState.HALTED.value, words, scope.value, holder_of(settings, accounts))
+    outcome.warning, outcome.asked = warning, unsaved is None
 
     async def cancels() -> None:
         if scope is KillScope.ACCOUNT:
@@ -230,7 +236,7 @@ def _finish(cx: Cx, outcome: _Outcome, work: Callable[[], None] | None) -> None:
     except TradingError as error:
         if not outcome.accounts:
             raise
-        again = "" if outcome.state == _NOT_STOPPED else "the next connector of the account does it, or "
+        again = "the next connector of the account does it, or " if outcome.asked else ""
         cx.out.note(
             f"trading of {', '.join(outcome.accounts)} is {outcome.state}, and what works at the broker was not ended: "
             f"{again}this command again.",
@@ -256,9 +262,9 @@ def _finish(cx: Cx, outcome: _Outcome, work: Callable[[], None] | None) -> None:
 def resume(cx: Cx, reason: _Reason) -> None:
     """End a kill, a reducing phase, the day's loss trip and the drawdown of one account. Connects to nothing."""
     words, settings = sentence(reason, "reason"), cx.settings()
-    account = _one_account(settings)
-    _require_known(settings, account)
-    before = (control := _control(settings, account)).record
+    account = one_account(settings)
+    require_known(settings, account)
+    before = (control := control_of(settings, account)).record
     if not control.resume(words, system_clock.now()):
         code = cx.out.refused(
             "NotResumed",
@@ -279,13 +285,17 @@ def flatten(cx: Cx, reason: _Reason, scope: _Scope = KillScope.OWN) -> None:
     reducing (after a kill: stopped) until `resume`.
     """
     words, settings = sentence(reason, "reason"), cx.settings()
-    account = _one_account(settings, missing_ok=True)
+    account = one_account(settings, missing_ok=True)
     accounts = [account] if account else []
     patience = cx.options.timeout or _FLATTEN_S
-    outcome = _Outcome(accounts, TradingState.REDUCING.value, words, scope.value, _holder(settings, accounts))
+    # One that is not known here may be mistyped: looking must not make a folder.
+    is_known = account in known_accounts(settings.paths.state_dir.expanduser())
+    present = control_of(settings, account).record.state if is_known else TradingState.ACTIVE
+    outcome = _Outcome(accounts, present.value, words, scope.value, holder_of(settings, accounts))
 
     async def here() -> None:
         async with cx.trading() as trader:
+            outcome.state = TradingState.REDUCING.value  # from here on: a gateway that is away has changed nothing
             report = await trader.flatten(words, scope=scope.value, timeout=patience)
             outcome.accounts = [trader.account_id]
             outcome.positions = {name: f"{quantity:f}" for name, quantity in report.remaining.items()}
@@ -297,6 +307,7 @@ def flatten(cx: Cx, reason: _Reason, scope: _Scope = KillScope.OWN) -> None:
         if control.record.action is not TradingAction.FLATTEN:  # reducing already: say it anew
             control.kill(words, now)
             control.reduce(words, system_clock.now(), action=TradingAction.FLATTEN, from_halted=True)
+        outcome.state, outcome.asked = TradingState.REDUCING.value, True
         async with cx.reading() as reader:
             if scope is KillScope.ACCOUNT:
                 await _global_cancel(reader, outcome)
@@ -317,7 +328,7 @@ def flatten(cx: Cx, reason: _Reason, scope: _Scope = KillScope.OWN) -> None:
     if outcome.connector is None:
         _finish(cx, outcome, lambda: cx.run(here))
     else:
-        _finish(cx, outcome, lambda: cx.run(lambda: there(_control(settings, account))))
+        _finish(cx, outcome, lambda: cx.run(lambda: there(control_of(settings, account))))
 
 
 # --- risk status ------------------------------------------------------------------------------------------------------
@@ -326,11 +337,11 @@ def flatten(cx: Cx, reason: _Reason, scope: _Scope = KillScope.OWN) -> None:
 def status(cx: Cx) -> None:
     """Show the trading state, the day's loss and the limits, of every account with a journal. Connects to nothing."""
     settings = cx.settings()
-    state_dir, accounts = settings.paths.state_dir.expanduser(), _accounts(settings)
+    state_dir, accounts = settings.paths.state_dir.expanduser(), accounts_of(settings)
     if cx.options.account is None and not known_accounts(state_dir):
         accounts = []  # the settings pin one that has not traded yet
     for account in accounts:
-        _require_known(settings, account)
+        require_known(settings, account)
     rows = [_status_of(cx, settings, account) for account in accounts]
     limits = [row.to_dict() for row in settings.describe() if row.section == "risk_limits"]
     data = {"accounts": rows, "limits": {row["key"]: row["value"] for row in limits}}
@@ -344,9 +355,9 @@ def status(cx: Cx) -> None:
 
 
 def _status_of(cx: Cx, settings: Settings, account: str) -> dict[str, Any]:
-    record = _control(settings, account).record
+    record = control_of(settings, account).record
     try:
-        day = _kept(settings, account).get(_DAY_KEY)
+        day = kept_of(settings, account).get(_DAY_KEY)
     except JournalError as error:
         day = None
         cx.out.note_once(f"{error.message} What the day lost is not known without it.", "yellow")
@@ -357,73 +368,9 @@ def _status_of(cx: Cx, settings: Settings, account: str) -> dict[str, Any]:
         "reason": record.reason,
         "since": None if record.at is None else record.at.isoformat(),
         "asked_for": record.action.value or None,
-        "connector_pid": _holder(settings, [account]),
+        "connector_pid": holder_of(settings, [account]),
         "day_began_with": told.get("baseline"),
         "last_value": told.get("seen"),
         "highest_value": told.get("peak"),
         "daily_loss_tripped": bool(told.get("tripped")) and int(told.get("resumes", 0)) >= record.resumes,
     }
-
-
-# --- what all need ----------------------------------------------------------------------------------------------------
-
-
-def _accounts(settings: Settings) -> list[str]:
-    pinned = settings.connection.account_id
-    return [pinned] if pinned else accounts_with_state(settings.paths.state_dir.expanduser())
-
-
-def _without_journal(settings: Settings) -> str | None:
-    """What to tell about an account that was named and never traded from here: most likely it is mistyped."""
-    named_one = settings.connection.account_id
-    known = accounts_with_journal(settings.paths.state_dir.expanduser())
-    if not named_one or named_one in known:
-        return None
-    return f"no journal of {named_one} on this machine; known: {', '.join(known) or 'none'}"
-
-
-def _one_account(settings: Settings, *, missing_ok: bool = False) -> str:
-    found = _accounts(settings)
-    if len(found) == 1 or (missing_ok and not found):
-        return found[0] if found else ""
-    legal = ", ".join(found) or _NO_ACCOUNT
-    raise InvalidRequest("name the account with --account.", field="account", legal=legal)
-
-
-def _require_known(settings: Settings, account: str) -> None:
-    """Refuse an account that nothing is known of: most likely it is mistyped, and looking must not make a folder.
-
-    One that was only ever stopped from here (`kill` before its first connect) is known.
-    """
-    known = known_accounts(settings.paths.state_dir.expanduser())
-    if account not in known:
-        raise InvalidRequest(
-            f"nothing is known of account {account} in {settings.paths.state_dir}.",
-            field="account",
-            value=account,
-            legal=", ".join(known) or _NO_ACCOUNT,
-            remedy="Check --account, account_id and state_dir (`ibkr-connector config show`).",
-        )
-
-
-def _control(settings: Settings, account: str) -> TradingControl:
-    try:
-        known = _kept(settings, account).get(_TRADING_KEY)
-    except JournalError:
-        known = {"file": True}  # there was one most likely: should it be gone, that counts as a kill
-    return shared_control(settings.paths.state_dir.expanduser(), account, known=known)
-
-
-def _kept(settings: Settings, account: str) -> dict[str, Any]:
-    """The small values of the account's journal. Raises: JournalError when it cannot be read."""
-    path = account_path(settings.paths.state_dir, account) / FILE_NAME
-    return JournalReader(path).meta() if path.exists() else {}
-
-
-def _holder(settings: Settings, accounts: list[str]) -> int | None:
-    """The process that holds a journal of these accounts: it trades; 0 when it cannot be told which."""
-    for account in accounts:
-        holder = FileLock(account_path(settings.paths.state_dir, account) / LOCK_NAME).holder()
-        if holder is not None:
-            return holder
-    return None
