@@ -184,3 +184,19 @@ def test_a_read_only_api_is_code_5_with_its_fix(
         ran = run("buy", "AAPL", "1", "--limit", "100", "--json")
         assert ran.code == 5
         assert "Read-Only" in ran.document["message"] + ran.document["remedy"]
+
+
+@pytest.mark.parametrize("scope", ["own", "account"])
+def test_a_kill_beside_a_program_tells_how_the_orders_ended_and_not_how_they_were(
+    run: Run, gateway: HostedGateway, tmp_path: Path, scope: str
+) -> None:
+    with sync_paper_connector(gateway, state_dir=tmp_path / "state") as program:
+        order = program.place_limit_order("AAPL", 1, "BUY", 100.0)
+        with sync_paper_connector(gateway, client_id=9) as other:
+            foreign = other.place_limit_order("MSFT", 2, "BUY", 50.0)
+            ran = run("kill", "fire", "--scope", scope, "--json")
+            assert ran.code == 0
+            assert {o["state"] for o in ran.document["cancelled"]} <= {"cancelled"}
+            assert [o["state"] for o in ran.document["others"]] == ["working" if scope == "own" else "cancelled"]
+            assert order.done(timeout=30).state == "cancelled"
+            assert foreign.is_done == (scope == "account")

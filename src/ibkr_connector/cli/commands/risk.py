@@ -7,7 +7,7 @@ cancelled, and positions closed, by the program that trades; where none runs, by
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -211,7 +211,7 @@ async def _wait_for_ends(cx: Cx, reader: IBKRConnector, outcome: _Outcome, secon
     while True:
         told = await reader.get_open_orders(refresh=True)
         # The broker tells the end of an order to its own client alone: ask which have ended.
-        ended = {o.perm_id for o in await reader.get_completed_orders()}
+        ended = {o.perm_id: o for o in await reader.get_completed_orders()}
         there = named(cx, [o for o in told if o.perm_id not in ended])
         outcome.others = [o for o in there if not o.ours]
         outcome.working = there if everything else [o for o in there if o.ours]
@@ -222,10 +222,17 @@ async def _wait_for_ends(cx: Cx, reader: IBKRConnector, outcome: _Outcome, secon
             break
         await system_clock.sleep(_LOOK_AGAIN_S)
     still = {o.perm_id for o in outcome.working}
-    gone = [o for o in named(cx, outcome.cancelled) if o.perm_id not in still]
+    gone = [_ended_as(o, ended.get(o.perm_id)) for o in named(cx, outcome.cancelled) if o.perm_id not in still]
     if everything:
         outcome.others = [o for o in gone if not o.ours]
     outcome.cancelled = [o for o in gone if o.ours]
+
+
+def _ended_as(o: OrderSnapshot, end: OrderSnapshot | None) -> OrderSnapshot:
+    """The order with the end that the broker's completed orders tell; they lack its client id and its names."""
+    if end is None:
+        return o
+    return replace(o, state=end.state, filled=end.filled, avg_fill_price=end.avg_fill_price, why=end.why)
 
 
 def _finish(cx: Cx, outcome: _Outcome, work: Callable[[], None] | None) -> None:
