@@ -238,3 +238,25 @@ async def test_an_export_whose_last_whole_line_is_damaged_is_code_1_and_a_cut_on
 )
 def test_a_head_that_is_none_is_bad_input(run: Run, words: tuple[str, ...]) -> None:
     assert run("audit", "verify", *words).code == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"kind":"sending"', '"kind":"fill"'), ('"seq":1,', '"seq":7,'), ("AAPL", "MSFT")]
+)
+async def test_a_line_changed_in_the_middle_of_an_export_is_code_1(
+    run: Run, journal: Any, tmp_path: Path, old: str, new: str
+) -> None:
+    """The file is what an auditor is given: that the trail itself is whole says nothing about it."""
+    await send(journal, "first.1", 11)
+    await send(journal, "second.1", 12)
+    export = tmp_path / "trail.jsonl"
+    for line in run("audit", "export").out.splitlines():
+        with export.open("a") as file:
+            file.write(json.dumps(json.loads(line), separators=(",", ":")) + "\n")
+    assert run("audit", "verify", "--export", str(export)).code == 0
+    text = export.read_text("utf-8")
+    assert old in text
+    export.write_text(text.replace(old, new, 1), "utf-8")
+    ran = run("audit", "verify", "--export", str(export), "--json")
+    assert (ran.code, ran.document[0]["ok"]) == (1, False)
+    assert "was changed in" in ran.document[0]["problems"][0]

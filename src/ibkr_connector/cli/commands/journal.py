@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ from ibkr_connector.cli.commands.orders import journals, orders_table
 from ibkr_connector.cli.common import Cx, command
 from ibkr_connector.cli.output import facts, table
 from ibkr_connector.errors import InvalidRequest
+from ibkr_connector.orders.audit import link
 from ibkr_connector.orders.entries import AuditEntry
 from ibkr_connector.orders.journal_view import JournalView, OrderHistory
 from ibkr_connector.watch.audit import noted_head
 
 _HASH = frozenset("0123456789abcdef")
+_LONGEST = 1 << 20
+"""Bytes: a longer line is none of an audit trail."""
 
 
 def register(app: typer.Typer) -> None:
@@ -117,7 +121,11 @@ def audit_verify(
         typer.Option(help="A head noted earlier (the log tells it at start and stop)."),
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="A file of audit_file: its last line is the head that must be in the trail.")
+        Path | None,
+        typer.Option(
+            help="A file of audit_file: none of its lines may be changed, and its last is the head that must be in the "
+            "trail."
+        ),
     ] = None,
 ) -> None:
     """Check that no line of the audit trail was changed, dropped, inserted or moved; exit code 1 if one was.
@@ -169,6 +177,7 @@ def _noted(export: Path, account: str) -> _Witness:
     """What a file of `audit_file` says. One that says nothing would let every trail pass: it is bad input."""
     try:
         position, damaged = noted_head(export, account)
+        changed = _first_changed(export, account)
     except OSError as error:
         raise InvalidRequest(
             f"{export} cannot be read: {error.strerror}.", field="export", value=str(export), legal="a readable file"
@@ -184,7 +193,26 @@ def _noted(export: Path, account: str) -> _Witness:
     problem = (
         f"the last line of {export} is damaged; compared with line {position.seq}, the last before" if damaged else ""
     )
+    if changed is not None:
+        problem = f"line {changed} was changed in {export}" + (f"; {problem}" if problem else "")
     return _Witness(position.hash, problem)
+
+
+def _first_changed(export: Path, account: str) -> int | None:
+    """The number of the first line of the account whose hash is not that of what it says. Raises: OSError."""
+    with export.open("rb") as file:
+        while piece := file.readline(_LONGEST):
+            try:
+                told = json.loads(piece)
+                if told["account"] != account:
+                    continue
+                seq, digest = int(told["seq"]), told["hash"]
+                made = link(seq, told["at"], told["kind"], told["order_ref"], told["data"], told["prev"])
+            except (ValueError, RecursionError, KeyError, TypeError):
+                continue  # no line of a trail, or half of one: what that means is looked at elsewhere
+            if made != digest:
+                return seq
+    return None
 
 
 def _verified(one: JournalView, against: _Witness) -> dict[str, Any]:
