@@ -73,7 +73,10 @@ class OrderInDoubt(OrderError):
     """It may have reached the broker. Do NOT place it again: wait for settlement, or look at `orders_in_doubt()`."""
 
     outcome = Outcome.UNKNOWN
-    default_remedy = "Do NOT send it again. The connector settles it from the broker's records; see orders_in_doubt()."
+    default_remedy = (
+        "Do NOT send it again. A connector that runs settles it from the broker's records; orders_in_doubt() and "
+        "`ibkr-connector orders doubt` list it."
+    )
 
 
 class ModifyInDoubt(OrderInDoubt):

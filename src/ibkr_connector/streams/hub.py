@@ -18,7 +18,6 @@ from ibkr_connector.errors import (
     ConnectorClosed,
     MarketDataLost,
     NoMarketData,
-    NotConnected,
     PacingTimeout,
     TooManyMarketDataLines,
     TradingError,
@@ -312,7 +311,7 @@ class QuoteHub:
     async def _subscribe(self, line: _Line, timeout: float) -> None:
         await self._session.pace(Lane.MARKET, timeout=timeout)
         if not self._session.backend.connected:
-            raise NotConnected("there is no connection to stream quotes over.")
+            raise self._session.unavailable("there is no connection to stream quotes over")
         con_id = line.contract.con_id
         if line.handle is not None or self._lines.get(con_id) is not line:
             return  # somebody else was faster, or nobody wants it any more
