@@ -32,7 +32,6 @@ async def _quotes_come(backend: WebBackend) -> None:
         await backend.disconnect()
 
 
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 @pytest.mark.parametrize("web_options", [WebOptions(limits=None, tls=True)], ids=["tls"])
 async def test_a_gateway_on_this_machine_may_have_a_certificate_of_its_own(gateway: PaperGateway) -> None:
     assert gateway.web.url.startswith("https://")

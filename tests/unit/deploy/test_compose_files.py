@@ -19,7 +19,6 @@ REPO = Path(__file__).resolve().parents[3]
 DEPLOY = REPO / "deploy"
 FILES = sorted(path.name for path in DEPLOY.glob("compose.*.yml"))
 GATEWAYS = {"compose.ib-gateway.yml": "ib-gateway", "compose.gnzsnz.yml": "ib-gateway", "compose.ibeam.yml": "ibeam"}
-WEB_SETTINGS = {"IBKR_WEB_BASE_URL", "IBKR_WEB_VERIFY_TLS"}
 """Settings of the web backend."""
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|USERID|USERNAME|ACCOUNT$|KEY|WEBHOOK", re.IGNORECASE)
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-?+])([^}]*))?\}")
@@ -161,7 +160,7 @@ def test_yes_and_no_are_quoted(service: str, content: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_connector_s_variables_are_settings(name: str) -> None:
-    known = {spec.env for spec in field_specs()} | WEB_SETTINGS
+    known = {spec.env for spec in field_specs()}
     given = set(load(name)["services"]["connector"]["environment"])
     assert given - known == set()
 
@@ -172,7 +171,7 @@ def test_gateway_and_connector_agree_on_the_port(name: str) -> None:
     gateway, connector = found[GATEWAYS[name]], found["connector"]["environment"]
     asked = gateway["healthcheck"]["test"][3]
     if name == "compose.ibeam.yml":
-        assert asked == connector["IBKR_WEB_BASE_URL"]
+        assert asked == connector["IBKR_WEB_URL"]
         assert found["connector"]["network_mode"] == "service:ibeam"  # so that the gateway sees 127.0.0.1
     else:
         assert asked == connector["IBKR_PORT"]

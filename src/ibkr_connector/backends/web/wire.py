@@ -126,6 +126,13 @@ class _PlainPool(HTTPConnectionPool):
 class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _Secure
 
+    def _validate_conn(self, conn: Any) -> None:
+        """Connect. No warning with every request of a certificate that is not checked: the settings say so, and only
+        of a gateway on this machine.
+        """
+        if conn.is_closed:
+            conn.connect()
+
 
 class _Adapter(HTTPAdapter):
     """Connections of our own kind, and no retries of urllib3."""
