@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,3 +128,50 @@ def test_the_record_counts_each_fate_and_goes_between_the_marks(tmp_path: Path) 
     page.write_text("no marks", "utf-8")
     with pytest.raises(ValueError, match="needs the lines"):
         write_between(page, rows)
+
+
+FULL_DISK = """
+import resource
+
+import pytest
+
+
+@pytest.fixture
+def no_room():
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def test_full(no_room):
+    pass
+
+
+def test_talkative():
+    print("x" * 200_000)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.timeout(60)
+def test_a_test_that_plays_a_full_disk_kills_nothing_by_itself(repo_dir: Path, tmp_path: Path) -> None:
+    """While it runs its process can write no file; were its report one, every mutant it meets would count as killed."""
+    (tmp_path / "test_full.py").write_text(FULL_DISK + "    assert False\n", "utf-8")
+    jobs = [
+        {"kind": "mutant", "tests": [f"test_full.py{which}"], "limit": 20.0, "log": str(tmp_path / "log.txt")}
+        for which in ("::test_full", "")
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.mutants.worker"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(repo_dir)},
+        input="".join(json.dumps(job) + "\n" for job in jobs),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [json.loads(line)["verdict"] for line in done.stdout.splitlines()] == ["survived", "killed"]
+    log = (tmp_path / "log.txt").read_text("utf-8")
+    assert "x" * 200_000 in log
+    assert "1 failed, 1 passed" in log

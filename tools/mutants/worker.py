@@ -7,6 +7,7 @@ Linux and macOS only: it needs `fork`.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -113,6 +114,36 @@ def survey(folders: Sequence[str], target: Path) -> None:
     target.write_text(json.dumps(report), "utf-8")
 
 
+class Output:
+    """What a child says, through a pipe: tests of a full disk forbid their process to write into any file."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        self._text = bytearray()
+
+    def take_over(self) -> None:
+        """In the child: whatever it prints goes here."""
+        for stream in (1, 2):
+            os.dup2(self._in, stream)
+
+    def drain(self) -> bytes:
+        """In the parent: what came since the last time. A child whose pipe is full would wait for ever."""
+        fresh = bytearray()
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(self._out, 1 << 16):
+                fresh += part
+        self._text = (self._text + fresh)[-(1 << 20) :]
+        return bytes(fresh)
+
+    def close(self) -> bytes:
+        """The end of all that was said."""
+        self.drain()
+        os.close(self._in)
+        os.close(self._out)
+        return bytes(self._text)
+
+
 def try_mutant(tests: Sequence[str], limit: float, log: Path) -> tuple[str, float]:
     """Run tests in a fork: ("killed" | "survived" | "timeout", seconds). The changed file is in its place already.
 
@@ -120,13 +151,17 @@ def try_mutant(tests: Sequence[str], limit: float, log: Path) -> tuple[str, floa
     the tests' own timeouts, or four times the limit and two minutes.
     """
     begin = time.perf_counter()
+    output = Output()
     child = os.fork()
     if child == 0:
-        _in_child(tests, limit, log)
+        _in_child(tests, limit, output)
     deadline = begin + 120 + 4 * limit
     pause = 0.002
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
+        output.drain()
+        if done or time.perf_counter() > deadline:
+            log.write_bytes(output.close())
         if done:
             _end_group(child)
             code = os.waitstatus_to_exitcode(status)
@@ -148,13 +183,11 @@ def _end_group(child: int) -> None:
         return
 
 
-def _in_child(tests: Sequence[str], limit: float, log: Path) -> None:
+def _in_child(tests: Sequence[str], limit: float, output: Output) -> None:
     code = 70
     try:
         os.setsid()
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        for stream in (1, 2):
-            os.dup2(out, stream)
+        output.take_over()
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 30))
         code = int(pytest.main([*_OPTIONS, *tests]))
@@ -173,11 +206,19 @@ def serve() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         if job["kind"] == "survey":
+            output = Output()
             child = os.fork()
             if child == 0:
+                output.take_over()
                 survey(job["tests"], Path(job["target"]))
+                sys.stdout.flush()
                 os._exit(0)
-            os.waitpid(child, 0)
+            done = 0
+            while not done:
+                done, _ = os.waitpid(child, os.WNOHANG)
+                os.write(2, output.drain())
+                time.sleep(0.05)
+            output.close()
             answers.write(json.dumps({"done": True}) + "\n")
             continue
         verdict, seconds = try_mutant(job["tests"], job["limit"], Path(job["log"]))
