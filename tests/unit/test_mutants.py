@@ -113,6 +113,8 @@ def test_a_kill_holds_while_the_module_is_the_same_and_a_survivor_only_while_the
     assert again.still_true("a.py", "one", "src2", "tests2") is None
     assert again.still_true("a.py", "two", "src1", "tests1") is not None
     assert again.still_true("a.py", "two", "src1", "tests2") is None
+    assert again.still_true("a.py", "two", "src1", "tests2", explained=True) is not None
+    assert again.still_true("a.py", "two", "src2", "tests2", explained=True) is None
 
 
 def test_the_record_counts_each_fate_and_goes_between_the_marks(tmp_path: Path) -> None:

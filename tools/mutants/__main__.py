@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -112,9 +112,11 @@ class Worker:
         self._process.wait(30)
 
 
-def attempt(worker: Worker, tests: TestMap, module: str, mutant: Mutant) -> tuple[str, float]:
-    """Try one mutant: its own tests, then the wider ones."""
-    tiers = tests.select(module, mutant)
+def attempt(
+    worker: Worker, tests: TestMap, module: str, mutant: Mutant, *, explained: bool = False
+) -> tuple[str, float]:
+    """Try one mutant: its own tests, then the wider ones. Of an `explained` one only its own are asked."""
+    tiers = tests.select(module, mutant)[: 1 if explained else None]
     if not tiers:
         return "unseen", 0.0
     verdict, total = "survived", 0.0
@@ -160,7 +162,7 @@ def main() -> int:
     store = Store(STATE / "results.jsonl")
     if not options.resume:
         store.clear()
-    _try_all(options, names, work, store)
+    _try_all(options, names, work, store, why.keys())
     results = [
         store.known[name, mutant.key] for name in names for mutant in work[name] if (name, mutant.key) in store.known
     ]
@@ -180,7 +182,13 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _try_all(options: argparse.Namespace, names: list[str], work: dict[str, list[Mutant]], store: Store) -> None:
+def _try_all(
+    options: argparse.Namespace,
+    names: list[str],
+    work: dict[str, list[Mutant]],
+    store: Store,
+    explained: AbstractSet[tuple[str, str]],
+) -> None:
     folders = UNIT if options.unit_only else (*UNIT, *WIDER)
     # Survivors of the unit tests alone are asked again when all may answer.
     tests_digest = f"{digest((REPO / 'tests').rglob('*.py'))}/{len(folders)}"
@@ -189,7 +197,8 @@ def _try_all(options: argparse.Namespace, names: list[str], work: dict[str, list
         (name, mutant)
         for name in names
         for mutant in work[name]
-        if store.still_true(name, mutant.key, sources[name], tests_digest) is None
+        if store.still_true(name, mutant.key, sources[name], tests_digest, explained=(name, mutant.key) in explained)
+        is None
     ]
     if not waiting:
         return
@@ -213,7 +222,8 @@ def _try_all(options: argparse.Namespace, names: list[str], work: dict[str, list
                     name, mutant = jobs.get_nowait()
                 except Empty:
                     return
-                verdict, seconds = attempt(worker, tests, name, mutant)
+                known = (name, mutant.key) in explained
+                verdict, seconds = attempt(worker, tests, name, mutant, explained=known)
                 with lock:
                     store.add(Result(name, mutant.key, verdict, round(seconds, 2), sources[name], tests_digest))
                     if verdict != "killed":

@@ -63,10 +63,10 @@ class Store:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(result)) + "\n")
 
-    def still_true(self, module: str, key: str, source: str, tests: str) -> Result | None:
-        """An earlier result that holds for this text; a survivor's only while the tests are the same."""
+    def still_true(self, module: str, key: str, source: str, tests: str, *, explained: bool = False) -> Result | None:
+        """An earlier result that holds for this text; a survivor's only while the tests are the same, or explained."""
         found = self.known.get((module, key))
-        if found is None or found.source != source or (found.alive and found.tests != tests):
+        if found is None or found.source != source or (found.alive and not explained and found.tests != tests):
             return None
         return found
 

@@ -77,3 +77,111 @@ def test_the_figures_of_a_contract_are_those_of_its_live_orders() -> None:
     assert book.remove("b") is not None
     assert tuple(book.contracts()) == ()
     assert book.open_contracts() == {}
+
+
+def leg(
+    ref: str, quantity: int, *, open_: int | None = None, filled: int = 0, con_id: int = 1, sign: int = 1
+) -> Reservation:
+    """An order of an OCA group with block."""
+    still = quantity - filled if open_ is None else open_
+    return Reservation(ref, con_id, sign, D(quantity), D(still), filled=D(filled), oca="oca")
+
+
+def book_of(*reservations: Reservation) -> ReservationBook:
+    book = ReservationBook()
+    for one in reservations:
+        book.add(one)
+    return book
+
+
+@pytest.mark.parametrize(("con_id", "sign"), [(2, 1), (1, -1)], ids=["another contract", "the other side"])
+@pytest.mark.parametrize(("filled", "open_"), [(4, 6), (0, 20)], ids=["its fills free", "its size keeps"])
+def test_what_an_oca_group_can_still_fill_is_told_by_the_legs_of_that_side_of_that_contract(
+    con_id: int, sign: int, filled: int, open_: int
+) -> None:
+    """A fill in one contract frees nothing in another: more than the limit could fill there."""
+    other = leg("c", filled + open_, filled=filled, con_id=con_id, sign=sign)
+    untouched = book_of(leg("a", 10), leg("b", 10), other)
+    assert untouched.exposure(1).buys == 10
+    one_filled = book_of(leg("a", 10, filled=4), leg("b", 10), other)  # the broker has not reduced `b` yet
+    assert one_filled.exposure(1).buys == 6
+
+
+def test_orders_that_ended_are_not_among_the_live_ones_of_their_group() -> None:
+    """They would be taken off the number of open orders, and of the limit for it, once more."""
+    book = book_of(leg("a", 10), leg("b", 10), leg("c", 10))
+    for ref in ("entry", "target", "stop"):
+        book.add(Reservation(ref, 1, 1 if ref == "entry" else -1, D(5), D(5), group="entry"))
+    assert book.oca_refs("oca") == {"a", "b", "c"}
+    assert book.bracket_refs("entry") == {"entry", "target", "stop"}
+    book.remove("b")
+    book.remove("entry")
+    assert book.oca_refs("oca") == {"a", "c"}
+    assert book.bracket_refs("entry") == {"target", "stop"}
+    assert book.oca_refs("another") == frozenset()
+
+
+def test_beside_a_leg_stand_only_live_orders_of_its_side_and_contract() -> None:
+    """Any other would be left out of what is open, and what it can still fill would count nowhere."""
+    book = book_of(leg("a", 10), leg("b", 10), leg("sell", 10, sign=-1), leg("es", 10, con_id=2))
+    refs = book.oca_refs("oca")
+    assert book.on_side(refs, 1, 1) == {"a", "b"}
+    assert book.on_side(refs, 1, -1) == {"sell"}
+    assert book.on_side(refs, 2, 1) == {"es"}
+    book.remove("b")
+    assert book.on_side(refs, 1, 1) == {"a"}
+    assert book.on_side(frozenset({"never"}), 1, 1) == frozenset()
+
+
+def test_an_order_that_turned_out_to_live_is_not_an_ended_one_any_more() -> None:
+    book = book_of(held("a"))
+    one = book.remove("a")
+    assert one is not None
+    assert book.ended("a") is one
+    book.add(one)
+    assert (book.get("a"), book.ended("a")) == (one, None)
+
+
+def test_what_has_filled_is_kept_with_what_can_still_fill() -> None:
+    book = book_of(held("a", 10))
+    assert book.set_open("a", D(6), D(4))
+    one = book.get("a")
+    assert one is not None
+    assert (one.open, one.filled) == (D(6), D(4))
+    assert book.set_open("a", D(5))
+    assert (one.open, one.filled) == (D(5), D(4))
+    assert not book.set_open("unknown", D(5))
+
+
+def test_what_is_taken_back_is_told_and_never_was() -> None:
+    book = book_of(held("a", 10))
+    one = book.remove("a", remember=False)
+    assert one is not None
+    assert (one.ref, book.ended("a"), len(book)) == ("a", None, 0)
+    assert book.remove("a") is None
+
+
+def test_what_one_agent_has_open_is_not_what_another_has() -> None:
+    """An agent's own limit must neither be filled nor freed by its neighbours."""
+    book = ReservationBook()
+    for ref, agent, quantity in (("a", "momentum", 10), ("b", "value", 4), ("c", "", 2)):
+        book.add(Reservation(ref, 1, 1, D(quantity), D(quantity), agent=agent))
+    assert book.exposure(1, agent="momentum") == Exposure(D(10), D(0))
+    assert book.exposure(1, agent="value") == Exposure(D(4), D(0))
+    assert book.exposure(1) == Exposure(D(16), D(0))
+    assert (book.open_of("momentum"), book.open_of("nobody")) == (1, 0)
+
+
+def test_an_order_without_a_value_does_not_hide_what_the_others_are_worth() -> None:
+    book = book_of(held("a", 10, unit=7), held("b", 4))
+    assert book.open_contracts()[1].unit_value == 7
+
+
+def test_a_brackets_exits_tie_up_no_margin_of_their_own() -> None:
+    """They only give back what the entry brought: counted too, a bracket would need three times its margin."""
+    book = ReservationBook()
+    for ref, margin in (("entry", D(100)), ("target", D(90)), ("stop", None)):
+        sign = 1 if ref == "entry" else -1
+        book.add(Reservation(ref, 1, sign, D(5), D(5), group="entry", margin=margin))
+    found = book.open_contracts()[1]
+    assert (found.margin, found.unpriced) == (D(100), D(0))

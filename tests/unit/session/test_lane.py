@@ -59,7 +59,8 @@ async def test_order_is_prepare_commit_recheck_write() -> None:
 async def test_recheck_that_says_no_writes_nothing() -> None:
     steps = Steps(why="killed")
     outcome = await steps.run(OrderLane(SystemClock()))
-    assert (outcome.written, outcome.reason) == (Written.NO, "killed")
+    assert outcome == LaneOutcome(Written.NO, frames=0, reason="killed", whole=0)
+    assert (outcome.frames, outcome.whole) == (0, 0)
     assert steps.done == ["prepare", "commit", "recheck"]
 
 
