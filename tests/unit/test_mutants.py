@@ -121,8 +121,10 @@ def test_the_record_counts_each_fate_and_goes_between_the_marks(tmp_path: Path) 
     module = CORE["breaker core"][0]
     fates = ("killed", "killed", "timeout", "survived", "survived", "unseen")
     results = [Result(module, str(n), verdict, 1.0, "s", "t") for n, verdict in enumerate(fates)]
-    rows = table(results, {(module, "3"): "nobody reads it", (module, "0"): "wrong, it was killed"})
-    assert rows[2] == f"| `{module}` | breaker core | 6 | 2 | 1 | 1 | 1 | 1 |"
+    why = {(module, "3"): "nobody reads it", (module, "0"): "wrong, it was killed"}
+    rows = table(results, why, {module: 8, "orders/other.py": 3})
+    assert rows[2] == f"| `{module}` | breaker core | 8 | 2 | 1 | 1 | 1 | 1 | 2 |"
+    assert rows[3] == "| `orders/other.py` |  | 3 | 0 | 0 | 0 | 0 | 0 | 3 |"
     page = tmp_path / "page.md"
     page.write_text(f"before\n{MARK[0]}\nold\n{MARK[1]}\nafter\n", "utf-8")
     write_between(page, rows)

@@ -164,9 +164,12 @@ def main() -> int:
         store.clear()
     _try_all(options, names, work, store, why.keys())
     results = [
-        store.known[name, mutant.key] for name in names for mutant in work[name] if (name, mutant.key) in store.known
+        found
+        for name in names
+        for mutant in work[name]
+        if (found := store.of_source(name, mutant.key, digest([REPO / PACKAGE / name])))
     ]
-    return _tell(options, results, why)
+    return _tell(options, results, why, {name: len(found) for name, found in work.items()})
 
 
 def _options() -> argparse.Namespace:
@@ -176,7 +179,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="mutants at a time")
     parser.add_argument("--unit-only", action="store_true", help="do not ask the wider tests")
     parser.add_argument("--list", action="store_true", help="show the mutants, try none")
-    parser.add_argument("--at-most", type=float, default=float("inf"), metavar="MINUTES", help="begin no more after")
+    parser.add_argument(
+        "--at-most", type=float, default=float("inf"), metavar="MINUTES", help="begin no more after (0: only tell)"
+    )
     parser.add_argument("--nice", type=int, default=10, help="how much to stand back for other programs")
     parser.add_argument("--record", action="store_true", help=f"write the table into {RECORD.relative_to(REPO)}")
     return parser.parse_args()
@@ -200,7 +205,7 @@ def _try_all(
         if store.still_true(name, mutant.key, sources[name], tests_digest, explained=(name, mutant.key) in explained)
         is None
     ]
-    if not waiting:
+    if not waiting or options.at_most <= 0:
         return
     jobs: SimpleQueue[tuple[str, Mutant]] = SimpleQueue()
     for one in waiting:
@@ -238,12 +243,14 @@ def _try_all(
             worker.close()
 
 
-def _tell(options: argparse.Namespace, results: list[Result], why: dict[tuple[str, str], str]) -> int:
+def _tell(
+    options: argparse.Namespace, results: list[Result], why: dict[tuple[str, str], str], whole: dict[str, int]
+) -> int:
     keys = {name: {m.key for m in mutants_of((REPO / PACKAGE / name).read_bytes())} for name in modules(REPO)}
     stale = reasons.stale(why, keys)
     unexplained = [r for r in results if r.alive and fate(r, why) != "explained"]
     wrong = [r for r in results if not r.alive and (r.module, r.key) in why]
-    rows = table(results, why)
+    rows = table(results, why, whole)
     print("\n" + "\n".join(rows) + "\n")
     for result in sorted(unexplained, key=lambda r: not core_of(r.module)):
         print(f"{'CORE ' if core_of(result.module) else ''}{result.verdict}: {result.module}  {result.key}")

@@ -65,31 +65,36 @@ class Store:
 
     def still_true(self, module: str, key: str, source: str, tests: str, *, explained: bool = False) -> Result | None:
         """An earlier result that holds for this text; a survivor's only while the tests are the same, or explained."""
+        found = self.of_source(module, key, source)
+        return None if found is None or (found.alive and not explained and found.tests != tests) else found
+
+    def of_source(self, module: str, key: str, source: str) -> Result | None:
+        """The newest result for this text of the module, whatever tests there were; others are not counted."""
         found = self.known.get((module, key))
-        if found is None or found.source != source or (found.alive and not explained and found.tests != tests):
-            return None
-        return found
+        return None if found is None or found.source != source else found
 
 
-def table(results: Iterable[Result], explained: Mapping[tuple[str, str], str]) -> list[str]:
-    """One Markdown row per module and their sum."""
-    rows: dict[str, Counter[str]] = {}
+def table(results: Iterable[Result], explained: Mapping[tuple[str, str], str], whole: Mapping[str, int]) -> list[str]:
+    """One Markdown row per module and their sum. `whole`: how many mutants each module has, tried or not."""
+    rows: dict[str, Counter[str]] = {module: Counter() for module in whole}
     for result in results:
-        counts = rows.setdefault(result.module, Counter())
-        counts[fate(result, explained)] += 1
-    names = ("killed", "timeout", "explained", "survived", "unseen")
+        rows[result.module][fate(result, explained)] += 1
+    for module, counts in rows.items():
+        counts["untried"] = whole[module] - counts.total()
+    names = ("killed", "timeout", "explained", "survived", "unseen", "untried")
     lines = [
-        "| module | part of the core | mutants | killed | hung | explained | not explained | run by no test |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
+        "| module | part of the core | mutants | killed | hung | explained | not explained | run by no test "
+        "| not tried |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for module, counts in rows.items():
         numbers = " | ".join(f"{counts[name]:,}" for name in names)
         lines.append(f"| `{module}` | {core_of(module)} | {counts.total():,} | {numbers} |")
-    whole: Counter[str] = Counter()
+    everything: Counter[str] = Counter()
     for counts in rows.values():
-        whole.update(counts)
-    numbers = " | ".join(f"**{whole[name]:,}**" for name in names)
-    lines.append(f"| **all** | | **{whole.total():,}** | {numbers} |")
+        everything.update(counts)
+    numbers = " | ".join(f"**{everything[name]:,}**" for name in names)
+    lines.append(f"| **all** | | **{everything.total():,}** | {numbers} |")
     return lines
 
 
