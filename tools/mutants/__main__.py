@@ -164,10 +164,10 @@ def main() -> int:
         store.clear()
     _try_all(options, names, work, store, why.keys())
     results = [
-        found
+        result
         for name in names
         for mutant in work[name]
-        if (found := store.of_source(name, mutant.key, digest([REPO / PACKAGE / name])))
+        if (result := store.of_source(name, mutant.key, digest([REPO / PACKAGE / name])))
     ]
     return _tell(options, results, why, {name: len(found) for name, found in work.items()})
 

@@ -81,10 +81,16 @@ def table(results: Iterable[Result], explained: Mapping[tuple[str, str], str], w
         rows[result.module][fate(result, explained)] += 1
     for module, counts in rows.items():
         counts["untried"] = whole[module] - counts.total()
-    names = ("killed", "timeout", "explained", "survived", "unseen", "untried")
+    names = {
+        "killed": "killed",
+        "timeout": "hung",
+        "explained": "explained",
+        "survived": "not explained",
+        "unseen": "run by no test",
+        "untried": "not tried",
+    }
     lines = [
-        "| module | part of the core | mutants | killed | hung | explained | not explained | run by no test "
-        "| not tried |",
+        f"| module | part of the core | mutants | {' | '.join(names.values())} |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for module, counts in rows.items():
