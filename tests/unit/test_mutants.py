@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tools.mutants import explained
 from tools.mutants.operators import mutants_of
-from tools.mutants.plan import CORE, PACKAGE, core_of, modules, selected
+from tools.mutants.plan import CORE, PACKAGE, core_of, modules, sample, selected
 from tools.mutants.results import MARK, Result, Store, table, write_between
 
 CODE = b'''
@@ -82,6 +82,15 @@ def test_only_names_a_module_a_folder_or_the_core(repo_dir: Path) -> None:
     assert all(core_of(name) for name in core)
     with pytest.raises(ValueError, match="no module matches"):
         selected(repo_dir, ["nonsense"])
+
+
+def test_a_sample_takes_so_many_of_each_module_and_the_same_ones_again() -> None:
+    waiting = [("a.py", number) for number in range(100)] + [("b.py", number) for number in range(3)]
+    found = sample(waiting, 10, 1)
+    assert found == sample(waiting, 10, 1) != sample(waiting, 10, 2)
+    assert [module for module, _ in found] == ["a.py"] * 10 + ["b.py"] * 3
+    assert set(found) <= set(waiting)
+    assert found == sorted(found)
 
 
 def test_every_explained_survivor_names_a_change_that_exists(repo_dir: Path) -> None:

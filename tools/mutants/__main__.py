@@ -22,7 +22,7 @@ from typing import Any
 
 from tools.mutants import explained as reasons
 from tools.mutants.operators import Mutant, mutants_of
-from tools.mutants.plan import PACKAGE, UNIT, WIDER, core_of, modules, selected
+from tools.mutants.plan import PACKAGE, UNIT, WIDER, core_of, modules, sample, selected
 from tools.mutants.results import Result, Store, digest, fate, table, write_between
 from tools.mutants.tests_of import TestMap, survey
 
@@ -182,6 +182,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--at-most", type=float, default=float("inf"), metavar="MINUTES", help="begin no more after (0: only tell)"
     )
+    parser.add_argument("--sample", type=int, metavar="N", help="of each module try N that were not tried yet")
+    parser.add_argument("--seed", type=int, default=1, help="which ones a sample takes")
     parser.add_argument("--nice", type=int, default=10, help="how much to stand back for other programs")
     parser.add_argument("--record", action="store_true", help=f"write the table into {RECORD.relative_to(REPO)}")
     return parser.parse_args()
@@ -205,6 +207,8 @@ def _try_all(
         if store.still_true(name, mutant.key, sources[name], tests_digest, explained=(name, mutant.key) in explained)
         is None
     ]
+    if options.sample is not None:
+        waiting = sample(waiting, options.sample, options.seed)
     if not waiting or options.at_most <= 0:
         return
     jobs: SimpleQueue[tuple[str, Mutant]] = SimpleQueue()

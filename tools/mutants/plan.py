@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
+from typing import TypeVar
 
+T = TypeVar("T")
 PACKAGE = "src/ibkr_connector"
 ROOMS = ("resilience", "risk", "risk/gates", "orders")
 ALSO = ("session/lane.py",)
@@ -51,6 +54,18 @@ def modules(repo: Path) -> list[str]:
 def core_of(module: str) -> str:
     """The part of the core a module belongs to; empty for the rest."""
     return next((part for part, names in CORE.items() if module in names), "")
+
+
+def sample(waiting: Sequence[tuple[str, T]], most: int, seed: int) -> list[tuple[str, T]]:
+    """At most so many of each module, chosen by the seed, in their order."""
+    by_module: dict[str, list[int]] = {}
+    for at, (module, _) in enumerate(waiting):
+        by_module.setdefault(module, []).append(at)
+    chosen: list[int] = []
+    for module, places in by_module.items():
+        dice = Random(f"{seed} {module}")  # noqa: S311 - not a secret
+        chosen += dice.sample(places, min(most, len(places)))
+    return [waiting[at] for at in sorted(chosen)]
 
 
 def selected(repo: Path, only: Sequence[str]) -> list[str]:
