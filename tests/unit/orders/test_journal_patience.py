@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ import pytest
 from ibkr_connector.clock import SystemClock
 from ibkr_connector.errors import JournalError, JournalUnwritable, OrderValidationError
 from ibkr_connector.models.order import OrderState
-from ibkr_connector.orders import journal_queue
+from ibkr_connector.orders import journal as journal_module, journal_queue
+from ibkr_connector.orders.entries import SendingEntry
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.lifecycle import apply
 from ibkr_connector.orders.recover import recover
@@ -173,3 +174,95 @@ async def test_a_caller_that_leaves_while_it_waits_with_patience_was_never_commi
     held.go_on.set()
     await opened.flush()
     assert opened.find(REF) is None
+
+
+async def test_what_may_not_go_on_is_refused_at_once_without_a_look_at_the_failing_disk(
+    opened: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr(opened._reader, "refuse_used", looked.append)
+    held = Held(opened, "begin", monkeypatch)
+    held.fails = True
+    held.go_on.set()
+    with pytest.raises(JournalUnwritable, match="disk is full"):
+        await opened.commit_sending([sending()], patience=10.0, keep=lambda: False)
+    assert looked == []
+
+
+async def test_what_does_not_only_reduce_any_more_after_the_look_is_not_kept(
+    opened: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INV-12: the position may have changed while the file was asked; an order that adds risk needs its journal."""
+    held = Held(opened, "begin", monkeypatch)
+    held.fails = True
+    held.go_on.set()
+    answers = iter((True, False))
+    with pytest.raises(JournalUnwritable, match="disk is full"):
+        await opened.commit_sending([sending()], patience=10.0, keep=lambda: next(answers))
+    held.fails = False
+    await opened.flush()
+    assert opened.find(REF) is None
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_the_look_at_a_failing_disk_holds_up_no_loop_and_is_made_without_a_thread_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threaded: bool
+) -> None:
+    """A disk that hangs must not take the session's loop with it: cancels and the kill are written there."""
+    journal = Journal.open(tmp_path / "state", ACCOUNT, SystemClock(), threaded=threaded)
+    try:
+        await journal.commit_sending([sending()])
+        looked: list[threading.Thread] = []
+        real = journal._reader.refuse_used
+
+        def refuse_used(entries: Sequence[SendingEntry]) -> None:
+            looked.append(threading.current_thread())
+            real(entries)
+
+        monkeypatch.setattr(journal._reader, "refuse_used", refuse_used)
+        held = Held(journal, "begin", monkeypatch)
+        held.fails = True
+        held.go_on.set()
+        with pytest.raises(OrderValidationError, match="never sent again"):
+            await journal.commit_sending([sending(order_id=12)], patience=10.0, keep=lambda: True)
+        assert [thread is threading.current_thread() for thread in looked] == [not threaded]
+        assert looked[0].daemon is threaded  # the program's end does not wait for the disk
+        held.fails = False
+    finally:
+        journal.close()
+
+
+async def test_a_look_that_finds_nothing_wrong_ends_at_once(
+    opened: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else every order of a flatten waits half a second more for a disk that fails, and is told it cannot be read."""
+    held = Held(opened, "begin", monkeypatch)
+    held.fails = True
+    held.go_on.set()
+    assert await opened.commit_sending([sending()], patience=10.0, keep=lambda: True) is False
+    assert "neither written nor read" not in caplog.text
+    held.fails = False
+
+
+def test_a_look_that_hangs_is_not_waited_for_and_its_late_end_harms_nobody(
+    opened: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal_module, "_LOOK_S", 0.01)
+    looked: list[threading.Thread] = []
+    go_on = threading.Event()
+
+    def refuse_used(_: object) -> None:
+        looked.append(threading.current_thread())
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(opened._reader, "refuse_used", refuse_used)
+    held = Held(opened, "begin", monkeypatch)
+    held.fails = True
+    held.go_on.set()
+    assert asyncio.run(opened.commit_sending([sending()], patience=10.0, keep=lambda: True)) is False
+    assert "neither written nor read" in caplog.text
+    go_on.set()
+    (thread,) = looked
+    thread.join(10)
+    assert not thread.is_alive()
+    held.fails = False
