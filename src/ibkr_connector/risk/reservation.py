@@ -60,8 +60,7 @@ class Reservation:
         """While a change is unanswered both versions count: the larger; a margin that is not known stays so."""
         if unit_value is not None:
             self.unit_value = max(self.unit_value or _ZERO, unit_value)
-        known = self.margin is not None and margin is not None
-        self.margin = max(self.margin or _ZERO, margin or _ZERO) if known else None
+        self.margin = None if self.margin is None or margin is None else max(self.margin, margin)
 
     @property
     def margin_open(self) -> Decimal:
@@ -256,7 +255,7 @@ class ReservationBook:
                 values = [one.unit_value for one in held if one.unit_value is not None]
                 # An exit gives back what its entry brought: it ties up no margin of its own.
                 entries = [one for one in held if not one.is_exit]
-                known = _worst([one for one in entries if one.margin is not None], lambda one: one.margin_open)
+                known = _worst(entries, lambda one: one.margin_open)
                 unknown = _worst([one for one in entries if one.margin is None], lambda one: one.open)
                 exposure = self.exposure(con_id, without=without)
                 found[con_id] = OpenContract(exposure, max(values, default=None), known, unknown)
