@@ -865,6 +865,29 @@ async def test_after_the_close_commits_are_refused_and_records_are_reported(
     Journal.open(state_dir, ACCOUNT, ManualClock()).close()
 
 
+def test_nothing_can_come_behind_the_end_mark(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who queued a commit there would wait for ever: what is handed over and the end mark share one lock."""
+    journal = Journal.open(state_dir, ACCOUNT, ManualClock(NOW), threaded=False)
+    writer, locked = journal._queue, list[bool]()
+    work = writer._work
+
+    class Marks:
+        def put(self, _: None) -> None:
+            locked.append(writer._closing.locked())
+
+    def watched(items: list[journal_queue.Item]) -> None:
+        locked.append(writer._closing.locked())
+        work(items)
+
+    monkeypatch.setattr(writer, "_work", watched)
+    monkeypatch.setattr(writer, "_queue", Marks())
+    journal.audit("kind", {})
+    assert locked == [True]
+    monkeypatch.setattr(writer, "_work", work)
+    journal.close()
+    assert locked == [True, True]
+
+
 async def test_the_close_writes_what_is_queued(state_dir: Path) -> None:
     journal = Journal.open(state_dir, ACCOUNT, ManualClock(NOW))
     await journal.commit_sending([sending()])
