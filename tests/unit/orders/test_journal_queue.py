@@ -1,0 +1,205 @@
+"""What becomes of one piece of work for the writer: kept, given up, undone, each exactly once and under the lock."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibkr_connector.clock import ManualClock, SystemClock
+from ibkr_connector.errors import JournalError, JournalUnwritable
+from ibkr_connector.orders.journal import Journal
+from ibkr_connector.orders.journal_file import JournalFile
+from ibkr_connector.orders.journal_queue import Item, Write
+from unit.orders.kit import ACCOUNT, NOW
+
+PATIENCE = 0.05
+
+
+def line(kind: str) -> Write:
+    """Work that leaves a line in the audit trail."""
+
+    def write(file: JournalFile) -> None:
+        file.put_audit(kind, "", "{}", NOW)
+
+    return write
+
+
+def order() -> Item:
+    return Item(line("done"), undo=line("undone"))
+
+
+def lines(journal: Journal) -> list[str]:
+    return [one.kind for one in journal.audit_lines(0)]
+
+
+class Disk:
+    """The writer's transactions: they can be made to fail, and to wait at one step."""
+
+    def __init__(self, journal: Journal, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = False
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+        real: Callable[..., None] = getattr(journal._file, step)
+
+        def tried(**options: bool) -> None:
+            self.reached.set()
+            assert self.go_on.wait(10)
+            if self.fails:
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+                raise error
+            real(**options)
+
+        monkeypatch.setattr(journal._file, step, tried)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Journal]:
+    """Written on the calling thread."""
+    journal = Journal.open(tmp_path / "plain", ACCOUNT, ManualClock(NOW), threaded=False)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def threaded(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal.open(tmp_path / "threaded", ACCOUNT, SystemClock())
+    yield journal
+    journal.close()
+
+
+async def test_what_is_on_the_disk_already_is_not_written_again_when_it_is_kept(plain: Journal) -> None:
+    item = order()
+    await plain._queue.durable(item)
+    assert plain._queue.keep(item) is False
+    await plain.flush()
+    assert lines(plain) == ["done"]
+
+
+async def test_what_is_on_the_disk_already_is_undone_when_it_is_given_up(plain: Journal) -> None:
+    """The caller is told that nothing was sent: a restart must not take it for an order at the broker."""
+    item = order()
+    await plain._queue.durable(item)
+    plain._queue.give_up(item)
+    assert lines(plain) == ["done", "undone"]
+    for_good = Item(line("for good"))
+    await plain._queue.durable(for_good)
+    plain._queue.give_up(for_good)
+    assert lines(plain) == ["done", "undone", "for good"]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_what_the_disk_refused_leaves_nothing_to_undo_and_is_written_when_it_is_kept(
+    plain: Journal, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
+    disk, item = Disk(plain, "begin", monkeypatch), order()
+    disk.fails = True
+    with pytest.raises(JournalUnwritable, match="disk is full"):
+        await plain._queue.durable(item)
+    if keeps:
+        assert plain._queue.keep(item) is True
+    else:
+        plain._queue.give_up(item)
+    disk.fails = False
+    await plain.flush()
+    assert lines(plain) == (["done"] if keeps else [])
+
+
+async def test_what_is_given_up_twice_is_undone_once(threaded: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, item = Disk(threaded, "commit", monkeypatch), order()
+    disk.go_on.clear()
+    with pytest.raises(JournalUnwritable, match="has not answered"):
+        await threaded._queue.durable(item, PATIENCE)
+    assert disk.reached.wait(10)
+    for _ in range(2):
+        threaded._queue.give_up(item)
+    disk.go_on.set()
+    await threaded.flush()
+    assert lines(threaded) == ["done", "undone"]
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["hangs", "hangs, then fails"])
+async def test_a_disk_that_goes_on_hanging_is_told_once(
+    threaded: Journal, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """One alert for one trouble: the hundredth about the same disk would hide all others."""
+    told: list[JournalError] = []
+    threaded.on_trouble(told.append)
+    disk = Disk(threaded, "begin", monkeypatch)
+    disk.go_on.clear()
+    for _ in range(3):
+        with pytest.raises(JournalUnwritable, match="has not answered"):
+            await threaded._queue.durable(Item(line("never")), PATIENCE)
+    assert len(told) == 1
+    disk.fails = fails
+    disk.go_on.set()
+    if fails:
+        with pytest.raises(JournalUnwritable, match="disk is full"):
+            await threaded.flush()
+        disk.fails = False
+    await threaded.flush()
+    assert len(told) == 1
+    disk.fails = True  # another trouble
+    with pytest.raises(JournalUnwritable, match="disk is full"):
+        await threaded.flush()
+    assert len(told) == 2
+    disk.go_on.clear()  # the same one: now it hangs, too
+    with pytest.raises(JournalUnwritable, match="has not answered"):
+        await threaded._queue.durable(Item(line("never")), PATIENCE)
+    assert len(told) == 2
+    disk.fails = False
+    disk.go_on.set()
+
+
+class Guarded(Item):
+    """Notes whether the lock was held whenever its fate changed."""
+
+    __slots__ = ("_fate", "changed", "lock")
+
+    def __init__(self, lock: threading.Lock, write: Write, **options: Any) -> None:
+        self.lock = lock
+        super().__init__(write, **options)
+        self.changed: list[bool] = []
+
+    @property
+    def fate(self) -> Any:
+        return self._fate
+
+    @fate.setter
+    def fate(self, value: Any) -> None:
+        self._fate = value
+        if hasattr(self, "changed"):
+            self.changed.append(self.lock.locked())
+
+
+async def test_writer_and_waiter_change_a_fate_under_one_lock(plain: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a look at the fate and its change the other side could finish: an order kept twice, or never undone."""
+    writer = plain._queue
+    settled, refused, kept, given_up = (Guarded(writer._fates, line("x"), undo=line("y")) for _ in range(4))
+    await writer.durable(settled)
+    writer.keep(kept)
+    writer.give_up(given_up)
+    disk = Disk(plain, "begin", monkeypatch)
+    disk.fails = True
+    with pytest.raises(JournalUnwritable):
+        await writer.durable(refused)
+    disk.fails = False
+    assert [one.changed for one in (settled, refused, kept, given_up)] == [[True]] * 4
+
+
+def test_a_forked_child_writes_nothing_and_waits_for_nobody(threaded: Journal) -> None:
+    """File, thread and lock are the parent's; a lock that somebody held at the fork is never given back there."""
+    writer = threaded._queue
+    held = writer._closing
+    with held:
+        writer.leave_to_parent()
+        assert writer._closing is not held
+        assert writer.hand_over(order()) is False
+        assert writer.close(1.0) is False
+        assert not threaded.writable
+    writer._closing, writer._closed = held, False  # we are the parent, after all
