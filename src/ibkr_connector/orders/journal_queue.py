@@ -171,6 +171,7 @@ class WriteQueue:
             future.cancel()
             raise
         except TimeoutError:
+            future.add_done_callback(_look_at)
             raise self._stall(patience) from None
 
     def keep(self, item: Item) -> bool:
@@ -195,7 +196,7 @@ class WriteQueue:
             if item.fate is _Fate.OPEN:
                 item.fate = _Fate.GIVEN_UP
                 return
-            late = item.fate is _Fate.SETTLED and item.written and item.undo is not None
+            late = item.fate is _Fate.SETTLED and item.written
         if late and item.undo is not None:
             self.hand_over(Item(item.undo))
 
@@ -399,6 +400,12 @@ class WriteQueue:
         with sqlite_gate:
             self._file.close()
         self._lock.release()
+
+
+def _look_at(future: asyncio.Future[None]) -> None:
+    """Take note of how it ended: asyncio reports an error that nobody has looked at."""
+    if not future.cancelled():
+        future.exception()
 
 
 _queues: weakref.WeakSet[WriteQueue] = weakref.WeakSet()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -154,6 +156,26 @@ async def test_a_disk_that_goes_on_hanging_is_told_once(
     assert len(told) == 2
     disk.fails = False
     disk.go_on.set()
+
+
+async def test_a_commit_that_fails_after_its_caller_left_is_nobodys_surprise(
+    threaded: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller was told already: asyncio must not report an error that nobody took, as if one had been lost."""
+    surprises: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: surprises.append(context))
+    disk = Disk(threaded, "begin", monkeypatch)
+    disk.go_on.clear()
+    with pytest.raises(JournalUnwritable, match="has not answered"):
+        await threaded._queue.durable(Item(line("never")), PATIENCE)
+    disk.fails = True
+    disk.go_on.set()
+    with pytest.raises(JournalUnwritable, match="disk is full"):
+        await threaded.flush()
+    disk.fails = False
+    await threaded.flush()
+    gc.collect()
+    assert surprises == []
 
 
 class Guarded(Item):
