@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sqlite3
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from ibkr_connector.clock import ManualClock, SystemClock
-from ibkr_connector.errors import JournalError, JournalUnwritable
+from ibkr_connector.errors import JournalError, JournalUnwritable, OrderValidationError
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.journal_file import JournalFile
 from ibkr_connector.orders.journal_queue import Item, Write
@@ -176,6 +177,30 @@ async def test_a_commit_that_fails_after_its_caller_left_is_nobodys_surprise(
     await threaded.flush()
     gc.collect()
     assert surprises == []
+
+
+@pytest.mark.parametrize("outcome", ["given up", "kept"])
+async def test_what_is_decided_while_it_is_written_is_made_good_without_any_traffic(
+    threaded: Journal, outcome: str
+) -> None:
+    """Else an order that was never sent stays in the journal as sent until the next one comes, or for good."""
+    synced = threading.Semaphore(0)
+    threaded.on_durable(synced.release)
+    writer = threaded._queue
+
+    def decide(_: JournalFile) -> None:
+        if outcome == "given up":
+            writer.give_up(item)
+        else:
+            assert writer.keep(item) is True
+            raise OrderValidationError("used before")
+
+    item = Item(line("done"), check=decide, undo=line("undone"))
+    with contextlib.suppress(OrderValidationError):
+        await writer.durable(item)
+    for _ in range(2):  # its own transaction, and the one that makes it good
+        assert await asyncio.to_thread(synced.acquire, timeout=10)
+    assert lines(threaded) == (["done", "undone"] if outcome == "given up" else ["done"])
 
 
 class Guarded(Item):
