@@ -113,6 +113,23 @@ async def test_what_the_disk_refused_leaves_nothing_to_undo_and_is_written_when_
     assert lines(plain) == (["done"] if keeps else [])
 
 
+def test_what_is_given_up_before_the_writer_comes_to_it_is_neither_written_nor_undone(plain: Journal) -> None:
+    item = order()
+    plain._queue.give_up(item)
+    assert plain._queue.hand_over(item)
+    assert lines(plain) == []
+
+
+async def test_what_has_nothing_to_undo_is_given_up_without_a_complaint(
+    plain: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    item = Item(line("done"), check=lambda _: plain._queue.give_up(item))
+    await plain._queue.durable(item)
+    await plain.flush()
+    assert lines(plain) == ["done"]
+    assert caplog.text == ""
+
+
 async def test_what_is_given_up_twice_is_undone_once(threaded: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     disk, item = Disk(threaded, "commit", monkeypatch), order()
     disk.go_on.clear()

@@ -83,6 +83,7 @@ def test_nothing_is_touched_without_the_lock() -> None:
     assert place(engine, "a", agent="one")
     assert engine.recheck(order(order_ref="a", agent="one"), view()).allowed
     assert engine.check_and_reserve_change(order("BUY", 12, order_ref="a"), view()).allowed
+    assert not engine.only_reduces(order(order_ref="a", agent="one"), view())
     engine.commit("a")
     engine.on_fill("a", D(4), D(8))
     engine.on_open("a", D(6))
@@ -124,6 +125,15 @@ def test_orders_are_remembered_as_long_as_a_rule_looks_back_and_no_longer() -> N
     assert place(none, "a")
     assert place(none, "b")
     assert len(none._recent) == 0
+
+
+def test_a_preview_counts_for_no_order_rate_and_is_no_duplicate_of_itself() -> None:
+    engine = RiskEngine(replace(OFF, max_orders=1, max_orders_window=10.0, duplicate_window=5.0))
+    for _ in range(3):
+        assert engine.check(order(order_ref="a"), view()).allowed
+    assert place(engine, "a")
+    assert not engine.check(order(order_ref="b"), view()).allowed
+    assert not place(engine, "b")
 
 
 def test_a_single_order_is_not_rechecked_without_the_other_single_orders() -> None:
