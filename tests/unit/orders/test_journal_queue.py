@@ -15,6 +15,7 @@ import pytest
 
 from ibkr_connector.clock import ManualClock, SystemClock
 from ibkr_connector.errors import JournalError, JournalUnwritable, OrderValidationError
+from ibkr_connector.orders import journal_queue
 from ibkr_connector.orders.journal import Journal
 from ibkr_connector.orders.journal_file import JournalFile
 from ibkr_connector.orders.journal_queue import Item, Write
@@ -266,4 +267,12 @@ def test_a_forked_child_writes_nothing_and_waits_for_nobody(threaded: Journal) -
         assert writer.hand_over(order()) is False
         assert writer.close(1.0) is False
         assert not threaded.writable
+    writer._closing, writer._closed = held, False  # we are the parent, after all
+
+
+def test_every_open_journal_is_left_to_the_parent_at_a_fork(threaded: Journal) -> None:
+    writer = threaded._queue
+    held = writer._closing
+    journal_queue._leave_to_parent()
+    assert writer.hand_over(order()) is False
     writer._closing, writer._closed = held, False  # we are the parent, after all
