@@ -221,6 +221,30 @@ async def test_what_is_decided_while_it_is_written_is_made_good_without_any_traf
     assert lines(threaded) == (["done", "undone"] if outcome == "given up" else ["done"])
 
 
+async def test_what_was_kept_while_the_disk_hung_outlasts_all_that_the_broker_tells_again(
+    threaded: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an order that went out past the journal nobody else knows that it was ours."""
+    monkeypatch.setattr(journal_queue, "_BACKLOG", 3)
+    disk, item = Disk(threaded, "begin", monkeypatch), order()
+    disk.go_on.clear()
+    with pytest.raises(JournalUnwritable, match="has not answered"):
+        await threaded._queue.durable(item, PATIENCE)
+    assert threaded._queue.keep(item) is True
+    disk.fails = True
+    disk.go_on.set()
+    for number in range(5):
+        threaded._queue.hand_over(Item(line(f"told again {number}")))
+    with pytest.raises(JournalUnwritable, match="disk is full"):
+        await threaded.flush()
+    disk.fails = False
+    await threaded.flush()
+    found = lines(threaded)
+    assert found[0] == "done"
+    assert "told again 0" not in found
+    assert found[-1] == "told again 4"
+
+
 class Guarded(Item):
     """Notes whether the lock was held whenever its fate changed."""
 
