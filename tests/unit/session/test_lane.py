@@ -122,3 +122,32 @@ async def test_a_turn_that_does_not_come_is_not_sent() -> None:
     assert waiting.done == []
     slow.gate.set()
     assert (await holding).written is Written.YES
+
+
+async def test_the_backends_turn_comes_before_the_ids_within_what_is_left_of_the_time() -> None:
+    """A backend that queues what it is handed would write an order long after it was checked again."""
+    asked: list[float] = []
+    steps = Steps()
+
+    async def turn(left: float) -> None:
+        asked.append(left)
+        steps.done.append("turn")
+
+    lane = OrderLane(SystemClock(), turn)
+    assert (await steps.run(lane, timeout=0.5)).written is Written.YES
+    assert steps.done == ["turn", "prepare", "commit", "recheck", "write 0"]
+    assert 0 < asked[0] <= 0.5
+
+
+async def test_a_turn_that_does_not_come_writes_nothing_and_frees_the_lane() -> None:
+    steps, answers = Steps(), [OrderNotSent("no turn")]
+
+    async def turn(_: float) -> None:
+        if answers:
+            raise answers.pop()
+
+    lane = OrderLane(SystemClock(), turn)
+    with pytest.raises(OrderNotSent, match="no turn"):
+        await steps.run(lane)
+    assert steps.done == []
+    assert (await steps.run(lane)).written is Written.YES
