@@ -47,9 +47,9 @@ async def test_a_fresh_quote_tells_its_age_and_is_not_stale(make: MakeConnector,
 
 async def test_without_being_asked_for_nothing_old_is_given(cut_off: IBKRConnector) -> None:
     # It connects again by itself: "call connect() first" would be the wrong advice.
-    with pytest.raises(ConnectionLost, match="reconnecting"):
+    with pytest.raises(ConnectionLost, match="Wait for the reconnect"):
         await cut_off.get_live_quote("AAPL", timeout=1)
-    with pytest.raises(ConnectionLost, match="reconnecting"):
+    with pytest.raises(ConnectionLost, match="Wait for the reconnect"):
         await cut_off.get_historical_data("AAPL", "1 D", "1 hour", timeout=1)
 
 
