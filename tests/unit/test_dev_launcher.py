@@ -56,16 +56,17 @@ def test_printing_runs_nothing(repo_dir: Path, envs: Path) -> None:
 
 
 def test_test_runs_every_check_in_both_environments(repo_dir: Path, envs: Path) -> None:
-    parallel = f"-n {load(repo_dir).WORKERS} --dist loadfile"
+    launcher = load(repo_dir)
+    parallel, waiting = " ".join(launcher.SHARED), " ".join(launcher.WAITING)
     assert after_setup(shown(repo_dir, envs, "test")) == [
         ".venv/bin/ruff check .",
         ".venv/bin/ruff format --check .",
         ".venv/bin/mypy",
         ".venv/bin/lint-imports --no-logo",
         f".venv/bin/python -m pytest tests/unit {parallel}",
-        f".venv/bin/python -m pytest -m protocol tests/integration {parallel}",
-        f".venv/bin/python -m pytest -m 'not protocol' tests/integration {parallel}",
-        f".venv-ib_async/bin/python -m pytest -m 'not protocol' tests/integration {parallel}",
+        f".venv/bin/python -m pytest -m protocol tests/integration {waiting}",
+        f".venv/bin/python -m pytest -m 'not protocol' tests/integration {waiting}",
+        f".venv-ib_async/bin/python -m pytest -m 'not protocol' tests/integration {waiting}",
     ]
 
 
