@@ -35,6 +35,11 @@ from bench import (
     positions,
     reconnect,
     ticks,
+    web_orders,
+    web_pace,
+    web_positions,
+    web_quotes,
+    web_writes,
 )
 from bench.processes import ChildError
 from bench.table import BEGIN, END, LONG, Section, as_markdown, as_text, between_markers
@@ -58,6 +63,11 @@ BENCHMARKS: dict[str, tuple[str, Callable[[harness.Bench], Section]]] = {
         ticks,
         positions,
         imports,
+        web_quotes,
+        web_positions,
+        web_orders,
+        web_pace,
+        web_writes,
     )
 }
 """In the order they run: memory first, while nothing else has happened."""
@@ -83,7 +93,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parse(words)
     if options.list:
         for name, (title, _) in BENCHMARKS.items():
-            print(f"{name:<10} {title}")
+            print(f"{name:<14} {title}")
         return 0
     chosen = options.only or list(BENCHMARKS)
     begun, load = time.monotonic(), machine.load_average()

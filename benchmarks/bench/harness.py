@@ -31,6 +31,8 @@ class Bench:
     quick: bool
     versions: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    folder: Path = field(default_factory=Path)
+    """On the disk: for what a benchmark writes itself."""
 
     def pairs(self) -> Iterator[tuple[str, str, str]]:
         """Library, name of its raw side, name of the connector over it; where both are there."""
@@ -80,7 +82,7 @@ def running(folder: Path, *, quick: bool) -> Iterator[Bench]:
     with contextlib.ExitStack() as stack:
         gateway = Child("the gateway", [sys.executable, "-m", "bench.gateway"])
         stack.callback(gateway.close)
-        bench = Bench(gateway, {}, found, quick, problems=problems)
+        bench = Bench(gateway, {}, found, quick, problems=problems, folder=folder)
         for number, (library, python) in enumerate(found.items(), start=1):
             for kind, name in (("raw", f"raw {library}"), ("connector", f"connector on {library}")):
                 client_id = number * 10 + (kind == "connector")

@@ -104,12 +104,15 @@ def cases() -> list[Case]:
     ]
 
 
-def busy(case: Case) -> list[float]:
-    """The moments at which the pacer let units go, with always more work waiting than the rule lets through."""
+def busy(case: Case, rules: Iterable[Any] | None = None) -> list[float]:
+    """The moments at which the pacer let units go, with always more work waiting than the rule lets through.
+
+    `rules` None = those of a TWS connection.
+    """
     from ibkr_connector.resilience import Pacer
     from ibkr_connector.resilience.rules import default_rules
 
-    pacer, now, waiting = Pacer(_apart(case, default_rules())), 0.0, 0
+    pacer, now, waiting = Pacer(_apart(case, default_rules() if rules is None else rules)), 0.0, 0
     moments: list[float] = []
     number, wanted = 0, case.limit * TURNS + case.units
     while len(moments) < wanted:

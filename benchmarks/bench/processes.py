@@ -51,10 +51,10 @@ class Child:
         threading.Thread(target=self._read, daemon=True).start()
         self.greeting = self._answer()
 
-    def ask(self, command: str, **args: Any) -> Any:
-        """Give a command and wait for its value. Raises `ChildError`."""
+    def ask(self, command: str, *, within: float = _ANSWER_S, **args: Any) -> Any:
+        """Give a command and wait for its value, at most `within` seconds. Raises `ChildError`."""
         self._tell(command, **args)
-        return self._answer()
+        return self._answer(within)
 
     def _tell(self, command: str, **args: Any) -> None:
         """Give a command."""
@@ -65,11 +65,11 @@ class Child:
         except OSError as error:
             raise ChildError(f"{self.name} has ended: {self._tail()}") from error
 
-    def _answer(self) -> Any:
+    def _answer(self, within: float = _ANSWER_S) -> Any:
         try:
-            line = self._lines.get(timeout=_ANSWER_S)
+            line = self._lines.get(timeout=within)
         except queue.Empty:
-            raise ChildError(f"{self.name} did not answer in {_ANSWER_S:g} s: {self._tail()}") from None
+            raise ChildError(f"{self.name} did not answer in {within:g} s: {self._tail()}") from None
         if not line:
             raise ChildError(f"{self.name} has ended: {self._tail()}")
         answer = json.loads(line)
@@ -103,8 +103,8 @@ class Child:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without settings of a connector: a benchmark measures defaults and what it sets itself."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("IBKR_")}
+    """The environment without settings of a connector or of ibind: what is measured are defaults and what is set here."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("IBKR_", "IBIND_"))}
 
 
 async def serve(ready: Any, handle: Handler) -> None:
