@@ -84,12 +84,13 @@ class RawWebSide:
 class WebConnectorSide(ConnectorSide):
     """The connector over the Web API, connected; with `paced` at IBKR's pace, else as fast as it can be set.
 
-    `options` are settings of `[web]`, and `pacing` those of `[pacing]`.
+    `options` are settings of `[web]`; its `pacing` and `risk_limits` are those sections.
     """
 
     def __init__(self, urls: list[str], folder: Path, oauth: str, options: dict[str, Any], *, paced: bool) -> None:
         # No pace: what its settings can ask for at most, as on TWS. IBKR's own limits of the Web API are below that.
         rates: dict[str, int] = options.pop("pacing", {})
+        self.limits: dict[str, Any] = options.pop("risk_limits", {})
         super().__init__(LIBRARY, 0, 1, folder, rates=rates if paced else None)
         self.urls = urls
         self.oauth = oauth
@@ -122,6 +123,7 @@ class WebConnectorSide(ConnectorSide):
             state_dir=folder,
             pacing=self.rates,
             web={"url": url, **self.options},
+            risk_limits=self.limits,
             sync_timeout=60.0,
             **limits,
         )
