@@ -103,7 +103,7 @@ class Child:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without settings of a connector or of ibind: what is measured are defaults and what is set here."""
+    """The environment without settings of a connector or of ibind: a benchmark measures defaults and what it sets."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("IBKR_", "IBIND_"))}
 
 

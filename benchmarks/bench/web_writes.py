@@ -188,10 +188,10 @@ def run(bench: Bench) -> Section:
         + "; ".join(f"{fault.label}: {said[number]}" for number, fault in enumerate(FAULTS))
         + "."
     )
+    usual = "" if timeout == PATIENCE_S else f", instead of the {PATIENCE_S:g} s both have by default"
     section.notes.append(
-        f"Timeout {timeout:g} s on both sides{'' if timeout == PATIENCE_S else ', instead of the 10 s both have by default'}"
-        f"; ibind's three more tries are its default. The faults meet the first {AGAIN} POSTs, slow answers last four "
-        "timeouts. In the end: what the connector says once nothing is in doubt, which is what the exchange holds."
+        f"Timeout {timeout:g} s on both sides{usual}; ibind's three more tries are its default. The faults meet the first "
+        f"{AGAIN} POSTs, slow answers last four timeouts. In the end: what the connector says once nothing is in doubt, which is what the exchange holds."
     )
     return section
 

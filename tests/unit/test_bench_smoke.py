@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,11 @@ def test_the_list_names_every_benchmark_and_measures_nothing(repo_dir: Path) -> 
         "ticks",
         "positions",
         "import",
+        "web-snapshot",
+        "web-positions",
+        "web-orders",
+        "web-pace",
+        "web-faults",
     ]
     assert done.stderr == ""
 
@@ -247,3 +254,95 @@ def test_every_gate_there_is_is_armed_in_the_benchmark_of_the_chain(bench: Any) 
     limits = RiskLimits.from_settings(settings.risk_limits, agents=settings.agents, symbols=settings.symbols)
     known = {name for name in vars(all_gates) if name.endswith("Gate") and name != "Gate"}
     assert {type(gate).__name__ for gate in default_gates(limits)} == known
+
+
+# --- over the Web API -------------------------------------------------------------------------------------------------
+
+
+def test_the_pacer_of_the_web_api_uses_98_percent_of_fifty_a_second_and_breaks_no_rule(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pacing, web_pace = bench("pacing"), bench("web_pace")
+    monkeypatch.setattr(pacing, "TURNS", 5)
+    found = [(case, pacing.busy(case, rules)) for case, rules in web_pace.cases()]
+    for case, moments in found:
+        assert pacing.violations(moments, case.limit, case.window) == 0, case.label
+    shares = [pacing.efficiency(moments, case.limit, 1.0) for case, moments in found if case.limit > 10]
+    assert len(shares) == 2
+    assert min(shares) >= web_pace.TARGET
+
+
+def test_every_side_meets_every_fault_at_a_gateway_of_its_own(bench: Any) -> None:
+    writes = bench("web_writes")
+    sides, raws = writes.wanted(writes.PATIENCE_S)
+    met = [(kind, number) for kind, numbers in raws.values() for number in numbers]
+    everything = [(kind, number) for kind in (writes.RAW, writes.NAMELESS) for number in range(len(writes.FAULTS))]
+    assert sorted(met) == sorted(everything)
+    ours = [writes.gateway_of(writes.CONNECTOR, number) for number in range(len(writes.FAULTS))]
+    used = sorted([writes.gateway_of(*one) for one in met] + ours)
+    assert used == list(range(3 * len(writes.FAULTS)))
+    assert all(side.at == tuple(used) for side in sides)
+
+
+def test_ibind_keeps_its_default_timeout_unless_the_run_is_quick(bench: Any) -> None:
+    writes = bench("web_writes")
+    raws = [side for side in writes.wanted(writes.PATIENCE_S)[0] if side.kind == "raw"]
+    assert raws
+    assert all(side.options == {} for side in raws)
+    assert all(side.options == {"timeout": 2.0} for side in writes.wanted(2.0)[0] if side.kind == "raw")
+
+
+def test_a_fault_of_the_benchmark_is_a_plan_that_the_gateway_takes(bench: Any) -> None:
+    from ibkr_connector.paper.faults.plan import make_fault
+
+    writes = bench("web_writes")
+    faults = [make_fault({"kind": fault.kind, **fault.plan(2.0)}) for fault in writes.FAULTS]
+    assert {fault.front for fault in faults} == {"web"}
+    assert faults[0].delay is not None
+    assert faults[0].delay > 2.0, "an answer has to be slower than the patience of who waits for it"
+
+
+def test_keys_reach_a_side_as_a_shell_would_set_them(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "oauth.env"
+    file.write_text("# a remark, NAME=no\nIBIND_BENCH_A='two words'\nIBIND_BENCH_B=one\n\n")
+    for name in ("IBIND_BENCH_A", "IBIND_BENCH_B"):
+        monkeypatch.setenv(name, "old")
+    bench("webside").take_environment(str(file))
+    assert (os.environ["IBIND_BENCH_A"], os.environ["IBIND_BENCH_B"]) == ("two words", "one")
+
+
+def test_settings_of_the_machine_reach_no_side(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IBIND_USE_OAUTH", "True")
+    monkeypatch.setenv("IBKR_MODE", "live")
+    assert not [name for name in bench("processes").clean_environment() if name.startswith(("IBIND_", "IBKR_"))]
+
+
+def test_without_its_libraries_the_web_api_is_said_not_to_be_measured(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhouse, harness = bench("webhouse"), bench("harness")
+    monkeypatch.setitem(webhouse.NEEDED, "no_such_module_here", "the extra paper-web")
+    run = harness.Bench(None, {}, {}, True)
+    for name in ("web_quotes", "web_orders", "web_pace", "web_writes"):
+        section = bench(name).run(run)
+        assert section.rows == []
+        assert "the extra paper-web not installed" in section.notes[0]
+    assert run.problems == ["the Web API was not measured: the extra paper-web not installed"]
+
+
+async def test_the_judge_of_requests_notes_what_it_let_through_and_counts_what_it_refused(bench: Any) -> None:
+    pytest.importorskip("aiohttp")
+    from ibkr_connector.paper.web.calls import WebError
+    from ibkr_connector.paper.web.options import Limits
+
+    judge = bench("webgateway").NotedLimiter(Limits(), asyncio.get_running_loop(), oauth=True)
+    refused = 0
+    for _ in range(60):
+        try:
+            with judge.admit("secdef_search", "127.0.0.1"):
+                pass
+        except WebError:
+            refused += 1
+    assert (len(judge.moments), judge.refused, refused) == (50, 10, 10)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ibkr_connector.backends.web.calls import WebCalls
+from ibkr_connector.backends.web.calls import LATE_S, WebCalls
 from ibkr_connector.backends.web.options import WebEndpoint
 from ibkr_connector.backends.web.wire import ExactSession
 from ibkr_connector.clock import system_clock
@@ -27,6 +27,8 @@ from ibkr_connector.errors import (
     RequestTimeout,
     TradingError,
 )
+from ibkr_connector.resilience import WindowRule
+from ibkr_connector.resilience.web_rules import web_rules
 
 from .conftest import Server, reply
 
@@ -251,3 +253,11 @@ async def test_the_end_is_bounded_while_a_request_hangs(server: Server, calls: W
     await asyncio.wait_for(calls.close(), 3.5)
     with pytest.raises(TradingError):
         await hanging
+
+
+@pytest.mark.parametrize("oauth", [True, False], ids=["oauth", "gateway"])
+def test_what_leaves_late_and_is_counted_as_punctual_is_within_the_margin_of_every_rule(oauth: bool) -> None:
+    # A burst of cancels leaves one after the other: what is counted earlier than it was written lets the next second's
+    # join its end, and IBKR answers 429 and ten minutes of penalty box.
+    rules = web_rules(oauth=oauth, messages_per_second=50, cancel_reserve=10)
+    assert all(rule.margin > LATE_S for rule in rules if isinstance(rule, WindowRule))
