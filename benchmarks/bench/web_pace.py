@@ -75,6 +75,7 @@ async def read(side: WebConnectorSide, seconds: float) -> dict[str, int]:
                 await side.connector.contracts.search(symbol, timeout=PATIENCE)
             except (TimeoutError, PacingError):
                 failed += 1
+                await asyncio.sleep(0.1)
 
     readers = [asyncio.create_task(ask(next(symbols))) for _ in range(_READERS)]
     try:
@@ -91,7 +92,7 @@ async def read(side: WebConnectorSide, seconds: float) -> dict[str, int]:
 
 async def rest(side: WebConnectorSide, count: int, price: float) -> int:
     """Have `count` orders rest at the market. A few at a time: what waits too long for its turn is not sent."""
-    place, orders = side.connector.place_limit_order, []
+    place, orders = side.connector.place_limit_order, list[Any]()
     while len(orders) < count:
         some = min(_TOGETHER, count - len(orders))
         orders += await asyncio.gather(*(place(SYMBOL, 1, "BUY", price) for _ in range(some)))
@@ -157,10 +158,10 @@ def run(bench: Bench) -> Section:
 
         def watch(number: int) -> None:
             time.sleep(1.1 * WINDOW)  # what was asked before is out of the window: a whole one is there to be used
-            gateway.ask("watch", number=number)
+            gateway.ask("count", number=number)
 
         def judge(label: str, limit: int, most: int | None = None) -> None:
-            found = gateway.ask("judgement", number=number)
+            found = gateway.ask("counted", number=number)
             moments = found["moments"][:most]
             share = efficiency(moments, limit, WINDOW) if len(moments) > limit else 0.0
             broken = violations(moments, LIMIT, WINDOW)

@@ -190,8 +190,10 @@ def run(bench: Bench) -> Section:
     )
     usual = "" if timeout == PATIENCE_S else f", instead of the {PATIENCE_S:g} s both have by default"
     section.notes.append(
-        f"Timeout {timeout:g} s on both sides{usual}; ibind's three more tries are its default. The faults meet the first "
-        f"{AGAIN} POSTs, slow answers last four timeouts. In the end: what the connector says once nothing is in doubt, which is what the exchange holds."
+        f"Timeout {timeout:g} s on both sides{usual}; ibind's three more tries are its default. The faults meet the "
+        f"first {AGAIN} POSTs, slow answers last four timeouts. In the end: what the connector says once nothing is in "
+        "doubt, which is what the exchange holds. No POST: without its websocket the connector sends nothing, and says "
+        "so, until it is there again."
     )
     return section
 

@@ -19,6 +19,7 @@ from ibkr_connector.paper import PaperGateway, WebOptions
 from ibkr_connector.paper.exchange.behavior import ExchangeBehavior
 from ibkr_connector.paper.web.calls import WebError
 from ibkr_connector.paper.web.limits import Limiter
+from ibkr_connector.paper.web.oauth import keys
 from ibkr_connector.paper.web.options import Limits
 
 from .gateway import SEED, UNLIMITED, Remembering, Tools
@@ -60,23 +61,19 @@ class WebTools(Tools):
         truth = self._gateway.truth
         return {"posts": len(truth.of("http", request="place_order")), "orders": len(truth.of("accepted"))}
 
-    def do_watch(self) -> None:
+    def do_count(self) -> None:
         """Count anew."""
         self._limits.moments, self._limits.refused = [], 0
 
-    def do_judgement(self) -> dict[str, Any]:
-        """Since `do_watch`: the moments of all requests that were let through, and how many were refused with 429."""
+    def do_counted(self) -> dict[str, Any]:
+        """Since `do_count`: the moments of all requests that were let through, and how many were refused with 429."""
         return {"moments": self._limits.moments, "refused": self._limits.refused}
 
 
 async def main(count: int, keys_folder: Path | None) -> None:
     """Run until the harness ends."""
-    web, registration = WebOptions(limits=None), None
-    if keys_folder is not None:
-        from ibkr_connector.paper.web.oauth import keys
-
-        registration = keys.register()
-        web = WebOptions(oauth=registration.server)
+    registration = None if keys_folder is None else keys.register()
+    web = WebOptions(limits=None) if registration is None else WebOptions(oauth=registration.server)
     async with contextlib.AsyncExitStack() as stack:
         tools, greeting = [], []
         for number in range(count):
