@@ -167,7 +167,7 @@ def run(bench: Bench) -> Section:
             broken = violations(moments, LIMIT, WINDOW)
             shares.append(share)
             refusals.append(float(found["refused"]))
-            section.rows.append(_row(label, "real", moments, share, broken, str(found["refused"])))
+            section.rows.append(_row(label, "real", moments, share * limit, share, broken, str(found["refused"])))
 
         price = round(float(gateway.ask("market", symbol=SYMBOL)["bid"]) * 0.95, 2)
         for number, (name, limit) in enumerate(((DEFAULT, 40), (TIGHT, 49)), start=1):
@@ -188,7 +188,8 @@ def run(bench: Bench) -> Section:
         share = efficiency(moments, case.limit, case.window)
         virtual.append((case.limit, share))
         broken = violations(moments, LIMIT if case.limit > 10 else case.limit, WINDOW)
-        section.rows.append(_row(f"the pacer alone, {case.label}", "virtual", moments, share, broken, ""))
+        row = _row(f"the pacer alone, {case.label}", "virtual", moments, share * case.limit, share, broken, "")
+        section.rows.append(row)
     least.append((min(share for limit, share in virtual if limit > 10), max(share for _, share in virtual)))
     for clock, (low, high) in zip(("real", "virtual"), least, strict=True):
         what = f"Web API: requests per second, of the rate each kind may use, least of all, {clock} time"
@@ -209,8 +210,9 @@ def run(bench: Bench) -> Section:
     return section
 
 
-def _row(label: str, clock: str, moments: list[float], share: float, broken: int, refused: str) -> list[str]:
+def _row(
+    label: str, clock: str, moments: list[float], rate: float, share: float, broken: int, refused: str
+) -> list[str]:
     took = moments[-1] - moments[0] if moments else 0.0
-    rate = plain((len(moments) - 1) / took) if took else ""
-    cells = [f"{len(moments):,}", duration(took), rate, f"{share:.4f}"]
+    cells = [f"{len(moments):,}", duration(took), plain(rate), f"{share:.4f}"]
     return [label, clock, *cells, str(broken), refused]
