@@ -89,9 +89,14 @@ async def raw_place(side: RawWebSide, number: int, con_id: int, price: float, na
 
 
 async def connector_open(side: WebConnectorSide, numbers: list[int]) -> None:
-    """A connector for each of the gateways."""
+    """A connector for each of the gateways. It knows the contract and its quote: what is slow or lost is the order."""
     made = side.lines["made"] = {number: side.make(number, f"case-{number}") for number in numbers}
-    await asyncio.gather(*(connector.connect() for connector in made.values()))
+
+    async def begin(connector: Any) -> None:
+        await connector.connect()
+        await connector.get_live_quote(SYMBOL)
+
+    await asyncio.gather(*(begin(connector) for connector in made.values()))
 
 
 async def connector_place(side: WebConnectorSide, price: float) -> dict[str, str]:

@@ -323,7 +323,7 @@ def test_without_its_libraries_the_web_api_is_said_not_to_be_measured(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhouse, harness = bench("webhouse"), bench("harness")
-    monkeypatch.setitem(webhouse.NEEDED, "no_such_module_here", "the extra paper-web")
+    monkeypatch.setattr(webhouse, "NEEDED", {"no_such_module_here": "the extra paper-web"})
     run = harness.Bench(None, {}, {}, True)
     for name in ("web_quotes", "web_orders", "web_pace", "web_writes"):
         section = bench(name).run(run)
