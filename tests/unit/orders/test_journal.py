@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.base import Operation, OrderReply
 from ibkr_connector.clock import ManualClock
 from ibkr_connector.errors import (
     JournalCorrupt,
@@ -286,6 +286,16 @@ async def test_a_change_is_committed_with_both_versions(opened: Journal) -> None
     (line,) = [one for one in opened._reader.audit() if one.kind == "modify_sending"]
     assert '"quantity":"100"' in line.data
     assert '"quantity":"150"' in line.data
+
+
+async def test_a_reply_is_on_the_disk_before_it_is_written(opened: Journal) -> None:
+    await opened.commit_sending([sending()])
+    record = sent()
+    reply = OrderReply(
+        order_ids=(5,), operation=Operation.NEW, message_ids=("o163",), text="Are you sure?", confirmed=True
+    )
+    assert await opened.commit_reply({REF: steps.reply_sending(record, reply, UP)}) is True
+    assert [line.kind for line in opened._reader.audit()][-1] == "reply_sending"
 
 
 async def test_a_resolution_is_on_the_disk_before_it_counts(opened: Journal) -> None:

@@ -60,7 +60,8 @@ def test_the_text_of_a_value_does_not_depend_on_the_order_of_its_keys() -> None:
 def test_opened_anew_it_goes_on_where_it_was(file: JournalFile, path: Path) -> None:
     put(file, "first")
     put(file, "behind", durable=False)
-    (path.parent / f"{path.name}-wal").unlink()
+    log = path.parent / f"{path.name}-wal"
+    log.rename(path.parent / "elsewhere")  # kept: the next log cannot have its number in the file system
     with pytest.raises(JournalUnwritable):
         file.require_log()
     file.reopen()
