@@ -244,6 +244,7 @@ def _make(gateway: AnyGateway, folder: Path, overrides: dict[str, Any]) -> IBKRC
     inner = gateway.gateway if isinstance(gateway, HostedGateway) else gateway
     given: dict[str, Any] = {
         "mode": "paper",
+        "backend": "tws",
         "host": "127.0.0.1" if isinstance(inner, int) else inner.host,
         "port": inner if isinstance(inner, int) else inner.tws_port,
         "client_id": 2,

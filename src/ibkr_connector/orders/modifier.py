@@ -20,7 +20,7 @@ from ibkr_connector.orders import steps
 from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.entries import ChangeEntry
 from ibkr_connector.orders.live import LiveOrder
-from ibkr_connector.orders.modify import changed, check_modify
+from ibkr_connector.orders.modify import changed, check_modify, is_unseen
 from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.road import NOT_PAST_BREAKER, OrderRoad, nothing_sent
 from ibkr_connector.orders.wire import wire_order
@@ -28,6 +28,9 @@ from ibkr_connector.resilience import Deadline
 from ibkr_connector.risk.view import RiskView
 from ibkr_connector.session.lane import Written
 from ibkr_connector.session.permits import HeldSlot
+
+_SHOWN_S = 5.0
+"""How long the broker may take to show an order that it has taken."""
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class OrderModifier:
         record = live.record
         with nothing_sent(live.ref):
             self._session.require_orders()
+            await self._shown(live)
             terms = changed(
                 record,
                 self._session.link.epoch,
@@ -85,6 +89,17 @@ class OrderModifier:
                 return await self._await_answer(live, terms, slot)
             finally:
                 slot.unanswered()
+
+    async def _shown(self, live: LiveOrder) -> None:
+        """Wait a moment for the broker to show an order that it has just taken."""
+        link = self._session.link
+
+        def unseen(record: OrderRecord) -> bool:
+            return is_unseen(record, link.epoch, link_up=link.broker_link)
+
+        if unseen(live.record):
+            patience = min(_SHOWN_S, self._road.settings.ack_timeout)
+            await live.until(lambda known: not unseen(known), self._road.clock, patience)
 
     async def _send(self, live: LiveOrder, terms: OrderTerms, watched: contextlib.ExitStack) -> HeldSlot:
         """Up to the write; whatever is raised means that the change was not sent."""

@@ -19,6 +19,7 @@ from ibkr_connector.orders.drift import PRICES_OF_TYPE
 from ibkr_connector.orders.evolve import LIVE_STATUSES
 from ibkr_connector.orders.record import OrderRecord
 
+_UNSEEN = "the broker has not shown it with its ref in this connection"
 _PRICE_FIELDS = ("limit_price", "stop_price", "trail_amount", "trail_percent")
 
 
@@ -84,6 +85,15 @@ def changed(
     return new
 
 
+def is_unseen(record: OrderRecord, epoch: int, *, link_up: bool = True) -> bool:
+    """Whether nothing stands in the way of a change but that the broker has not shown the order yet.
+
+    Over the Web API that is so for a moment after it was taken: the answer to the request tells its number alone, and
+    the order itself comes over the websocket.
+    """
+    return _obstacle(record, epoch, link_up=link_up) == _UNSEEN
+
+
 def _obstacle(record: OrderRecord, epoch: int, *, link_up: bool) -> str:
     checks = (
         (not record.ours, "it is not this connector's order"),
@@ -93,7 +103,7 @@ def _obstacle(record: OrderRecord, epoch: int, *, link_up: bool) -> str:
         (record.is_forked, "the broker holds several orders under its ref"),
         (not link_up, "the link between the gateway and the broker is down"),
         (record.perm_id == 0, "the broker has not told its permId"),
-        (record.echoed_epoch != epoch, "the broker has not shown it with its ref in this connection"),
+        (record.echoed_epoch != epoch, _UNSEEN),
         (record.broker_status not in LIVE_STATUSES, f"the broker's status is {record.broker_status or 'unknown'}"),
         (
             record.echo is not None and record.echo.order_type not in PRICES_OF_TYPE,

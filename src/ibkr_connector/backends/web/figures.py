@@ -56,12 +56,13 @@ class AccountFigures:
             self._base = currency
         yield AccountValueSeen(account=self.account, key=key, value=value, currency=currency)
 
-    def ledger(self, row: Mapping[str, Any]) -> Iterator[AccountValueSeen]:
-        """A row of `sld`: one currency, or BASE."""
+    def ledger(self, row: Mapping[str, Any]) -> Iterator[AccountValueSeen | PnlSeen]:
+        """A row of `sld`: one currency, or BASE. A new realised profit is told as `spl` would: that has none."""
         if convert.text(row.get("acctCode")) != self.account:
             return
         told = {name.lower(): value for name, value in row.items()}
         currency = convert.text(told.get("secondkey"))
+        before = self._realized
         for name, key in _LEDGER_KEYS.items():
             amount = convert.decimal(told.get(name))
             if amount is None or not currency:
@@ -72,6 +73,8 @@ class AccountFigures:
             yield AccountValueSeen(account=self.account, key=key, value=value, currency=currency)
             if key == "CashBalance":
                 yield AccountValueSeen(account=self.account, key="TotalCashBalance", value=value, currency=currency)
+        if self._profit and self._realized != before:
+            yield self._pnl()
 
     def profit(self, row: Mapping[str, Any]) -> Iterator[AccountValueSeen | PnlSeen]:
         """A row of `spl`: today's and the open positions' profit. What is realised is told by the ledger."""
@@ -80,7 +83,10 @@ class AccountFigures:
             amount = convert.decimal(row.get(name))
             if amount is not None and self._base:
                 yield AccountValueSeen(account=self.account, key=key, value=f"{amount:.2f}", currency=self._base)
-        yield PnlSeen(
+        yield self._pnl()
+
+    def _pnl(self) -> PnlSeen:
+        return PnlSeen(
             pnl=PnL(
                 account=self.account,
                 daily=convert.decimal(self._profit.get("dpl")),

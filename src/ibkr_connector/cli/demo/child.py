@@ -50,6 +50,8 @@ class GatewayProcess:
     port: int
     market_time: datetime
     truth: TruthFile
+    web_url: str = ""
+    """Base address of its Web front; empty: it has none."""
     exit_code: int | None = None
     """Set when it has ended."""
 
@@ -84,7 +86,11 @@ async def gateway_process(options: list[str], truth: Path) -> AsyncIterator[Gate
     try:
         ready = await _ready(process, errors)
         gateway = GatewayProcess(
-            process, int(ready["tws_port"]), datetime.fromisoformat(ready["market_time"]), TruthFile(truth)
+            process,
+            int(ready["tws_port"]),
+            datetime.fromisoformat(ready["market_time"]),
+            TruthFile(truth),
+            web_url=str(ready.get("web_url", "")),
         )
         yield gateway
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 from datetime import datetime
@@ -18,6 +19,7 @@ from ibkr_connector.cli.demo.child import GatewayProcess, gateway_process
 from ibkr_connector.cli.demo.script import RECORDED_GAP_S, Outcome, Script
 from ibkr_connector.cli.demo.story import Story
 from ibkr_connector.cli.demo.verify import Evidence, QuoteAt, TopOfBook, Verified, verify
+from ibkr_connector.cli.demo.ways import CONFIRMED, Front, Way, check, make_way
 from ibkr_connector.cli.exits import ExitCode
 from ibkr_connector.cli.output import facts, money, table
 from ibkr_connector.clock import system_clock
@@ -25,10 +27,7 @@ from ibkr_connector.errors import InvalidRequest
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _ACCOUNT = "DU1234567"
-_ABOUT = (
-    "A paper gateway runs in a process of its own: a market, an exchange and IBKR's wire protocol on a TCP socket. The "
-    "connector talks to it through the unmodified client library, as it would to TWS. No IBKR account takes part."
-)
+_ABOUT = "A paper gateway runs in a process of its own: a market, an exchange and {} No IBKR account takes part."
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +37,12 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     cx: Cx,
+    backend: Annotated[
+        Front, typer.Option(help="tws: TWS's protocol; web: the Web API (needs the extra paper-web).")
+    ] = Front.TWS,
+    oauth: Annotated[
+        bool, typer.Option("--oauth", help="With web: headless with OAuth 1.0a and test keys (needs the extra oauth).")
+    ] = False,
     market: Annotated[str, typer.Option(help="synthetic, csv:DIR or lean:DIR.")] = "synthetic",
     symbol: Annotated[str | None, typer.Option(help="What to trade (synthetic: AAPL, recorded data: SPY).")] = None,
     start: Annotated[
@@ -53,6 +58,7 @@ def demo(
 
     Exit code 0 only if the account is flat and the gateway's own log confirms every claim.
     """
+    check(backend, oauth=oauth)
     recorded = market != "synthetic"
     moment = _moment(start)
     rate = speed if speed is not None else (60.0 if recorded else 1.0)
@@ -60,8 +66,9 @@ def demo(
     if moment is not None:
         options += ["--start", moment.isoformat()]
     pause = 0.0 if fast or cx.options.json or not cx.out.console.is_terminal else 1.0
-    demo_run = _Demo(cx, Story(cx.out, pause=pause), symbol or ("SPY" if recorded else "AAPL"), market, seed, rate)
-    data = cx.run(lambda: demo_run.run(options))
+    story = Story(cx.out, pause=pause, web=backend is Front.WEB)
+    demo_run = _Demo(cx, story, symbol or ("SPY" if recorded else "AAPL"), market, seed, rate)
+    data = cx.run(lambda: demo_run.run(options, backend, oauth=oauth))
     if cx.options.json:
         cx.out.document(data)
     if not data["ok"]:
@@ -87,18 +94,20 @@ class _Demo:
         self._cx, self._story, self._symbol = cx, story, symbol
         self._market, self._seed, self._speed = market, seed, speed
 
-    async def run(self, options: list[str]) -> dict[str, Any]:
+    async def run(self, options: list[str], front: Front, *, oauth: bool) -> dict[str, Any]:
         """Everything, from the gateway's start to the judgement; temporary files and processes are gone afterwards."""
         begin = system_clock.monotonic()
-        self._story.begin("ibkr-connector demo", _ABOUT)
-        with tempfile.TemporaryDirectory(prefix="ibkr-demo-") as folder:
-            truth = Path(folder) / "truth.jsonl"
+        with tempfile.TemporaryDirectory(prefix="ibkr-demo-") as name:
+            folder = Path(name)
+            way = await asyncio.to_thread(make_way, front, oauth=oauth, folder=folder, account=_ACCOUNT)
+            self._story.begin("ibkr-connector demo", _ABOUT.format(way.about))
             async with contextlib.AsyncExitStack() as stack:
                 with self._cx.out.busy("starting the paper gateway …"):
-                    gateway = await stack.enter_async_context(gateway_process(options, truth))
-                outcome = await self._play(gateway, Path(folder) / "state")
+                    process = gateway_process([*options, *way.options], folder / "truth.jsonl")
+                    gateway = await stack.enter_async_context(process)
+                outcome = await self._play(gateway, way, folder / "state")
                 exit_code = await gateway.stop()
-            checks = verify(self._evidence(gateway, outcome, self._quotes()))
+            checks = verify(self._evidence(gateway, way, outcome, self._quotes()))
         checks.append(
             Verified(
                 claim="the gateway stopped when asked", holds=exit_code == 0, detail=f"its exit code was {exit_code}"
@@ -108,6 +117,8 @@ class _Demo:
         self._story.show(_drawn(outcome, checks, seconds))
         return {
             "ok": all(check.holds for check in checks),
+            "backend": front.value,
+            "oauth": oauth,
             "market": self._market,
             "symbol": self._symbol,
             "seconds": round(seconds, 1),
@@ -123,14 +134,13 @@ class _Demo:
             "steps": self._story.steps,
         }
 
-    async def _play(self, gateway: GatewayProcess, state_dir: Path) -> Outcome:
+    async def _play(self, gateway: GatewayProcess, way: Way, state_dir: Path) -> Outcome:
         from ibkr_connector.testing import paper_connector
 
-        async with paper_connector(
-            gateway.port, state_dir=state_dir, connect=False, time_scale=self._speed, account_id=_ACCOUNT
-        ) as connector:
+        settings = {"time_scale": self._speed, "account_id": _ACCOUNT, **way.settings(gateway)}
+        async with paper_connector(gateway.port, state_dir=state_dir, connect=False, **settings) as connector:
             gap = RECORDED_GAP_S / self._speed if self._market != "synthetic" else 0.0
-            return await Script(connector, gateway, self._story, self._symbol, gap=gap).play()
+            return await Script(connector, gateway, self._story, self._symbol, gap=gap, way=way).play()
 
     def _quotes(self) -> QuoteAt:
         """The market's own data, opened here a second time: the judge does not ask the exchange."""
@@ -146,7 +156,7 @@ class _Demo:
         return quote_at
 
     @staticmethod
-    def _evidence(gateway: GatewayProcess, outcome: Outcome, quote_at: QuoteAt) -> Evidence:
+    def _evidence(gateway: GatewayProcess, way: Way, outcome: Outcome, quote_at: QuoteAt) -> Evidence:
         return Evidence(
             truth=gateway.truth.read(),
             placed=outcome.placed,
@@ -158,6 +168,8 @@ class _Demo:
             cash_after=outcome.cash_after,
             realized=outcome.realized,
             quote_at=quote_at,
+            allowed=CONFIRMED if way.web else None,
+            signed=way.oauth,
         )
 
 

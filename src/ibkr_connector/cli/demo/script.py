@@ -10,6 +10,7 @@ from ibkr_connector.cli.commands.market import bars_table, quotes_table
 from ibkr_connector.cli.commands.orders import orders_table
 from ibkr_connector.cli.demo.child import GatewayProcess
 from ibkr_connector.cli.demo.story import Story, sparkline
+from ibkr_connector.cli.demo.ways import Way
 from ibkr_connector.clock import system_clock
 from ibkr_connector.errors import NoMarketData
 from ibkr_connector.models.account import Execution, Position
@@ -25,10 +26,10 @@ _WORTH = 20_000
 """Shares bought at a time, at most, and what they may be worth: well within the default risk limits."""
 _TICKS = 5
 _FILL_S = 20.0
+_CENT = Decimal("0.01")
 _QUOTE_S = 8.0
 RECORDED_GAP_S = 120.0
 """Market seconds within which recorded minute data brings a change."""
-_SETTLE_S = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,12 +53,13 @@ class Script:
     """The steps, in order. Each ends when what it is about has really happened."""
 
     def __init__(
-        self, connector: IBKRConnector, gateway: GatewayProcess, story: Story, symbol: str, *, gap: float
+        self, connector: IBKRConnector, gateway: GatewayProcess, story: Story, symbol: str, *, gap: float, way: Way
     ) -> None:
         self.connector = connector
         self.gateway = gateway
         self.story = story
         self.symbol = symbol
+        self._way = way
         self._quote_s = max(_QUOTE_S, gap)
         self.outcome = Outcome()
         self._tick = Decimal("0.01")
@@ -86,10 +88,17 @@ class Script:
         status = self.connector.get_connection_status()
         told = await self.connector.get_server_time()
         library = self.connector.capabilities.library
-        self.story.say(
-            f"{library} over a TCP socket to 127.0.0.1:{self.gateway.port}: handshake, account, positions, orders and "
-            f"executions read in {seconds:.2f} s, server version {status['server_version']}."
-        )
+        if self._way.web:
+            signed = ", signed with OAuth 1.0a" if self._way.oauth else ""
+            self.story.say(
+                f"{library} to {self.gateway.web_url}{signed}: login, brokerage session, account, positions, orders "
+                f"and executions read in {seconds:.2f} s, as fast as IBKR's limits of the Web API allow."
+            )
+        else:
+            self.story.say(
+                f"{library} over a TCP socket to 127.0.0.1:{self.gateway.port}: handshake, account, positions, orders "
+                f"and executions read in {seconds:.2f} s, server version {status['server_version']}."
+            )
         self.story.say(f"The gateway's market clock says {told:%A %Y-%m-%d %H:%M:%S} UTC.")
         self.story.keep(library=library, server_version=status["server_version"], seconds=round(seconds, 3))
         self._wire()
@@ -203,11 +212,13 @@ class Script:
         end.in_doubt = self.connector.orders_in_doubt()
         summary = await self.connector.get_account_summary(refresh=True)
         end.cash_after = summary.total_cash
+        if self._way.web and end.realized is None:
+            end.realized = await self._realized(end.cash_after - end.cash_before)
         self.story.keep(cash=summary.total_cash, net_liquidation=summary.net_liquidation)
 
     async def _settled(self) -> None:
         """Wait until every execution has its commission: the report follows the fill."""
-        deadline = system_clock.monotonic() + _SETTLE_S
+        deadline = system_clock.monotonic() + self._way.settle_s
         while True:
             found = await self.connector.get_executions()
             complete = all(e.commission is not None for e in found)
@@ -219,6 +230,15 @@ class Script:
         end.commissions = sum((e.commission or Decimal(0) for e in found), Decimal(0))
         told = [e.realized_pnl for e in found if e.realized_pnl is not None and e.contract.sec_type != "CASH"]
         end.realized = sum(told, Decimal(0)) if told else None
+
+    async def _realized(self, expected: Decimal) -> Decimal:
+        """The account's realised profit: trades of the Web API tell none, and the account's stream follows them."""
+        deadline = system_clock.monotonic() + self._way.settle_s
+        while True:
+            realized = (await self.connector.get_portfolio_pnl()).realized
+            if abs(realized - expected) <= _CENT or system_clock.monotonic() > deadline:
+                return realized
+            await system_clock.sleep(0.05)
 
     # --- telling ---------------------------------------------------------------------------------------------------
 
@@ -241,6 +261,11 @@ class Script:
         if entries:
             self._told = entries[-1]["seq"]
         self.story.wire(entries)
+        asked = [entry["message_id"] for entry in entries if entry["kind"] == "question"]
+        if asked:
+            ids = ", ".join(asked)
+            self.story.say(f"The broker asked before it took that ({ids}); `[web] confirm` names it: answered with yes.")
+            self.story.keep(questions=asked)
 
 
 def _book(quote: Quote) -> tuple[float | None, ...]:

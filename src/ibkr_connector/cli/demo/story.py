@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
-from ibkr_connector.cli.demo.child import decimal
+from ibkr_connector.cli.demo.wire import told
 from ibkr_connector.cli.output import Output
 from ibkr_connector.clock import system_clock
 
@@ -21,9 +21,10 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 class Story:
     """Tells the steps to a person, or keeps them for the JSON document."""
 
-    def __init__(self, out: Output, *, pause: float) -> None:
+    def __init__(self, out: Output, *, pause: float, web: bool = False) -> None:
         self._out = out
         self._pause = pause
+        self._web = web
         self.steps: list[dict[str, Any]] = []
 
     def _print(self, what: RenderableType) -> None:
@@ -58,43 +59,10 @@ class Story:
         if not entries:
             return
         start = float(entries[0]["wire"])
-        lines = [f"{(float(e['wire']) - start) * 1000:9.1f} ms  {_told(e)}" for e in entries]
+        lines = [f"{(float(e['wire']) - start) * 1000:9.1f} ms  {told(e, web=self._web)}" for e in entries]
         self._print(Padding(Text("on the wire, by the gateway's own log:", style="dim italic"), _INDENT, expand=False))
         self._print(Padding(Text("\n".join(lines), style="dim"), _INDENT, expand=False))
-        self.keep(wire=[{key: e[key] for key in ("seq", "kind")} | {"text": _told(e)} for e in entries])
-
-
-def _told(entry: dict[str, Any]) -> str:
-    kind, order = entry["kind"], entry.get("order_id", "")
-    match kind:
-        case "recv_place" | "recv_modify":
-            prices = [
-                f"{label} {entry[name]}"
-                for name, label in (("limit_price", "limit"), ("aux_price", "stop"))
-                if entry.get(name)
-            ]
-            what = " ".join([entry["action"], _plain(entry, "quantity"), entry["symbol"], entry["order_type"], *prices])
-            held = "" if entry.get("transmit", True) else ", held"
-            verb = "placeOrder" if kind == "recv_place" else "placeOrder (change)"
-            return f"→ {verb} {order}: {what}{held}"
-        case "recv_cancel":
-            return f"→ cancelOrder {order}"
-        case "status":
-            return f"← orderStatus {order}: {entry['status']}, filled {_plain(entry, 'filled')}"
-        case "fill":
-            done = f"{entry['side']} {_plain(entry, 'quantity')} at {entry['price']} on {entry['venue']}"
-            return f"← execDetails {order}: {done}"
-        case "commission":
-            gain = f", realised {decimal(entry, 'realized_pnl'):.2f}" if entry.get("realized_pnl") is not None else ""
-            return f"← commissionReport: {decimal(entry, 'amount'):.2f} {entry['currency']}{gain}"
-        case "connect":
-            return f"· client {entry['client_id']} connected, server version {entry['server_version']}"
-        case _:
-            return f"· {kind} {order}".rstrip()
-
-
-def _plain(entry: dict[str, Any], name: str) -> str:
-    return f"{decimal(entry, name).normalize():f}"
+        self.keep(wire=[{key: e[key] for key in ("seq", "kind")} | {"text": told(e, web=self._web)} for e in entries])
 
 
 def sparkline(values: Sequence[float], width: int = 60) -> str:

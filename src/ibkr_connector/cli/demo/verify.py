@@ -64,6 +64,10 @@ class Evidence:
     realized: Decimal | None
     """As the commission reports tell; None where they do not (currencies)."""
     quote_at: QuoteAt
+    allowed: Sequence[str] | None = None
+    """Over the Web API: the questions that may be answered with yes, by message id. None: TWS asks none."""
+    signed: bool = False
+    """Whether every request had to be signed (OAuth)."""
 
     def of(self, kind: str) -> list[Entry]:
         """The truth log's entries of one kind."""
@@ -72,6 +76,9 @@ class Evidence:
 
 def verify(evidence: Evidence) -> list[Verified]:
     """Every claim the demo makes, judged."""
+    of_the_web = [] if evidence.allowed is None else [_written_once(evidence), _answered(evidence, evidence.allowed)]
+    if evidence.signed:
+        of_the_web.append(_signed(evidence))
     return [
         _sent_once(evidence),
         _same_fills(evidence),
@@ -79,6 +86,7 @@ def verify(evidence: Evidence) -> list[Verified]:
         _nothing_works(evidence),
         _flat(evidence),
         _to_the_cent(evidence),
+        *of_the_web,
     ]
 
 
@@ -93,6 +101,38 @@ def _sent_once(evidence: Evidence) -> Verified:
         claim="the gateway received every order exactly once",
         holds=not problems,
         detail="; ".join(problems) or f"{len(received)} orders",
+    )
+
+
+def _written_once(evidence: Evidence) -> Verified:
+    """Requests as they arrived, whatever was read in them: what the gateway did not take counts as well."""
+    requests = [entry["order_refs"] for entry in evidence.of("http") if entry["request"] == "place_order"]
+    written = Counter(ref for refs in requests for ref in refs)
+    problems = [f"{ref} in {written[ref]} requests" for ref in evidence.placed if written[ref] != 1]
+    return Verified(
+        claim="every order was written in one request",
+        holds=bool(requests) and not problems,
+        detail="; ".join(problems) or f"{len(written)} orders in {len(requests)} requests",
+    )
+
+
+def _answered(evidence: Evidence, allowed: Sequence[str]) -> Verified:
+    asked = {entry["reply_id"]: entry["message_id"] for entry in evidence.of("question")}
+    answers = Counter(entry["reply_id"] for entry in evidence.of("recv_reply") if entry["confirmed"])
+    problems = [f"{asked[reply]} was answered {answers[reply]} times" for reply in asked if answers[reply] != 1]
+    problems += [f"{asked.get(reply, reply)} is not allowed" for reply in answers if asked.get(reply) not in allowed]
+    return Verified(
+        claim="every question was answered once, and is one that may be answered with yes",
+        holds=not problems,
+        detail="; ".join(problems) or (f"asked: {', '.join(asked.values())}" if asked else "nothing was asked"),
+    )
+
+
+def _signed(evidence: Evidence) -> Verified:
+    tokens, refused = len(evidence.of("oauth_token")), evidence.of("oauth_refused")
+    detail = "; ".join(str(entry["reason"]) for entry in refused) or f"{tokens} session token, nothing refused"
+    return Verified(
+        claim="every request was signed, and every signature held", holds=tokens > 0 and not refused, detail=detail
     )
 
 

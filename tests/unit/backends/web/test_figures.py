@@ -70,6 +70,14 @@ def test_the_net_liquidation_in_a_profit_is_told_once_its_currency_is_known(figu
     assert seen("NetLiquidation", "1000.00", "EUR") in list(figures.profit({"nl": 1000}))
 
 
+def test_what_is_realised_after_the_last_profit_row_is_told_all_the_same(figures: AccountFigures) -> None:
+    """A flat account's profit rows stand still: what closing it realised is in the ledger alone."""
+    list(figures.profit({"dpl": -5, "upl": 0}))
+    base = {"acctCode": "DU1", "secondKey": "BASE", "realizedPnl": -5}
+    assert profit(list(figures.ledger(base))).realized == Decimal(-5)
+    assert not [fact for fact in figures.ledger(base) if isinstance(fact, PnlSeen)]  # nothing new
+
+
 _VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.lists(st.integers())
 _NAMES = ["key", "value", "monetaryValue", "currency", "acctCode", "secondKey", "cashbalance", "dpl", "upl", "nl"]
 
