@@ -127,7 +127,19 @@ class Cx:
         settings = load_settings(self.options.config, overrides=self.overrides())
         for note in settings.notes:
             self.out.note(note, "yellow")
+        if settings.connection.backend == "web":
+            self._no_tws_address(settings)
         return settings
+
+    def _no_tws_address(self, settings: Settings) -> None:
+        """With the Web API --host and --port would be passed over in silence: refuse them."""
+        given = [name for name in ("host", "port") if getattr(self.options, name) is not None]
+        if given:
+            raise InvalidRequest(
+                f"--{given[0]} is about TWS, and backend = web ({settings.origin_of('connection.backend')}).",
+                field=given[0],
+                remedy="The Web API's address is [web] url, or IBKR_WEB_URL; IBKR_BACKEND=tws speaks to TWS.",
+            )
 
     # --- connectors ------------------------------------------------------------------------------------------------
 
@@ -195,8 +207,13 @@ class Cx:
         )
 
     async def _connect(self, connector: IBKRConnector) -> None:
-        where = connector.settings.connection
-        with self.out.busy(f"connecting to {where.host}:{where.port} …"):
+        settings = connector.settings
+        where = f"{settings.connection.host}:{settings.connection.port}"
+        if settings.connection.backend == "web":
+            from ibkr_connector.backends.factory import web_endpoint
+
+            where = f"{web_endpoint(settings).url} (IBKR's limits make it take ten seconds)"
+        with self.out.busy(f"connecting to {where} …"):
             await connector.connect()
 
     # --- running ---------------------------------------------------------------------------------------------------

@@ -139,6 +139,11 @@ class WebCalls:
         return self._oauth is not None
 
     @property
+    def host(self) -> str:
+        """Where the API is."""
+        return self._endpoint.host
+
+    @property
     def client(self) -> Any:
         """Ibind's client of the reads: what its websocket client is given. Raises `NotConnected`."""
         if self._reader is None:

@@ -105,15 +105,22 @@ async def probe(settings: Settings, found: Examination, *, clock: Clock, timeout
         error = raised
     finally:
         await calls.close()
-    skew = None
-    # A gateway on this machine has this machine's clock, and the paper gateway's Date is its market's time.
     here = is_loopback(urlsplit(endpoint.url).hostname or "")
-    if calls.date is not None and not here:
-        skew = (clock.now() - calls.date).total_seconds() - (clock.monotonic() - calls.date_at)
-    return [_clock_step(skew, here=here, accepted=error is None), _token_step(error, expires)]
+    return [clock_step(skew_of(calls, clock), here=here, accepted=error is None), token_step(error, expires)]
 
 
-def _clock_step(skew: float | None, *, here: bool, accepted: bool) -> Step:
+def skew_of(calls: WebCalls, clock: Clock) -> float | None:
+    """Seconds this machine's clock is ahead of the server's, by its newest answer; None: not told, or this machine.
+
+    A gateway on this machine has this machine's clock, and the paper gateway's Date is its market's time.
+    """
+    if calls.date is None or is_loopback(calls.host):
+        return None
+    return (clock.now() - calls.date).total_seconds() - (clock.monotonic() - calls.date_at)
+
+
+def clock_step(skew: float | None, *, here: bool, accepted: bool) -> Step:
+    """This machine's clock: IBKR takes signatures within a window that it does not document."""
     if skew is None:
         why = "the server is on this machine: it has the same clock" if here else "the server told no time"
         return Step(name=CLOCK, verdict=Verdict.SKIP, found=why)
@@ -126,7 +133,8 @@ def _clock_step(skew: float | None, *, here: bool, accepted: bool) -> Step:
     return Step(name=CLOCK, verdict=verdict, found=text, fix="Set this machine's clock (NTP).")
 
 
-def _token_step(error: TradingError | None, expires: float | None) -> Step:
+def token_step(error: TradingError | None, expires: float | None) -> Step:
+    """Whether the token was given, and what a refusal most likely means."""
     if error is None:
         until = "" if expires is None else f", until {datetime.fromtimestamp(expires, UTC):%Y-%m-%d %H:%M} UTC"
         return Step(name=TOKEN, verdict=Verdict.OK, found=f"given and verified{until}")

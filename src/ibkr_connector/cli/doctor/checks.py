@@ -178,8 +178,11 @@ def _journal_check(path: Path) -> Check:
 # --- the gateway ----------------------------------------------------------------------------------------------------
 
 
-def port_check(settings: Settings, found: Findings, others: list[Findings]) -> Check:
-    """Whether something that speaks the protocol listens where the settings say; if not, where it does."""
+def port_check(settings: Settings, found: Findings, others: list[Findings], *, web: str = "") -> Check:
+    """Whether something that speaks the protocol listens where the settings say; if not, where it does.
+
+    `web`: `http` or `https` where a web server listens instead.
+    """
     name = "gateway"
     where = f"{found.host}:{found.port}"
     here = KNOWN_PORTS.get(found.port)
@@ -196,6 +199,12 @@ def port_check(settings: Settings, found: Findings, others: list[Findings]) -> C
         return fail(name, f"connection refused at {label}", (hint or start).strip() + tip)
     if found.stage is Stage.UNREACHABLE:
         return fail(name, f"{label} cannot be reached: {found.detail}", "Check host, network and firewall." + hint)
+    if found.stage is Stage.SILENT and web:
+        return fail(
+            name,
+            f"{label} is a web server, no TWS API port",
+            f"If it is the Web API's: backend = web, and [web] url = {web}://{where}/v1/api/.{hint}",
+        )
     if found.stage is Stage.SILENT:
         why = found.detail or "no answer to the handshake"
         return fail(

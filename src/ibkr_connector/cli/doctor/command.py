@@ -20,7 +20,7 @@ from ibkr_connector.cli.output import table
 from ibkr_connector.config import Settings
 from ibkr_connector.errors import ConfigurationError
 
-_CONNECTION_CHECKS = ("gateway", "client id")
+_CONNECTION_CHECKS = ("gateway", "client id", "tls certificate", "session token", "login", "brokerage session")
 _NEEDS_CONNECTION = ("client id", "account", "orders", "clock", "data farms")
 _SIGNS = {
     Verdict.OK: Text("ok", style="green"),
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 def doctor(cx: Cx) -> None:
     """Check settings, client library, state directory, restart command, gateway, client id, account, clock.
 
-    Each failure comes with its fix.
+    With backend = web: OAuth parameters, certificate, login and brokerage session. Each failure comes with its fix.
 
     Exit code 0 when nothing failed, 2 for wrong settings, 3 for the connection, 1 for anything else. It places nothing.
     """
@@ -56,7 +56,7 @@ def doctor(cx: Cx) -> None:
 
 
 def _code(first: str) -> ExitCode:
-    if first == "settings":
+    if first == "settings" or first.startswith("oauth."):
         return ExitCode.USAGE
     return ExitCode.CONNECTION if first in _CONNECTION_CHECKS else ExitCode.ERROR
 
@@ -68,16 +68,23 @@ async def _examine(cx: Cx) -> AsyncIterator[Check]:
         yield checks.fail("settings", error.message, error.remedy)
         return
     yield checks.settings_check(settings)
-    yield await checks.library_check(settings)
+    web = settings.connection.backend == "web"
+    yield await (_web_library() if web else checks.library_check(settings))
     yield checks.state_dir_check(settings)
     for check in checks.journal_checks(settings):
         yield check
     yield restart_check(settings)
     yield watch_check(settings)
     yield await asyncio.to_thread(alerts_check, settings)  # apprise takes a second to load
+    if web:
+        from ibkr_connector.cli.doctor.web import examine_web
+
+        async for check in examine_web(settings, 5.0 if cx.options.timeout is None else cx.options.timeout):
+            yield check
+        return
     found = await _look(settings, settings.connection.client_id, cx.options.timeout)
     others = await _look_around(settings) if found.server_version is None else []
-    yield checks.port_check(settings, found, others)
+    yield checks.port_check(settings, found, others, web=await _web_instead(found))
     if found.server_version is None:
         for name in _NEEDS_CONNECTION:
             yield checks.skip(name, "needs a connection")
@@ -95,9 +102,25 @@ async def _examine(cx: Cx) -> AsyncIterator[Check]:
     yield checks.farms_check(found)
 
 
+async def _web_library() -> Check:
+    from ibkr_connector.cli.doctor.web_checks import library_check
+
+    return await asyncio.to_thread(library_check)
+
+
 async def _look(settings: Settings, client_id: int, timeout: float | None) -> Findings:
     where = settings.connection
     return await probe(where.host, where.port, client_id, timeout=5.0 if timeout is None else timeout)
+
+
+async def _web_instead(found: Findings) -> str:
+    """`http` or `https` where something else than TWS answers, and it is a web server."""
+    if found.stage is not Stage.SILENT:
+        return ""
+    from ibkr_connector.cli.doctor.web_probe import Speaker, listener
+
+    speaker = await listener(found.host, found.port)
+    return speaker.value if speaker in (Speaker.HTTP, Speaker.TLS) else ""
 
 
 async def _as_another(settings: Settings, timeout: float | None) -> Findings:
