@@ -16,6 +16,7 @@ import logging
 import math
 import signal
 import sys
+import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
@@ -301,6 +302,8 @@ def configure_logging(verbose: int) -> None:
     from ibkr_connector.logs import PACKAGE, install_redaction
 
     install_redaction()
+    # Said for each request of `verify_tls = no`, which somebody has written into the settings; `doctor` tells it once.
+    warnings.filterwarnings("ignore", message="Unverified HTTPS request")
     logger = logging.getLogger(PACKAGE)
     logger.setLevel((logging.ERROR, logging.INFO, logging.DEBUG)[min(verbose, 2)])
     for old in [item for item in logger.handlers if isinstance(item, _StderrHandler)]:
