@@ -16,6 +16,7 @@ from ibkr_connector.session.guard import Guard
 from ibkr_connector.session.operator import OperatorWord
 from ibkr_connector.session.restart import GatewayRestart
 from ibkr_connector.session.session import Session
+from ibkr_connector.session.webwindows import SharedWindows
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +72,5 @@ def wire(settings: Settings, *, ground: Ground, bus: EventBus, secrets: Secrets)
     if guard.web is not None:
         pace_requests(backend, guard.web)
         guard.web.on_rest = tell_rest
+        guard.web.shared = SharedWindows(settings.paths.state_dir, where, clock)
     return Wired(session, guard, word)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,9 +24,11 @@ SAID = {
     "blocking.py": r"bought 100 at [\d.]+\nprotected by sync Order\(.*STP, working",
     "bracket.py": r"in at [\d.]+, out at [\d.]+",
     "stream_quotes.py": r"(?=(?s:.*)AAPL     [\d.]+ / )(?s:.*)EUR\.USD  [\d.]+ / ",
+    "web.py": r"bought 100 at [\d.]+\nprotected by Order\(.*STP, working",
     "watch_events.py": r"(?s)link: disconnected → connecting.*now working.*now cancelled.*ready → closed",
 }
-NEEDS = {"watched.py": ("aiohttp", "prometheus_client")}
+WEB = ("aiohttp", "cryptography", "ibind")
+NEEDS = {"watched.py": ("aiohttp", "prometheus_client"), "web.py": WEB}
 FENCE = re.compile(r"(?:<!-- (?P<name>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 README = (REPO / "README.md").read_text("utf-8")
 
@@ -33,12 +37,16 @@ SAID["watched.py"] = re.escape(next(m["text"] for m in FENCE.finditer(README) if
 
 @pytest.fixture
 def gateway() -> Iterator[HostedGateway]:
-    with HostedGateway(seed=7) as hosted:
+    both = all(importlib.util.find_spec(name) for name in WEB)
+    with HostedGateway(seed=7, web_port=0 if both else None) as hosted:
         yield hosted
 
 
 def environment(gateway: HostedGateway, folder: Path) -> dict[str, str]:
-    return {**os.environ, "IBKR_PORT": str(gateway.tws_port), "IBKR_STATE_DIR": str(folder / "state")}
+    here = {"IBKR_PORT": str(gateway.tws_port), "IBKR_STATE_DIR": str(folder / "state")}
+    if gateway.gateway.web_port is not None:
+        here["IBKR_WEB_URL"] = gateway.web_url
+    return {**os.environ, **here}
 
 
 def run(gateway: HostedGateway, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -115,6 +123,46 @@ def test_the_readme_s_commands_exist() -> None:
     launcher = (REPO / "dev").read_text("utf-8")
     for word in set(re.findall(r"^\./dev (?:--print )?(\w+)", README, re.MULTILINE)):
         assert f"./dev {word}" in launcher
+
+
+# --- its section about the Web API: the commands it shows, one after the other ----------------------------------------
+
+PROGRAM = [sys.executable, "-m", "ibkr_connector.cli"]
+(WEB_TEXT,) = [m["text"] for m in FENCE.finditer(README) if m["language"] == "bash" and "IBKR_BACKEND=web" in m["text"]]
+WEB_LINES = [shlex.split(line, comments=True) for line in WEB_TEXT.splitlines()]
+
+
+def shown(first: str) -> list[list[str]]:
+    """The words of the commands that begin so, without the program's name."""
+    return [words[1:] for words in WEB_LINES if words[:1] == ["ibkr-connector"] and words[1] == first]
+
+
+@pytest.mark.parametrize("words", shown("demo"), ids=" ".join)
+def test_the_readme_s_demos_over_the_web_api_hold(words: list[str], tmp_path: Path) -> None:
+    for extra in (*WEB, *(("Crypto",) if "--oauth" in words else ())):
+        pytest.importorskip(extra, reason="an extra is not installed")
+    ran = subprocess.run(
+        [*PROGRAM, *words], capture_output=True, text=True, encoding="utf-8", timeout=58, check=False, cwd=tmp_path
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "every claim holds" in ran.stdout
+
+
+def test_the_readme_s_commands_over_the_web_api_work(gateway: HostedGateway, tmp_path: Path) -> None:
+    for extra in WEB:
+        pytest.importorskip(extra, reason="an extra is not installed")
+    ((_, *options),) = shown("paper")
+    assert options == ["--web-port", "5000"]
+    (exported,) = [dict(word.split("=", 1) for word in words[1:]) for words in WEB_LINES if words[:1] == ["export"]]
+    assert exported["IBKR_WEB_URL"] == "http://127.0.0.1:5000/v1/api/"
+    chosen = {**environment(gateway, tmp_path), **exported, "IBKR_WEB_URL": gateway.web_url}
+    for words in [*shown("doctor"), *shown("buy")]:
+        ran = subprocess.run(
+            [*PROGRAM, *words], capture_output=True, text=True, timeout=50, check=False, cwd=tmp_path, env=chosen
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(gateway.truth.of("recv_place", source="web")) == 1
+    assert gateway.truth.of("fill")
 
 
 def test_the_readme_s_links_lead_somewhere() -> None:

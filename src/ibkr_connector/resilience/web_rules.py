@@ -97,6 +97,15 @@ def request(method: str, path: str, *, caller: str = "") -> Work:
     return Work(lane, tuple(charges), caller)
 
 
+def slow_rule(work: Work) -> tuple[str, float] | None:
+    """Name and seconds of the window of `work` that outlives a program: five seconds or more. None: it has none."""
+    for charge in work.charges:
+        limit, window = _RATES.get(charge.rule, (0, 0.0))
+        if limit == 1 and window >= SHORT_S:
+            return charge.rule, window
+    return None
+
+
 @dataclass(slots=True)
 class Penalty:
     """How long nothing may be asked after a 429. `now` is monotonic seconds.

@@ -10,9 +10,10 @@ from ibkr_connector.clock import Clock
 from ibkr_connector.errors import PacingError, PacingTimeout
 from ibkr_connector.logs import get_logger
 from ibkr_connector.resilience.pacing import Pacer
-from ibkr_connector.resilience.rules import Lane, message
+from ibkr_connector.resilience.rules import Lane, Work, message
 from ibkr_connector.resilience.waiter import AsyncPacer
 from ibkr_connector.resilience.web_rules import Penalty, request
+from ibkr_connector.session.webwindows import SharedWindows
 
 _log = get_logger(__name__)
 _EXITS = frozenset({Lane.CANCEL})
@@ -46,6 +47,22 @@ class NoSlot:
         """See `Slot`."""
 
 
+class _Told:
+    """Leave whose use other programs are told of."""
+
+    def __init__(self, leave: Leave, shared: SharedWindows, work: Work) -> None:
+        self._leave, self._shared, self._work = leave, shared, work
+
+    def sent(self) -> None:
+        """See `Leave`."""
+        self._leave.sent()
+        self._shared.sent(self._work)
+
+    def unused(self) -> None:
+        """See `Leave`."""
+        self._leave.unused()
+
+
 class WebPace:
     """Hands out leave for requests. Used on the session loop.
 
@@ -60,6 +77,8 @@ class WebPace:
         self._core = core
         self._clock = clock
         self._penalty = Penalty()
+        self.shared: SharedWindows | None = None
+        """What other programs asked; None: nothing is shared."""
         self.on_rest: Callable[[float, bool], None] = lambda _seconds, _boxed: None
         """Told of every rest: seconds, and whether it is IBKR's penalty box."""
 
@@ -80,8 +99,10 @@ class WebPace:
                     f"IBKR counted too many requests and wants none for {rest:.0f} s.", retry_after=rest, rule="penalty"
                 )
             await self._clock.sleep(rest)
+        if self.shared is not None:
+            await self.shared.heed(self._core, work)
         async with self._pacer().slot(work, max(until - self._clock.monotonic(), 0.0)) as slot:
-            yield slot
+            yield slot if self.shared is None else _Told(slot, self.shared, work)
 
     def late(self, path: str) -> None:
         """What had its leave long before was written just now: those that come after it must not join it."""

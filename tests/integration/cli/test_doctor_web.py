@@ -253,9 +253,7 @@ def test_a_parameter_that_cannot_be_used_is_code_2_and_nothing_is_sent(
     assert not signed.truth.of("oauth_token")
 
 
-def test_another_signature_key_than_the_registered_one_is_told(
-    run: Run, signed: HostedGateway, tmp_path: Path
-) -> None:
+def test_another_signature_key_than_the_registered_one_is_told(run: Run, signed: HostedGateway, tmp_path: Path) -> None:
     file = tmp_path / "keys" / keys.SIGNATURE_FILE
     file.write_bytes(keys.register().signature_pem)
     ran = run("doctor", "--json")

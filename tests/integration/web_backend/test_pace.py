@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from ibkr_connector.resilience import Pacer
 from ibkr_connector.resilience.waiter import AsyncPacer
 from ibkr_connector.resilience.web_rules import web_rules
 from ibkr_connector.session.webpace import WebPace
+from ibkr_connector.session.webwindows import SharedWindows
 from support.connector import ACCOUNT
 
 
@@ -53,3 +55,16 @@ async def test_after_a_refusal_nothing_is_asked_until_the_rest_is_over(gateway: 
     assert rests == [False]
     await backend.disconnect()
     await pacer.close()
+
+
+@pytest.mark.parametrize("web_options", [WebOptions()])
+async def test_a_program_right_after_another_one_is_not_refused(gateway: PaperGateway, tmp_path: Path) -> None:
+    """IBKR counts live orders, trades and accounts over all programs of a user name."""
+    for _ in range(2):
+        backend, pace, pacer = paced(gateway)
+        pace.shared = SharedWindows(tmp_path, gateway.web.url, system_clock)
+        await backend.connect(host="", port=0, client_id=1, timeout=15.0)
+        await backend.open_orders(15.0)
+        await backend.disconnect()
+        await pacer.close()
+        assert pace.resting == 0.0

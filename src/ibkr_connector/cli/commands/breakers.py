@@ -13,6 +13,7 @@ import typer
 from ibkr_connector.cli.common import Cx, command
 from ibkr_connector.cli.output import facts
 from ibkr_connector.clock import system_clock
+from ibkr_connector.config import Settings
 from ibkr_connector.models.arguments import sentence
 from ibkr_connector.session.operator import PLANES, OperatorWord
 
@@ -56,14 +57,21 @@ def reset(cx: Cx, plane: _Plane) -> None:
     _show(cx)
 
 
+def _settings(cx: Cx) -> Settings:
+    """With host and port of the gateway in use: for the Web API those of its address."""
+    from ibkr_connector.backends.factory import with_endpoint
+
+    return with_endpoint(cx.settings())
+
+
 def _word(cx: Cx) -> OperatorWord:
-    settings = cx.settings()
+    settings = _settings(cx)
     connection = settings.connection
     return OperatorWord(settings.paths.state_dir, f"{connection.host}:{connection.port}", system_clock)
 
 
 def _show(cx: Cx) -> None:
-    connection = cx.settings().connection
+    connection = _settings(cx).connection
     forced = _word(cx).forced()
     where = f"{connection.host}:{connection.port}"
     data: dict[str, Any] = {"gateway": where, "held_open": forced}

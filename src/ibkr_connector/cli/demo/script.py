@@ -264,7 +264,9 @@ class Script:
         asked = [entry["message_id"] for entry in entries if entry["kind"] == "question"]
         if asked:
             ids = ", ".join(asked)
-            self.story.say(f"The broker asked before it took that ({ids}); `[web] confirm` names it: answered with yes.")
+            self.story.say(
+                f"The broker asked before it took that ({ids}); `[web] confirm` names it: answered with yes."
+            )
             self.story.keep(questions=asked)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_connector.backends.web.oauth_probe import _clock_step, meaning
+from ibkr_connector.backends.web.oauth_probe import clock_step, meaning
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ def test_a_token_that_does_not_match_is_about_the_prime() -> None:
 
 def test_the_clock_is_remarked_from_some_seconds_on_and_wrong_from_a_minute() -> None:
     skews = (None, 0.9, -1.4, 4.0, -20.0, 61.0)
-    refused = [_clock_step(skew, here=False, accepted=False).verdict.value for skew in skews]
+    refused = [clock_step(skew, here=False, accepted=False).verdict.value for skew in skews]
     assert refused == ["skip", "ok", "ok", "ok", "warn", "fail"]
     # What the server accepted cannot be wrong for it.
-    assert _clock_step(61.0, here=False, accepted=True).verdict.value == "warn"
-    assert "20 s behind" in _clock_step(-20.0, here=False, accepted=False).found
-    assert "61 s ahead of" in _clock_step(61.0, here=False, accepted=False).found
+    assert clock_step(61.0, here=False, accepted=True).verdict.value == "warn"
+    assert "20 s behind" in clock_step(-20.0, here=False, accepted=False).found
+    assert "61 s ahead of" in clock_step(61.0, here=False, accepted=False).found
