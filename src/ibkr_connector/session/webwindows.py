@@ -3,7 +3,7 @@
 IBKR allows some requests once in five seconds or in fifteen minutes, and counts them per user name: a second program,
 or a command right after another one, would be answered 429 and might be put into the penalty box. One small file per
 gateway, `<state_dir>/web-pacing-<host>-<port>.json`; it is read before each such request and written after it. Two
-programs that ask within the same milliseconds may still both ask. A file that cannot be read or written changes nothing.
+programs that look within the same milliseconds may still both ask. Without a file that can be used nothing is shared.
 """
 
 from __future__ import annotations

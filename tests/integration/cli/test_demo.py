@@ -56,9 +56,9 @@ def assert_nothing_is_left(tmp_path: Path) -> None:
     assert children_of(tmp_path) == []
 
 
-def judged(document: dict[str, Any]) -> None:
+def judged(document: dict[str, Any], claims: int = CLAIMS) -> None:
     assert document["ok"], [check for check in document["checks"] if not check["holds"]]
-    assert len(document["checks"]) == CLAIMS
+    assert len(document["checks"]) == claims
     assert len(document["steps"]) == 8
     assert document["fills"]
     assert document["pnl"]["realized"] == pytest.approx(
@@ -83,6 +83,20 @@ def test_a_person_reads_the_story_with_what_was_on_the_wire(tmp_path: Path) -> N
     assert "FAILS" not in ran.stdout
 
 
+@pytest.mark.parametrize(("words", "claims"), [((), CLAIMS + 2), (("--oauth",), CLAIMS + 3)], ids=["gateway", "oauth"])
+def test_the_same_story_is_proven_over_the_web_api(tmp_path: Path, words: tuple[str, ...], claims: int) -> None:
+    for extra in ("aiohttp", "cryptography", "ibind", *(("Crypto",) if words else ())):
+        pytest.importorskip(extra, reason="an extra is not installed")
+    ran = run(tmp_path, "--backend", "web", *words, "--json")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    document = json.loads(ran.stdout)
+    judged(document, claims)
+    assert (document["backend"], document["oauth"]) == ("web", bool(words))
+    assert [step["questions"] for step in document["steps"] if "questions" in step] == [["o10331"]]
+    assert ran.stderr == ""
+    assert_nothing_is_left(tmp_path)
+
+
 @pytest.mark.shared
 def test_the_demo_on_real_quotes_of_october_2013_fills_at_or_beyond_the_far_side(
     tmp_path: Path, shared_dir: Path
@@ -103,6 +117,8 @@ def test_the_demo_on_real_quotes_of_october_2013_fills_at_or_beyond_the_far_side
         (("--market", "lean:/no/such/folder"), 2, "no/such/folder"),
         (("--symbol", "NOPE"), 2, "ContractNotFound"),
         (("--start", "noon"), 2, "start"),
+        (("--oauth",), 2, "--oauth is about the Web API"),
+        (("--backend", "fax"), 2, "fax"),
         (("--start", "2026-11-21T10:00"), 1, "NoMarketData"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`doctor` for `backend = web` against a real Web front: every trouble by its name and with its fix; nothing is placed."""
+"""`doctor` for `backend = web` against a real Web front: every trouble is named with its fix; nothing is placed."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def skew_of(calls: WebCalls, clock: Clock) -> float | None:
 
 
 def clock_step(skew: float | None, *, here: bool, accepted: bool) -> Step:
-    """This machine's clock: IBKR takes signatures within a window that it does not document."""
+    """Our clock: IBKR takes signatures within a window that it does not document."""
     if skew is None:
         why = "the server is on this machine: it has the same clock" if here else "the server told no time"
         return Step(name=CLOCK, verdict=Verdict.SKIP, found=why)

@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     cx: Cx,
+    *,
     backend: Annotated[
         Front, typer.Option(help="tws: TWS's protocol; web: the Web API (needs the extra paper-web).")
     ] = Front.TWS,

@@ -35,6 +35,11 @@ def _on_tws(entry: dict[str, Any], order: object) -> str:
 
 
 def _on_the_web(entry: dict[str, Any], order: object) -> str:
+    return _request(entry, order) or _answer(entry, order)
+
+
+def _request(entry: dict[str, Any], order: object) -> str:
+    """What came: as it was written, and as it was read."""
     match entry["kind"]:
         case "http":
             path = str(entry["path"]).removeprefix("/v1/api/")
@@ -44,6 +49,18 @@ def _on_the_web(entry: dict[str, Any], order: object) -> str:
             return f"· read as {what} {order}: {_order(entry)}"
         case "recv_cancel":
             return f"· read as cancel of order {order}".rstrip()
+        case "recv_reply":
+            return f"· read as the answer {'yes' if entry['confirmed'] else 'no'}"
+        case "oauth_token":
+            return "→ a live session token was asked for; its RSA signature held"
+        case "web_session":
+            return "→ ssodh/init: the brokerage session is open" if entry["opened"] else "→ ssodh/init: not opened"
+        case _:
+            return ""
+
+
+def _answer(entry: dict[str, Any], order: object) -> str:
+    match entry["kind"]:
         case "status":
             return f"← order {order}: {_status(entry)}"
         case "fill":
@@ -52,14 +69,8 @@ def _on_the_web(entry: dict[str, Any], order: object) -> str:
             return f"· commission: {_commission(entry)}"
         case "question":
             return f"← question {entry['message_id']}"
-        case "recv_reply":
-            return f"· read as the answer {'yes' if entry['confirmed'] else 'no'}"
-        case "oauth_token":
-            return "→ a live session token was asked for; its RSA signature held"
         case "oauth_refused":
             return f"← refused: {entry['reason']}"
-        case "web_session":
-            return "→ ssodh/init: the brokerage session is open" if entry["opened"] else "→ ssodh/init: not opened"
         case "web_socket":
             return f"· websocket {entry['what']}"
         case _:

@@ -41,13 +41,12 @@ async def examine_web(settings: Settings, timeout: float) -> AsyncIterator[Check
 
 def _answers(settings: Settings, found: WebFindings, *, signed: bool) -> list[Check]:
     checks = [web_checks.gateway_check(found)]
+    later = [skip(name, _NEEDS_CONNECTION) for name in (TOKEN if signed else LOGIN, SESSION, ACCOUNT, CLOCK)]
     if found.error is not None and not found.distrust:
-        names = (CERTIFICATE, TOKEN if signed else LOGIN, SESSION, ACCOUNT, CLOCK)
-        return [*checks, *(skip(name, _NEEDS_CONNECTION) for name in names)]
+        return [*checks, skip(CERTIFICATE, _NEEDS_CONNECTION), *later]
     checks.append(web_checks.certificate_check(settings, found))
     if found.distrust:
-        names = (TOKEN if signed else LOGIN, SESSION, ACCOUNT, CLOCK)
-        return [*checks, *(skip(name, _NEEDS_CONNECTION) for name in names)]
+        return [*checks, *later]
     checks.append(web_checks.token_check(found) if signed else web_checks.login_check(found))
     if found.token_error is not None or (not signed and not found.logged_in):
         checks += [skip(SESSION, "needs a login"), skip(ACCOUNT, "needs a login")]

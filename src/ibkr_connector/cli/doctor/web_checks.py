@@ -1,4 +1,4 @@
-"""The checks of `doctor` for `backend = web`: library, address, certificate, login, brokerage session, account, clock."""
+"""The checks of `doctor` for `backend = web`: library, address, certificate, login, brokerage session, account."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def session_check(found: WebFindings) -> Check:
         return warn(
             SESSION,
             f"there is none (no bridge){said}",
-            "It is opened at the connect. If that fails: log in at the gateway again; IBKR may be in its nightly reset.",
+            "It is opened at the connect. If that fails: log in at the gateway again, or wait for IBKR's reset.",
         )
     if not status.connected:
         return warn(SESSION, "there, but without a link to IBKR", "Wait; if it stays so, log in at the gateway again.")
@@ -171,7 +171,7 @@ def orders_check(settings: Settings) -> Check:
 
 
 def clock_check(found: WebFindings) -> Check:
-    """This machine's clock against the server's: signatures carry the time, and are refused when it is off."""
+    """Our clock against the server's: signatures carry the time, and are refused when it is off."""
     if is_loopback(found.endpoint.host):
         return ok(CLOCK, "the server is on this machine: it has the same clock")
     return _check(clock_step(found.skew, here=False, accepted=found.token_error is None))
