@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -73,6 +74,34 @@ async def test_a_limit_order_rests_is_echoed_and_cancelled(web: IBKRConnector, g
     assert ended.state is OrderState.CANCELLED
     assert (await order.cancel()).state is OrderState.CANCELLED
     assert len(gateway.truth.of("http", request="cancel_order")) == 1
+
+
+async def test_a_list_that_a_change_has_overtaken_is_no_drift(
+    web: IBKRConnector, gateway: PaperGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shows the version before: taken for the broker's present one, the order would be cancelled as another."""
+    order = await web.place_limit_order("AAPL", 10, "BUY", 200)
+    await reaches(order, lambda one: one.broker_status == "Submitted")
+    backend: Any = web._house.session.backend
+    calls, real = backend._room.calls, backend._room.calls.get
+    asked, go_on = threading.Event(), threading.Event()
+
+    async def late(path: str, params: Any = None, *, timeout: float) -> Any:
+        answer = await real(path, params, timeout=timeout)
+        if path == "iserver/account/orders" and not go_on.is_set():
+            asked.set()
+            await asyncio.to_thread(go_on.wait, 20.0)
+        return answer
+
+    monkeypatch.setattr(calls, "get", late)
+    looking = asyncio.create_task(web.get_open_orders(refresh=True))
+    assert await asyncio.to_thread(asked.wait, 20.0)
+    changed = await order.modify(quantity=5)
+    assert changed.quantity == 5
+    go_on.set()
+    (found,) = await looking
+    assert (found.state, found.quantity) == (OrderState.WORKING, Decimal(5))
+    assert not gateway.truth.of("http", request="cancel_order")
 
 
 async def test_a_cancel_that_comes_too_late_says_so(web: IBKRConnector) -> None:

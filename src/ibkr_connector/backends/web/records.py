@@ -8,7 +8,7 @@ they may have lost is read again after a gap, and looked at from time to time wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -62,6 +62,9 @@ class Records:
         """The last whole list of live orders, and when it was asked for."""
         self._rows: dict[int, dict[str, Any]] = {}
         """The newest row of each order: later frames tell what changed of it."""
+        self._frames: dict[int, int] = {}
+        """How many frames came of each order. An answer that was asked for before the newest of them is overtaken:
+        what it says may be the version before a change, which would look like a broker that holds another order."""
         self._trades: dict[str, dict[str, rows.Trade]] = {}
         self._filled: dict[int, Decimal] = {}
         self._following: dict[int, asyncio.Task[None]] = {}
@@ -74,6 +77,7 @@ class Records:
         self._answer = None
         self._asked = False
         self._rows.clear()
+        self._frames.clear()
         self._room.spawn(self._watch(), "order-watch")
 
     async def stop(self) -> None:
@@ -147,10 +151,11 @@ class Records:
             while True:
                 asked_at = self._clock.monotonic()
                 left = max(until - asked_at, 0.001)
+                before = dict(self._frames)
                 body = await self._room.calls.get("iserver/account/orders", timeout=left)
                 if not isinstance(body, dict) or not isinstance(body.get("orders"), list):
                     raise ProtocolError("the answer to live orders is no list.")
-                told, readable = self._read(body["orders"])
+                told, readable = self._read(body["orders"], before)
                 if body.get("snapshot") is True:
                     complete = readable and len(body["orders"]) < _MOST_LIVE
                     self._answer = (asked_at, told) if complete else None
@@ -161,7 +166,8 @@ class Records:
         finally:
             self._asking.release()
 
-    def _read(self, listed: Sequence[Any]) -> tuple[list[rows.Told], bool]:
+    def _read(self, listed: Sequence[Any], before: Mapping[int, int]) -> tuple[list[rows.Told], bool]:
+        """The list's orders; those of which a frame came since it was asked for, as that frame left them."""
         told, readable = [], True
         for row in listed[:_MOST_LIVE]:
             one = rows.live_row(row) if isinstance(row, dict) else None
@@ -169,7 +175,10 @@ class Records:
                 readable = False
                 _log.warning("a row of the live orders cannot be read")
                 continue
-            self._rows[one.perm_id] = dict(row)
+            if self._frames.get(one.perm_id) == before.get(one.perm_id):
+                self._rows[one.perm_id] = dict(row)
+            else:
+                one = rows.live_row(self._rows.get(one.perm_id, {})) or one
             told.append(one)
         return told, readable
 
@@ -212,8 +221,11 @@ class Records:
                 continue
             whole = self._rows.setdefault(perm_id, {})
             whole.update(row)
+            self._frames[perm_id] = self._frames.get(perm_id, 0) + 1
             if len(self._rows) > _MOST_ROWS:
-                del self._rows[next(iter(self._rows))]
+                oldest = next(iter(self._rows))
+                del self._rows[oldest]
+                self._frames.pop(oldest, None)
             told = rows.live_row(whole)
             if told is None and self._asked:
                 self.look_at_all()
@@ -257,12 +269,14 @@ class Records:
 
     async def _status_of(self, known: Known) -> rows.Told | None:
         path = f"iserver/account/order/status/{known.perm_id}"
+        before = self._frames.get(known.perm_id)
         try:
             body = await self._room.calls.get(path, timeout=_LOOK_TIMEOUT_S)
         except TradingError as error:
             _log.debug("an order's status is not told", order_id=known.order.order_id, error=error.message)
             return None
-        return rows.status_row(body, known) if isinstance(body, dict) else None
+        overtaken = self._frames.get(known.perm_id) != before
+        return rows.status_row(body, known) if isinstance(body, dict) and not overtaken else None
 
     # --- facts ------------------------------------------------------------------------------------------------------
 
