@@ -13,7 +13,7 @@ from ibkr_connector.errors import ModifyNotPossible, OrderValidationError
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.lifecycle import apply
-from ibkr_connector.orders.modify import changed, check_modify
+from ibkr_connector.orders.modify import changed, check_modify, is_unseen
 from ibkr_connector.orders.record import OrderRecord
 from ibkr_connector.orders.whose import foreign
 from ibkr_connector.orders.wire import wire_order
@@ -165,3 +165,12 @@ def test_both_versions_count_while_the_change_is_unanswered() -> None:
     assert (record.open_quantity, len(record.versions()), record.outstanding) == (d(100), 1, set())
     assert steps.modify_not_sent(record, "no slot", UP) == []
     assert Operation.MODIFY not in record.doubts
+
+
+def test_only_an_order_that_the_broker_has_not_shown_yet_is_worth_waiting_for() -> None:
+    record = working()
+    assert not is_unseen(record, UP.epoch)
+    assert is_unseen(record, UP.epoch + 1)
+    assert not is_unseen(record, UP.epoch + 1, link_up=False)
+    ended(record)
+    assert not is_unseen(record, UP.epoch + 1)
