@@ -21,6 +21,8 @@ class Note(msgspec.Struct, frozen=True):
 
     `call`, `answer`: agent, index, do, ref; an answer has outcome (`ok`, or the exception's name), state, text.
     `wire`: message (place, cancel, global_cancel, or the number), order_id (0 = none), client_id.
+    `http`: a request over the Web API: message (place, modify, cancel, global_cancel, reply, read), path, and what it
+    names; `wire` notes of orders are made of it afterwards. `committing`: ids, the number of each ref.
     `link`: state. `broker_link`: up. `order`: ref, what, state. `incident`: name, ref, text. `decision`: ref, allowed.
     `disk`: full; `disk_caught_up`: what was kept in memory meanwhile is on it.
     `killed`, `resumed`: where (here, elsewhere; step: here, on the thread that writes). `started`, `ready`, `crashed`,

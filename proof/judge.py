@@ -14,6 +14,7 @@ from proof.evidence import Evidence, Picture
 from proof.judge_disk import lost_with_the_disk
 from proof.judge_flow import flow_rules
 from proof.judge_sockets import one_holder
+from proof.judge_web import web_rules
 from proof.judge_words import word_rules
 from proof.truthview import TruthOrder, TruthView
 from proof.verdict import Verdict
@@ -22,7 +23,7 @@ from proof.verdict import Verdict
 def judge(evidence: Evidence) -> Verdict:
     """All invariants of one run."""
     verdict = Verdict()
-    for rule in (*_RULES, *flow_rules(), *word_rules()):
+    for rule in (*_RULES, *flow_rules(), *word_rules(), *web_rules(evidence)):
         rule(evidence, verdict)
     return verdict
 

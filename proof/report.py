@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ibkr_connector.paper.faults.catalogue import KINDS, TWS
+from ibkr_connector.paper.faults.catalogue import KINDS
+from proof.schedule import Backend
 from proof.tally import Tally
 from proof.verdict import INVARIANTS
 
@@ -21,7 +22,7 @@ _NEEDED_PHASES = frozenset({"new", "sent", "acknowledged", "working", "modifying
 """Phases in which some fault must have hit some order."""
 
 
-def shortfalls(tally: Tally) -> list[str]:
+def shortfalls(tally: Tally, backend: Backend = "tws") -> list[str]:
     """Which minimums were missed. Few schedules are asked for less."""
     found: list[str] = []
     if tally.schedules < 50:
@@ -36,6 +37,11 @@ def shortfalls(tally: Tally) -> list[str]:
             found.append(f"only {count} {name} in {tally.schedules} schedules")
     if tally.races < tally.schedules / 500:
         found.append(f"only {tally.races} cancels raced a fill")
+    if backend == "web":
+        # Without lost answers and questions, what only this backend can break was not tried.
+        for name, count in (("order requests without an answer", tally.lost), ("replies to questions", tally.replies)):
+            if count < tally.schedules / 10:
+                found.append(f"only {count} {name} in {tally.schedules} schedules")
     rare = 1 if tally.schedules >= _FULL else 0
     for name in INVARIANTS:
         least = max(rare, int(tally.schedules * _LEAST_TESTED) if tally.schedules >= _FULL else 0)
@@ -43,14 +49,14 @@ def shortfalls(tally: Tally) -> list[str]:
             found.append(f"{name} was put to the test in {tally.told.get(name, 0)} schedules (at least {least})")
     if rare:
         found += [
-            f"fault {kind} never hit" for kind, one in KINDS.items() if TWS in one.fronts and not tally.hits.get(kind)
+            f"fault {kind} never hit" for kind, one in KINDS.items() if backend in one.fronts and not tally.hits.get(kind)
         ]
         met = {phase for phases in tally.hits.values() for phase in phases}
         found += [f"no fault hit an order that was {phase}" for phase in sorted(_NEEDED_PHASES - met)]
     return found
 
 
-def text(tally: Tally, seconds: float) -> str:
+def text(tally: Tally, seconds: float, backend: Backend = "tws") -> str:
     """For people."""
     lines = [
         f"{tally.schedules} schedules, {tally.agents} agents, in {seconds:.0f} s: {_each(tally, seconds)} s each",
@@ -71,6 +77,8 @@ def text(tally: Tally, seconds: float) -> str:
             f"  {name}  {tally.told.get(name, 0):>7} {tally.tested.get(name, 0):>9}  {what}"
             + (f"   BROKEN {broken} times" if broken else "")
         )
+    if backend == "web":
+        lines += _web_lines(tally)
     most = sorted(tally.outcomes.items(), key=lambda item: (-item[1], item[0]))
     lines += [
         "",
@@ -83,9 +91,20 @@ def text(tally: Tally, seconds: float) -> str:
         lines.append(f"VIOLATION  seed {seed}  {invariant}  {what}")
     if len(tally.violations) > 40:
         lines.append(f"… and {len(tally.violations) - 40} more")
-    for shortfall in shortfalls(tally):
+    for shortfall in shortfalls(tally, backend):
         lines.append(f"MINIMUM MISSED  {shortfall}")
     return "\n".join(lines)
+
+
+def _web_lines(tally: Tally) -> list[str]:
+    moved = sorted(tally.moved.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        "",
+        f"order requests written {tally.posts}, of them without an answer {tally.lost}; questions asked "
+        f"{tally.questions}, replies written {tally.replies}",
+        "faults of the socket, and what they were over the Web API (how often in the plans)",
+        *(f"  {count:>4}  {what}" for what, count in moved),
+    ]
 
 
 def _each(tally: Tally, seconds: float) -> str:

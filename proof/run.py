@@ -5,6 +5,7 @@
     ./dev faults --schedules 20000 --seed 50000
     ./dev faults --replay 4711         one schedule again, with everything that happened
     ./dev faults --engine sockets      300 schedules in real time: several processes, TCP, kill -9
+    ./dev faults --backend web         100 of them over the Web API, also in real time (`both`: one after the other)
     ./dev faults --canaries            plant bugs, one at a time: each must be caught within 500 schedules
     ./dev faults --raw                 what a bare client library does on the same schedules, for comparison
 
@@ -29,7 +30,7 @@ from proof import compare, hunt, report
 from proof.canaries import all_canaries
 from proof.evidence import Evidence
 from proof.judge import judge
-from proof.schedule import make_schedule, to_json
+from proof.schedule import Backend, make_schedule, to_json
 from proof.stepped import run_schedule
 from proof.tally import Tally, tally
 
@@ -92,11 +93,11 @@ def replay(seed: int, library: str) -> int:
     return _told(run_schedule(make_schedule(seed), library=library), 1_000.0)
 
 
-def replay_on_sockets(seed: int, library: str, keep: Path) -> int:
+def replay_on_sockets(seed: int, library: str, keep: Path, backend: Backend = "tws") -> int:
     """The same on real sockets, where no two runs are the same to the byte. Its files stay in `keep`."""
     from proof.sockets_run import evidence_of
 
-    return _told(evidence_of(seed, library, keep))
+    return _told(evidence_of(seed, library, keep, backend))
 
 
 def judge_folder(folder: Path) -> int:
@@ -130,11 +131,11 @@ def _plain(data: dict[str, object]) -> str:
     return " ".join(f"{key}={value}" for key, value in data.items() if value not in (None, "", False))
 
 
-def on_sockets(given: argparse.Namespace) -> tuple[Tally, list[str]]:
+def on_sockets(given: argparse.Namespace, backend: Backend) -> tuple[Tally, list[str]]:
     """Run the schedules of the engine on real sockets; the figures, and where the files of failed runs are."""
     from proof import sockets_run
 
-    count = sockets_run.QUICK if given.quick else sockets_run.USUAL
+    count = (sockets_run.QUICK if given.quick else sockets_run.USUAL)[backend]
     if given.engine == "sockets" and given.schedules:
         count = given.schedules
     at_once = given.at_once or sockets_run.AT_ONCE_PER_CORE * (os.cpu_count() or 1)
@@ -146,9 +147,15 @@ def on_sockets(given: argparse.Namespace) -> tuple[Tally, list[str]]:
             )
 
     total = sockets_run.run_many(
-        given.seed, count, library=given.library, at_once=at_once, keep=given.keep.resolve(), tell=tell
+        given.seed,
+        count,
+        library=given.library,
+        backend=backend,
+        at_once=at_once,
+        keep=given.keep.resolve(),
+        tell=tell,
     )
-    return total, list(sockets_run.kept_of(total, given.keep.resolve()))
+    return total, list(sockets_run.kept_of(total, given.keep.resolve(), backend))
 
 
 def _positive(word: str) -> int:
@@ -167,6 +174,13 @@ def _seed(word: str) -> int:
     return number
 
 
+def _parts(given: argparse.Namespace) -> list[tuple[str, Backend]]:
+    """Which engines over which backends."""
+    backends: list[Backend] = ["tws", "web"] if given.backend == "both" else [given.backend]
+    found: list[tuple[str, Backend]] = [("step", "tws")] if given.engine in ("step", "both") else []
+    return found + [("sockets", one) for one in backends if given.engine != "step"]
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="./dev faults", description=(__doc__ or "").partition("\n")[0])
@@ -174,11 +188,12 @@ def main(words: Sequence[str] | None = None) -> int:
     add(
         "--schedules",
         type=_positive,
-        help=f"how many (default {USUAL}; sockets 300, which is also what `both` runs of them)",
+        help=f"how many (default {USUAL}; sockets 300, over the Web API 100, which is also what `both` runs of them)",
     )
-    add("--quick", action="store_true", help=f"few schedules: what CI runs ({QUICK}; sockets 16)")
+    add("--quick", action="store_true", help=f"few schedules: what CI runs ({QUICK}; sockets 16, web 8)")
     add("--seed", type=_seed, default=0, help="the first seed")
-    add("--engine", choices=("step", "sockets", "both"), default="step", help="sockets: real time, kill -9; Linux")
+    add("--engine", choices=("step", "sockets", "both"), help="sockets: real time, kill -9; Linux (default: step)")
+    add("--backend", choices=("tws", "web", "both"), default="tws", help="web: over the Web API, engine sockets only")
     add("--library", choices=("auto", "ib_insync", "ib_async"), default="auto")
     add(
         "--jobs",
@@ -198,12 +213,16 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--json", type=Path, metavar="FILE", help="write the figures there")
     given = parser.parse_args(words)
     _quiet()
+    given.engine = given.engine or ("step" if given.backend == "tws" else "sockets")
+    if given.backend != "tws" and given.engine == "step":
+        parser.error("the stepped engine knows no HTTP: --backend web runs with --engine sockets")
     if given.engine != "step" and sys.platform != "linux":
         parser.error("the engine on real sockets needs Linux: one clock for all processes, /proc; use --engine step")
     if given.judge is not None:
         return judge_folder(given.judge)
     if given.replay is not None and given.engine == "sockets":
-        return replay_on_sockets(given.replay, given.library, given.keep.resolve())
+        backend: Backend = "web" if given.backend == "web" else "tws"
+        return replay_on_sockets(given.replay, given.library, given.keep.resolve(), backend)
     if given.replay is not None:
         return replay(given.replay, given.library)
     if given.canaries is not None:
@@ -215,31 +234,28 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     good = True
     figures: dict[str, dict[str, object]] = {}
-    for engine in ("step", "sockets"):
-        if given.engine not in (engine, "both"):
-            continue
+    for engine, backend in _parts(given):
         begun = time.monotonic()
         kept: list[str] = []
         if engine == "step":
             count = given.schedules or (QUICK if given.quick else USUAL)
             total = run_many(given.seed, count, library=given.library, jobs=given.jobs, tell=sys.stderr.isatty())
         else:
-            total, kept = on_sockets(given)
+            total, kept = on_sockets(given, backend)
         seconds = time.monotonic() - begun
-        print(f"engine: {engine}")
-        print("\n".join([report.text(total, seconds), *kept]))
-        missed = report.shortfalls(total)
+        print(f"engine: {engine}" if backend == "tws" else f"engine: {engine}, backend: {backend}")
+        print("\n".join([report.text(total, seconds, backend), *kept]))
+        missed = report.shortfalls(total, backend)
         good = good and not total.violations and not missed
-        figures[engine] = {
+        figures[engine if backend == "tws" else f"{engine} {backend}"] = {
             **json.loads(msgspec.json.encode(total)),
             "seconds": seconds,
             "first_seed": given.seed,
             "shortfalls": missed,
         }
     if given.json is not None:
-        given.json.write_text(
-            json.dumps(figures if given.engine == "both" else figures[given.engine], indent=1), "utf-8"
-        )
+        told = figures if len(figures) > 1 else next(iter(figures.values()))
+        given.json.write_text(json.dumps(told, indent=1), "utf-8")
     return 0 if good else 1
 
 

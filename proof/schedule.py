@@ -16,6 +16,7 @@ from ibkr_connector.paper.faults.plan import Fault, make_fault
 
 VERSION = 6
 Engine = Literal["step", "sockets"]
+Backend = Literal["tws", "web"]
 Do = Literal[
     "place", "bracket", "resend", "modify", "cancel", "cancel_all", "filled", "wait", "read", "kill", "kill_elsewhere",
     "resume",
@@ -84,6 +85,17 @@ class Trouble(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Asking(msgspec.Struct, frozen=True):
+    """What the broker asks about orders over the Web API, by the account's presets, and what is confirmed."""
+
+    always: tuple[str, ...] = ("o10331",)
+    """Message ids that are asked whenever the kind of order gives a reason."""
+    value: int = 100_000
+    """Orders worth more than this are asked about (o451)."""
+    confirm: tuple[str, ...] = ()
+    """`[web] confirm`: everything else is declined."""
+
+
 class Schedule(msgspec.Struct, frozen=True):
     """Everything that makes a run."""
 
@@ -106,6 +118,10 @@ class Schedule(msgspec.Struct, frozen=True):
     """A live account (no D) is one that the connector must leave alone: INV-07."""
     client_id: int = 2
     version: int = VERSION
+    backend: Backend = "tws"
+    moved: tuple[str, ...] = ()
+    """On the Web API: faults of the socket, and what they were translated to."""
+    asking: Asking = Asking()
 
     def plan(self) -> list[Fault]:
         """The gateway's faults. Raises PlanError if one makes no sense."""
@@ -141,8 +157,9 @@ def from_json(data: bytes) -> Schedule:
     return schedule
 
 
-def make_schedule(seed: int, *, engine: Engine = "step") -> Schedule:
-    """The schedule of a seed; see `proof.dice`."""
-    from proof import dice
+def make_schedule(seed: int, *, engine: Engine = "step", backend: Backend = "tws") -> Schedule:
+    """The schedule of a seed; see `proof.dice`, and `proof.web_schedule` for what the Web API makes of it."""
+    from proof import dice, web_schedule
 
-    return dice.make_schedule(seed, engine=engine)
+    made = dice.make_schedule(seed, engine=engine)
+    return web_schedule.over_the_web(made) if backend == "web" else made

@@ -53,7 +53,7 @@ _STRANGERS = 0.2
 """In so many runs another program trades the same account."""
 _PRELOAD = [
     "proof.sockets_child", "proof.sockets_others", "ibkr_connector.sync", "ibkr_connector.paper.gateway",
-    "ibkr_connector.paper.control", "exchange_calendars",
+    "ibkr_connector.paper.control", "exchange_calendars", "proof.web_preload",
 ]  # fmt: skip
 """Imported once, by the process that the others are forked from. Not the client library: it wants a running loop."""
 
@@ -66,9 +66,11 @@ class SocketRun:
     """One schedule from beginning to end; leaves everything in its folder."""
 
     def __init__(
-        self, schedule: Schedule, folder: Path, library: str = "auto", *, stranger: bool | None = None
+        self, schedule: Schedule, folder: Path, library: str = "auto", *, stranger: bool | None = None, canary: str = ""
     ) -> None:
-        """`stranger`: whether another program trades the same account; None: the seed says it."""
+        """`stranger`: whether another program trades the same account; None: the seed says it. `canary`: see there."""
+        self._canary = canary
+        self._web_url = ""
         self.schedule = schedule
         self.folder = folder
         self._library = library
@@ -118,7 +120,8 @@ class SocketRun:
 
     def _begin(self) -> None:
         words = sockets_others.gateway_words(self.schedule, self.folder)
-        _, pipe = self._spawn(sockets_others.gateway_main, words)
+        asking = self.schedule.asking if self.schedule.backend == "web" else None
+        _, pipe = self._spawn(sockets_others.gateway_main, words, asking)
         try:
             if not pipe.poll(_ANSWER_S):
                 raise Stuck("the gateway did not start")
@@ -126,6 +129,7 @@ class SocketRun:
         except EOFError:
             raise Stuck("the gateway ended at its start") from None
         self._port, self._control = ready["tws_port"], ready["control_port"]
+        self._web_url = ready.get("web_url", "")
         self._zero = time.monotonic()
         self._until = self._zero + LONGEST_S
         for trouble in self.schedule.troubles:
@@ -163,6 +167,8 @@ class SocketRun:
             scripted=self._scripted,
             crashes=self.schedule.crashes if self._armed else (),
             library=self._library,
+            web_url=self._web_url,
+            canary=self._canary,
         )
         self._history.add("started", process=self._number)
         self._child, self._pipe = self._spawn(sockets_child.main, birth)
@@ -340,7 +346,7 @@ def _disk(at: float, *, full: bool) -> bytes:
     return msgspec.json.encode(Note(at, "disk", {"full": full}))
 
 
-def run_schedule(schedule: Schedule, folder: Path, *, library: str = "auto") -> Evidence:
+def run_schedule(schedule: Schedule, folder: Path, *, library: str = "auto", canary: str = "") -> Evidence:
     """Run a schedule in an empty folder, and read what it left there."""
-    SocketRun(schedule, folder, library).run()
+    SocketRun(schedule, folder, library, canary=canary).run()
     return read_evidence(folder)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from ibkr_connector.config.settings import Settings
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.facade import Facade
 from ibkr_connector.sync.runtime import Blocking
@@ -111,7 +112,7 @@ class Agents:
         """`ibkr-connector kill` in a process of its own. TimeoutError when it did not, or trading went on meanwhile."""
         keep = ["--keep-orders"] if self._rng.random() < 0.5 else []
         try:
-            ended = command(self._folder, self._connector.settings.connection.port, "kill", reason, *keep)
+            ended = command(self._folder, self._connector.settings, "kill", reason, *keep)
             self._history.add("command", words="kill", code=ended.returncode, text=ended.stderr[-300:])
         except subprocess.TimeoutExpired:
             self._history.add("command", words="kill", text=f"took longer than {_COMMAND_S:g} s")
@@ -120,10 +121,14 @@ class Agents:
             raise TimeoutError("the kill was not saved, or somebody resumed meanwhile")
 
 
-def command(folder: Path, port: int, *words: str) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the real command line beside the connector, on its state directory."""
     home = str(folder)
-    named = {"IBKR_STATE_DIR": str(folder / STATE), "IBKR_PORT": str(port), "HOME": home, "XDG_CONFIG_HOME": home}
+    named = {"IBKR_STATE_DIR": str(folder / STATE), "HOME": home, "XDG_CONFIG_HOME": home}
+    if settings.connection.backend == "web":
+        named |= {"IBKR_BACKEND": "web", "IBKR_WEB_URL": settings.web.url}
+    else:
+        named |= {"IBKR_PORT": str(settings.connection.port)}
     return subprocess.run(
         [sys.executable, "-m", "ibkr_connector.cli", *words, "--json"],
         env={**os.environ, **named},

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,11 +28,13 @@ from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import TradingError
 from ibkr_connector.sync import SyncConnector
 from ibkr_connector.trading import shared_control
+from proof.canaries import planted
 from proof.evidence import Picture
 from proof.schedule import Crash, Schedule, Stop, from_json
 from proof.sockets_agents import Agents
 from proof.sockets_files import MEMORY, SCHEDULE, STATE, FileHistory, history_file, open_memory
 from proof.sockets_ground import Steps, feel_the_pulse, stand_on, tap_writes
+from proof.tap_web import tap_requests
 
 SECRET = "s3cret-Pa55word"
 _AGAIN_S = 2.0
@@ -57,6 +60,10 @@ class Birth:
     """The agents are done: only what is asked for."""
     crashes: tuple[Crash, ...] = ()
     library: str = "auto"
+    web_url: str = ""
+    """Where the gateway's Web front is; empty: the connector speaks to the other one."""
+    canary: str = ""
+    """A bug that is planted in this process."""
 
 
 class Child:
@@ -82,7 +89,11 @@ class Child:
         schedule, history = self.schedule, self.history
         self._listen_for_trouble()
         stand_on(history, self.steps, schedule.troubles, self.birth.zero)
-        tap_writes(self.birth.port, history, schedule.client_id, self.steps)
+        if self.birth.web_url:
+            port = urlsplit(self.birth.web_url).port or 0
+            tap_requests(port, history, schedule.client_id, lambda: self.steps.passed("after_write"))
+        else:
+            tap_writes(self.birth.port, history, schedule.client_id, self.steps)
         feel_the_pulse(history)
         self._before = _sockets()
         self.connector = IBKRConnector(self.folder / "none.ini", profile="proof", **self._settings())
@@ -111,7 +122,11 @@ class Child:
             "risk_limits": dict(schedule.limits),
             "watch": {"http_port": None},
             "alerts": {"webhook": "", "apprise": ""},
+            **({"backend": "web", "web": self._web()} if self.birth.web_url else {}),
         }
+
+    def _web(self) -> dict[str, Any]:
+        return {"url": self.birth.web_url, "confirm": list(self.schedule.asking.confirm)}
 
     def _connect(self) -> bool:
         """Whether there is a connection: for as long as it takes, unless the account must be left alone."""
@@ -278,4 +293,5 @@ def main(birth: Birth, pipe: Connection) -> None:
     """The process."""
     for name in [name for name in os.environ if name.startswith("IBKR_")]:
         del os.environ[name]
-    Child(birth, pipe).live()
+    with planted(birth.canary):
+        Child(birth, pipe).live()

@@ -35,6 +35,7 @@ from proof.agent import Memory
 from proof.evidence import Evidence, Picture
 from proof.history import History, Note
 from proof.schedule import from_json
+from proof.web_evidence import translate
 
 SCHEDULE = "schedule.json"
 FAULTS = "faults.toml"
@@ -191,6 +192,8 @@ def read_evidence(folder: Path) -> Evidence:
         if not _take(note, evidence):
             history.notes.append(note)
     evidence.read_journal(folder / STATE)
+    if schedule.backend == "web":
+        translate(evidence)
     return evidence
 
 

@@ -92,11 +92,13 @@ class WatchedJournal(Journal):
     """The journal; tells before and after the commit of new orders."""
 
     steps: Steps
+    history: FileHistory
 
     async def commit_sending(
         self, entries: Sequence[SendingEntry], *, patience: float | None = None, keep: Keep | None = None
     ) -> bool:
         """See `Journal`."""
+        self.history.add("committing", ids={entry.request.order_ref: entry.order_id for entry in entries})
         self.steps.passed("before_commit")
         durable = await super().commit_sending(entries, patience=patience, keep=keep)
         self.steps.passed("after_commit")
@@ -115,7 +117,7 @@ def stand_on(history: FileHistory, steps: Steps, troubles: Sequence[Trouble], ze
         state_dir: Path, account: str, clock: Clock, /, *, forget_before: datetime | None = None
     ) -> Journal:
         journal = cast(WatchedJournal, WatchedJournal.open(state_dir, account, clock, forget_before=forget_before))
-        journal.steps = steps
+        journal.steps, journal.history = steps, history
         begin = journal._file.begin
 
         def checked(*, durable: bool) -> None:

@@ -11,19 +11,25 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
+from decimal import Decimal
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import JournalInUse, TradingError
+from ibkr_connector.paper import main
+from ibkr_connector.paper.faults.shots import Shot
 from ibkr_connector.paper.main import parse, serve
-from proof.schedule import Schedule
+from proof.schedule import Asking, Schedule
 from proof.sockets_files import FAULTS, STATE, STRANGER, TRUTH, FileHistory
 
 STRANGER_ID = 9
 _ANSWER_S = 20.0
 _MARKETS = 8
+_LOGIN_S = 3.0
+"""How long it takes until somebody has logged in again."""
 
 
 # --- the gateway -----------------------------------------------------------------------------------------------------
@@ -43,14 +49,17 @@ class _Told(io.TextIOBase):
 def gateway_words(schedule: Schedule, folder: Path) -> list[str]:
     """The arguments of `ibkr-connector paper`."""
     return [
+        *(("--web-port", "0") if schedule.backend == "web" else ()),
         *("--tws-port", "0", "--control-port", "0", "--account", schedule.account),
         *("--start", schedule.start.isoformat(), "--speed", str(schedule.speed)),
         *("--seed", str(schedule.seed % _MARKETS), "--truth", str(folder / TRUTH), "--faults", str(folder / FAULTS)),
     ]
 
 
-def gateway_main(words: list[str], pipe: Connection) -> None:
+def gateway_main(words: list[str], asking: Asking | None, pipe: Connection) -> None:
     """The process: what `ibkr-connector paper` is. It ends with whoever started it, however that ended."""
+    if asking is not None:
+        _preset(asking)
 
     async def both() -> None:
         loop = asyncio.get_running_loop()
@@ -63,6 +72,27 @@ def gateway_main(words: list[str], pipe: Connection) -> None:
         await serve(parse(words), _Told(pipe))  # type: ignore[arg-type]
 
     asyncio.run(both())
+
+
+def _preset(asking: Asking) -> None:
+    """The account's order presets; and somebody who logs in again when the login is over, as IBeam does."""
+    from ibkr_connector.paper.faults.web_effects import WebEffects
+    from ibkr_connector.paper.web.options import Precautions, WebOptions
+
+    options, expired = main._web_options, WebEffects.session_expired
+
+    def preset(given: main.PaperOptions) -> WebOptions | None:
+        made = options(given)
+        rules = Precautions(value=Decimal(asking.value), always=frozenset(asking.always))
+        return None if made is None else replace(made, precautions=rules)
+
+    def session_expired(effects: WebEffects, shot: Shot) -> bool:
+        session = effects._front.session
+        asyncio.get_running_loop().call_later(_LOGIN_S, lambda: session.log_in(brokerage=True))
+        return expired(effects, shot)
+
+    vars(main)["_web_options"] = preset
+    WebEffects.session_expired = session_expired  # type: ignore[method-assign]
 
 
 def control(port: int, command: str) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 from proof.evidence import Evidence
-from proof.schedule import make_schedule
+from proof.schedule import Backend, make_schedule
 from proof.sockets import run_schedule
 from proof.tally import Tally, tally
 
-USUAL = 300
-QUICK = 16
+USUAL: dict[Backend, int] = {"tws": 300, "web": 100}
+QUICK: dict[Backend, int] = {"tws": 16, "web": 8}
 AT_ONCE_PER_CORE = 6
 """Runs at a time: each of them mostly waits."""
 PREFIX = "ibkr-proof-"
@@ -27,6 +27,7 @@ def run_many(
     count: int,
     *,
     library: str,
+    backend: Backend = "tws",
     at_once: int,
     keep: Path,
     tell: Callable[[Tally], None] = lambda _: None,
@@ -38,7 +39,7 @@ def run_many(
         tempfile.TemporaryDirectory(prefix=PREFIX) as place,
         ThreadPoolExecutor(at_once, thread_name_prefix="proof") as pool,
     ):
-        work = [pool.submit(_one, seed, library, Path(place), keep) for seed in range(first, first + count)]
+        work = [pool.submit(_one, seed, library, backend, Path(place), keep) for seed in range(first, first + count)]
         for done in as_completed(work):
             total.add(done.result())
             tell(total)
@@ -46,11 +47,12 @@ def run_many(
     return total
 
 
-def _one(seed: int, library: str, place: Path, keep: Path) -> Tally:
-    folder = place / f"seed-{seed}"
+def _one(seed: int, library: str, backend: Backend, place: Path, keep: Path) -> Tally:
+    folder = place / _name(seed, backend)
     folder.mkdir()
     try:
-        found = tally(run_schedule(make_schedule(seed, engine="sockets"), folder, library=library))
+        made = make_schedule(seed, engine="sockets", backend=backend)
+        found = tally(run_schedule(made, folder, library=library))
     except Exception as error:  # noqa: BLE001 - the proof itself stumbled: that is no proof, and must be seen
         found = Tally(violations=[(seed, "proof", f"the run could not be judged: {error!r}")])
     if found.violations:
@@ -63,6 +65,10 @@ def _one(seed: int, library: str, place: Path, keep: Path) -> Tally:
     return found
 
 
+def _name(seed: int, backend: Backend) -> str:
+    return f"seed-{seed}" if backend == "tws" else f"seed-{seed}-{backend}"
+
+
 def _cpu_of_children() -> float:
     """What the processes of all runs have used so far; those that ended, which all do."""
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
@@ -72,17 +78,17 @@ def _cpu_of_children() -> float:
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
-def kept_of(total: Tally, keep: Path) -> Iterator[str]:
+def kept_of(total: Tally, keep: Path, backend: Backend = "tws") -> Iterator[str]:
     """Lines that say where the files of the failed runs are."""
     for seed in sorted({seed for seed, _, _ in total.violations}):
-        folder = keep / f"seed-{seed}"
+        folder = keep / _name(seed, backend)
         if folder.is_dir():
             yield f"KEPT  seed {seed}  {folder}  (again: ./dev faults --judge {folder})"
 
 
-def evidence_of(seed: int, library: str, keep: Path) -> Evidence:
+def evidence_of(seed: int, library: str, keep: Path, backend: Backend = "tws") -> Evidence:
     """Run one schedule and keep its files, whatever comes of it."""
-    folder = keep / f"seed-{seed}"
+    folder = keep / _name(seed, backend)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return run_schedule(make_schedule(seed, engine="sockets"), folder, library=library)
+    return run_schedule(make_schedule(seed, engine="sockets", backend=backend), folder, library=library)

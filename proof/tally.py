@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ibkr_connector.paper.exchange.types import WEB_CLIENT_ID
 from proof.evidence import Evidence
 from proof.judge import judge
 from proof.truthview import TruthView
@@ -38,6 +39,14 @@ class Tally(msgspec.Struct):
     """Cancels that arrived, and a fill came after."""
     forks: int = 0
     crashes: int = 0
+    posts: int = 0
+    """Web API: orders, changes, cancels and replies that were written."""
+    lost: int = 0
+    """Of them, those that a fault kept from being answered, or answered with nothing that can be relied on."""
+    questions: int = 0
+    replies: int = 0
+    moved: dict[str, int] = msgspec.field(default_factory=dict)
+    """Faults of the socket, and what they were translated to."""
     violations: list[tuple[int, str, str]] = msgspec.field(default_factory=list)
     """Seed, invariant, what happened."""
 
@@ -45,7 +54,7 @@ class Tally(msgspec.Struct):
         """Add another one up."""
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("tested", "told", "outcomes"):
+        for name in ("tested", "told", "outcomes", "moved"):
             mine = getattr(self, name)
             for key, count in getattr(other, name).items():
                 mine[key] = mine.get(key, 0) + count
@@ -58,7 +67,7 @@ class Tally(msgspec.Struct):
 
 _SUMS = (
     "schedules", "agents", "wire_seconds", "market_seconds", "cpu_seconds", "asked", "accepted", "doubts", "settled",
-    "races", "forks", "crashes",
+    "races", "forks", "crashes", "posts", "lost", "questions", "replies",
 )  # fmt: skip
 
 
@@ -89,8 +98,37 @@ def tally(evidence: Evidence) -> Tally:
         races=sum(order.raced for order in view.orders),
         forks=len(view.forked),
         crashes=len(history.of("crashed")),
+        posts=_count(evidence, "http"),
+        lost=_lost(evidence),
+        questions=_count(evidence, "question"),
+        replies=_count(evidence, "http", request="reply"),
+        moved=dict(Counter(schedule.moved)),
         violations=[(schedule.seed, one.invariant, one.text) for one in verdict.violations],
     )
+
+
+_LOSSES = frozenset({
+    "drop_connection", "half_open", "reset_after_write", "swallow_request", "swallow_reply", "http_error_after",
+})  # fmt: skip
+
+
+def _count(evidence: Evidence, kind: str, **match: object) -> int:
+    return len(evidence.truth.of(kind, **match)) if evidence.truth is not None else 0
+
+
+def _lost(evidence: Evidence) -> int:
+    """Requests about orders whose answer a fault of the Web front took away."""
+    entries = evidence.truth.entries if evidence.truth is not None else ()
+    return sum(
+        entry.kind in {"fault", "fault_hit"}
+        and entry.fields["fault"] in _LOSSES
+        and entry.fields["client_id"] == WEB_CLIENT_ID
+        and entry.fields["request"] in _ORDER_REQUESTS
+        for entry in entries
+    )
+
+
+_ORDER_REQUESTS = frozenset({"place_order", "modify_order", "cancel_order", "reply"})
 
 
 def _unpriced(evidence: Evidence) -> set[str]:

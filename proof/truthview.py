@@ -38,11 +38,13 @@ class TruthOrder:
     """In the gateway, and not transmitted: the broker does not know of it."""
     raced: bool = False
     """It was filled after a cancel had arrived."""
+    asked: bool = False
+    """Over the Web API: read, and not passed on to the exchange; the broker may ask back first, or refuse it."""
 
     @property
     def is_live(self) -> bool:
         """Whether it can still fill."""
-        return self.status not in _ENDED and not self.held
+        return self.status not in _ENDED and not self.held and not self.asked
 
     @property
     def open_quantity(self) -> Decimal:
@@ -107,6 +109,7 @@ class TruthView:
                 symbol=str(at.get("symbol", "")),
                 order_type=at.get("order_type", ""),
                 received_at=entry.wire,
+                asked=bool(at.get("asked")),
             )
         )
 
@@ -127,6 +130,8 @@ class TruthView:
             found = [order for order in same if not order.perm_id][:1]
             for order in found:
                 order.perm_id = perm_id
+        for order in found:
+            order.asked = False
         return found
 
     def _accepted(self, entry: TruthEntry, at: dict[str, Any]) -> None:
@@ -195,6 +200,14 @@ class TruthView:
 
     def _withheld(self, entry: TruthEntry, at: dict[str, Any]) -> None:
         self.waiting.add((at["client_id"], at["order_id"]))
+        for order in self.numbered(at["client_id"], at["order_id"]):
+            order.asked = False
+
+    def _unasked(self, entry: TruthEntry, at: dict[str, Any]) -> None:
+        """A question about a change was declined, or cannot be answered any more: the order is as it was."""
+        for number in at.get("numbers", ()):
+            for order in self.numbered(at["client_id"], number):
+                order.changing = None
 
     def _forwarded(self, entry: TruthEntry, at: dict[str, Any]) -> None:
         self.waiting.discard((at["client_id"], at["order_id"]))
@@ -250,4 +263,6 @@ _TAKE: dict[str, Any] = {
     "withheld": TruthView._withheld,
     "forwarded": TruthView._forwarded,
     "forgotten": TruthView._forgotten,
+    "declined": TruthView._unasked,
+    "question_lost": TruthView._unasked,
 }

@@ -100,7 +100,8 @@ KINDS: Final[dict[str, Kind]] = {
         timed=False,
     ),
     "missing_end": Kind(
-        what="the marker that ends a list is not sent", options={"for": 10.0, "count": 1}, fronts=_TWS_ONLY
+        what="the marker that ends a list is not sent; of the Web front: live orders are no snapshot, and empty",
+        options={"for": 10.0, "count": 1},
     ),
     "false_200": Kind(
         what="known contracts are answered with error 200; without `on` for `for`, streams included",

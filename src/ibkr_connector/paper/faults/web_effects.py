@@ -209,6 +209,12 @@ class WebEffects:
 
     error = reject
 
+    def missing_end(self, shot: Shot) -> bool:
+        """The list of live orders is what the first answer of a session is: empty, and no snapshot."""
+        if shot.web is not None and shot.web.kind == "open_orders":
+            shot.web.fate.replaced = Reply({"orders": [], "snapshot": False})
+        return GO_ON
+
     def http_error(self, shot: Shot) -> bool:
         """A status, and nothing is carried out."""
         reply = self._reply(shot)
