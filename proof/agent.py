@@ -91,6 +91,8 @@ class Caller:
             case "cancel":
                 snapshot = await connector.cancel_order(step.ref, timeout=step.seconds)
                 return snapshot.state.value
+            case "ready":
+                await connector.ready(step.seconds)
             case "cancel_all":
                 await connector.cancel_all_orders(timeout=step.seconds)
             case "filled":

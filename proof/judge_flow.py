@@ -77,6 +77,8 @@ def stopped(evidence: Evidence, verdict: Verdict) -> None:
         elif note.kind == "link":
             down_at = note.at if ready and note.data["state"] != "ready" else down_at
             ready = note.data["state"] == "ready"
+            # Over the Web API a login says that the brokerage session is there, and nobody tells its return beside it.
+            link = link or (evidence.schedule.backend == "web" and note.data["state"] == "syncing")
             evaluated["link"] = evaluated["link"] or note.data["state"] == "reconnecting"
         elif note.kind == "broker_link":
             down_at = note.at if link and not note.data["up"] else down_at

@@ -38,7 +38,7 @@ def posts(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def replies(evidence: Evidence, verdict: Verdict) -> None:
-    """INV-01: a question is answered at most once. INV-15: a yes was journaled first, and the configuration says yes."""
+    """INV-01: a question is answered at most once. INV-15: a yes was journaled, and is on the list."""
     arrived = Counter(path.rpartition("/")[2] for path, _ in _http(evidence, "reply"))
     notes: dict[str, list[Note]] = {}
     for note in evidence.history.of("http"):
@@ -83,6 +83,16 @@ def _of(evidence: Evidence, kind: str) -> list[Any]:
     return evidence.truth.of(kind) if evidence.truth is not None else []
 
 
+def absent(evidence: Evidence, verdict: Verdict) -> None:
+    """INV-03: "never arrived" is said of orders that the broker does not have, and of no other."""
+    accepted = {str(entry.fields["order_ref"]): entry.wire for entry in reversed(_of(evidence, "accepted"))}
+    for note in evidence.history.of("order"):
+        if note.data["what"] == "never_arrived":
+            there = accepted.get(note.data["ref"], float("inf")) < note.at
+            broken = f"{note.data['ref']} was said never to have arrived, and the broker had accepted it"
+            verdict.check("INV-03", broken if there else None)
+
+
 def requests_in_time(evidence: Evidence, verdict: Verdict) -> None:
     """INV-09: never more requests in a second than a gateway takes, counted where they leave."""
     window: deque[float] = deque()
@@ -99,4 +109,4 @@ def requests_in_time(evidence: Evidence, verdict: Verdict) -> None:
 
 def web_rules(evidence: Evidence) -> tuple[Rule, ...]:
     """The rules for this run: none unless it was over the Web API."""
-    return (posts, replies, requests_in_time) if evidence.schedule.backend == "web" else ()
+    return (posts, replies, absent, requests_in_time) if evidence.schedule.backend == "web" else ()

@@ -49,7 +49,9 @@ def shortfalls(tally: Tally, backend: Backend = "tws") -> list[str]:
             found.append(f"{name} was put to the test in {tally.told.get(name, 0)} schedules (at least {least})")
     if rare:
         found += [
-            f"fault {kind} never hit" for kind, one in KINDS.items() if backend in one.fronts and not tally.hits.get(kind)
+            f"fault {kind} never hit"
+            for kind, one in KINDS.items()
+            if backend in one.fronts and not tally.hits.get(kind)
         ]
         met = {phase for phases in tally.hits.values() for phase in phases}
         found += [f"no fault hit an order that was {phase}" for phase in sorted(_NEEDED_PHASES - met)]
@@ -100,8 +102,8 @@ def _web_lines(tally: Tally) -> list[str]:
     moved = sorted(tally.moved.items(), key=lambda item: (-item[1], item[0]))
     return [
         "",
-        f"order requests written {tally.posts}, of them without an answer {tally.lost}; questions asked "
-        f"{tally.questions}, replies written {tally.replies}",
+        f"order requests written {tally.posts}, of them without an answer {tally.lost}",
+        f"questions about orders {tally.questions}, replies written {tally.replies}",
         "faults of the socket, and what they were over the Web API (how often in the plans)",
         *(f"  {count:>4}  {what}" for what, count in moved),
     ]

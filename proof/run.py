@@ -174,6 +174,23 @@ def _seed(word: str) -> int:
     return number
 
 
+def _known_canaries(backend: str) -> set[str]:
+    if backend != "web":
+        return set(all_canaries())
+    from proof.canaries_web import all_web_canaries
+
+    return set(all_web_canaries())
+
+
+def hunt_on_web(given: argparse.Namespace) -> int:
+    """Hunt the bugs that only the Web API knows, in real time."""
+    from proof import canaries_web
+
+    catches = canaries_web.hunt_on_web(given.canaries, library=given.library, at_once=given.at_once or 5)
+    print(canaries_web.text(catches))
+    return 0 if all(one.seed is not None for one in catches) else 1
+
+
 def _parts(given: argparse.Namespace) -> list[tuple[str, Backend]]:
     """Which engines over which backends."""
     backends: list[Backend] = ["tws", "web"] if given.backend == "both" else [given.backend]
@@ -207,7 +224,7 @@ def main(words: Sequence[str] | None = None) -> int:
     alone.add_argument("--replay", type=_seed, metavar="SEED", help="run one schedule and tell everything")
     alone.add_argument("--judge", type=Path, metavar="FOLDER", help="judge the files of a run on sockets again")
     alone.add_argument(
-        "--canaries", nargs="*", metavar="NAME", choices=[*all_canaries()], help="hunt planted bugs (default: all)"
+        "--canaries", nargs="*", metavar="NAME", help="hunt planted bugs (default: all); with --backend web, its own"
     )
     alone.add_argument("--raw", action="store_true", help="run the bare client library instead of the connector")
     add("--json", type=Path, metavar="FILE", help="write the figures there")
@@ -225,6 +242,10 @@ def main(words: Sequence[str] | None = None) -> int:
         return replay_on_sockets(given.replay, given.library, given.keep.resolve(), backend)
     if given.replay is not None:
         return replay(given.replay, given.library)
+    if given.canaries is not None and (strange := set(given.canaries) - _known_canaries(given.backend)):
+        parser.error(f"no such planted bug: {', '.join(sorted(strange))}")
+    if given.canaries is not None and given.backend == "web":
+        return hunt_on_web(given)
     if given.canaries is not None:
         catches = hunt.hunt_all(given.canaries, given.seed, library=given.library, jobs=given.jobs, prepare=_quiet)
         print(hunt.text(catches))

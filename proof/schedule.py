@@ -19,7 +19,7 @@ Engine = Literal["step", "sockets"]
 Backend = Literal["tws", "web"]
 Do = Literal[
     "place", "bracket", "resend", "modify", "cancel", "cancel_all", "filled", "wait", "read", "kill", "kill_elsewhere",
-    "resume",
+    "resume", "ready",
 ]  # fmt: skip
 At = Literal["time", "before_commit", "after_commit", "after_write", "connecting"]
 
@@ -43,7 +43,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     what: str = ""
     """`read`: positions, open_orders, completed, executions, summary, quote, time; `resend`: place or bracket."""
     seconds: float = 0.0
-    """`wait`: how long; `filled`, `cancel`, `cancel_all`: how patient; `bracket`: 1 = its limit entry is marketable."""
+    """`wait`: how long; `filled`, `cancel`, `cancel_all`, `ready`: how patient; `bracket`: 1 = its limit entry is marketable."""
 
 
 class Agent(msgspec.Struct, frozen=True):

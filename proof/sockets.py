@@ -40,6 +40,7 @@ from proof.sockets_files import (
     to_toml,
 )
 from proof.truthview import TruthView
+from proof.web_schedule import DOWN_S
 
 LONGEST_S = 600.0
 """After so long a run is given up as hanging."""
@@ -304,7 +305,7 @@ class SocketRun:
         self._ask("settle", SETTLE_S, within=SETTLE_S + _ANSWER_S)
         time.sleep(5.0)
         self._look_at("cancelled", "final")
-        self._kill(AT_THE_END, 0.1)
+        self._kill(AT_THE_END, 0.1 if self.schedule.backend == "tws" else DOWN_S)
         self._await_idle()
         self._ready()
         time.sleep(2.0)

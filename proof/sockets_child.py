@@ -26,14 +26,15 @@ import msgspec
 from ibkr_connector.clock import system_clock
 from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import TradingError
+from ibkr_connector.resilience import web_rules
 from ibkr_connector.sync import SyncConnector
 from ibkr_connector.trading import shared_control
-from proof.canaries import planted
 from proof.evidence import Picture
 from proof.schedule import Crash, Schedule, Stop, from_json
 from proof.sockets_agents import Agents
 from proof.sockets_files import MEMORY, SCHEDULE, STATE, FileHistory, history_file, open_memory
 from proof.sockets_ground import Steps, feel_the_pulse, stand_on, tap_writes
+from proof.sockets_others import PENALTY_S
 from proof.tap_web import tap_requests
 
 SECRET = "s3cret-Pa55word"
@@ -92,6 +93,7 @@ class Child:
         if self.birth.web_url:
             port = urlsplit(self.birth.web_url).port or 0
             tap_requests(port, history, schedule.client_id, lambda: self.steps.passed("after_write"))
+            vars(web_rules)["PENALTY_S"] = PENALTY_S + 1.0
         else:
             tap_writes(self.birth.port, history, schedule.client_id, self.steps)
         feel_the_pulse(history)
@@ -293,5 +295,10 @@ def main(birth: Birth, pipe: Connection) -> None:
     """The process."""
     for name in [name for name in os.environ if name.startswith("IBKR_")]:
         del os.environ[name]
+    if not birth.canary:
+        Child(birth, pipe).live()
+        return
+    from proof.canaries_web import planted
+
     with planted(birth.canary):
         Child(birth, pipe).live()

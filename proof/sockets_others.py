@@ -28,6 +28,8 @@ from proof.sockets_files import FAULTS, STATE, STRANGER, TRUTH, FileHistory
 STRANGER_ID = 9
 _ANSWER_S = 20.0
 _MARKETS = 8
+PENALTY_S = 15.0
+"""The penalty box of the Web API. IBKR's lasts ten minutes: time is real here."""
 _LOGIN_S = 3.0
 """How long it takes until somebody has logged in again."""
 
@@ -75,16 +77,16 @@ def gateway_main(words: list[str], asking: Asking | None, pipe: Connection) -> N
 
 
 def _preset(asking: Asking) -> None:
-    """The account's order presets; and somebody who logs in again when the login is over, as IBeam does."""
+    """The account's order presets, a shorter penalty box; and somebody who logs in again, as IBeam does."""
     from ibkr_connector.paper.faults.web_effects import WebEffects
-    from ibkr_connector.paper.web.options import Precautions, WebOptions
+    from ibkr_connector.paper.web.options import Limits, Precautions, WebOptions
 
     options, expired = main._web_options, WebEffects.session_expired
 
     def preset(given: main.PaperOptions) -> WebOptions | None:
         made = options(given)
         rules = Precautions(value=Decimal(asking.value), always=frozenset(asking.always))
-        return None if made is None else replace(made, precautions=rules)
+        return None if made is None else replace(made, precautions=rules, limits=Limits(penalty=PENALTY_S))
 
     def session_expired(effects: WebEffects, shot: Shot) -> bool:
         session = effects._front.session
@@ -92,7 +94,7 @@ def _preset(asking: Asking) -> None:
         return expired(effects, shot)
 
     vars(main)["_web_options"] = preset
-    WebEffects.session_expired = session_expired  # type: ignore[method-assign]
+    setattr(WebEffects, "session_expired", session_expired)  # noqa: B010 - its arguments have names of their own
 
 
 def control(port: int, command: str) -> dict[str, Any]:

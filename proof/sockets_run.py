@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing import forkserver
@@ -54,7 +55,9 @@ def _one(seed: int, library: str, backend: Backend, place: Path, keep: Path) -> 
         made = make_schedule(seed, engine="sockets", backend=backend)
         found = tally(run_schedule(made, folder, library=library))
     except Exception as error:  # noqa: BLE001 - the proof itself stumbled: that is no proof, and must be seen
-        found = Tally(violations=[(seed, "proof", f"the run could not be judged: {error!r}")])
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"the run could not be judged: {error!r} in {Path(where.filename).name}, line {where.lineno}"
+        found = Tally(violations=[(seed, "proof", what)])
     if found.violations:
         keep.mkdir(parents=True, exist_ok=True)
         kept = keep / folder.name

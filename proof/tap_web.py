@@ -74,4 +74,5 @@ def tap_requests(port: int, history: History, client_id: int, after_write: Calla
         if found is not None and (found["message"] == "place" or found.get("confirmed")):
             after_write()
 
-    http.client.HTTPConnection.send = tapped  # type: ignore[method-assign]
+    connection_class: Any = http.client.HTTPConnection
+    connection_class.send = tapped

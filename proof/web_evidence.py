@@ -50,7 +50,9 @@ def translate(evidence: Evidence) -> None:
     refs = {
         int(str(entry.fields["perm_id"])): str(entry.fields["order_ref"])
         for entry in entries
-        if entry.fields.get("client_id") == WEB_CLIENT_ID and entry.fields.get("perm_id") and "order_ref" in entry.fields
+        if entry.fields.get("client_id") == WEB_CLIENT_ID
+        and entry.fields.get("perm_id")
+        and "order_ref" in entry.fields
     }
     notes: list[Note] = []
     for note in evidence.history.notes:
@@ -104,7 +106,10 @@ def _truth(entries: list[TruthEntry], names: Names, client_id: int) -> TruthLog:
         elif kind in {"recv_place", "recv_modify", "recv_cancel", "rejected"} and "order_id" not in fields:
             kind = _DROPPED
         elif kind in {"declined", "question_lost"}:
-            fields |= {"client_id": client_id, "numbers": [first[ref] for ref in _listed(fields["order_refs"]) if ref in first]}
+            fields |= {
+                "client_id": client_id,
+                "numbers": [first[ref] for ref in _listed(fields["order_refs"]) if ref in first],
+            }
         truth._entries.append(TruthEntry(entry.seq, entry.at, entry.wire, kind, fields))
     return truth
 

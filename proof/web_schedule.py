@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from ibkr_connector.paper.faults.catalogue import BOTH_FRONTS, KINDS, TWS
-from proof.schedule import Asking, Crash, Schedule, Trouble
+from proof.schedule import Agent, Asking, Crash, Schedule, Step, Trouble
 
 Timed = TypeVar("Timed", Crash, Trouble)
 Values = dict[str, str | int | float | None]
@@ -47,6 +47,12 @@ _AGAIN_AND_AGAIN = frozenset({"place_order", "modify_order", "cancel_order", "re
 _LONG_S = 6.0
 _START_S = 10.5
 """A start takes so much longer here: live orders may be asked for every five seconds only."""
+DOWN_S = 1.2
+"""The shortest pause between a process and the next. Forked, the next would be there at once: its first requests would
+be counted together with the last second of a process that nobody remembers."""
+_READY_S = 30.0
+_FASTEST = 5.0
+"""Market seconds per second: with starts as long as these the session would be over too soon."""
 _EARLY = 0.25
 """So many of the faults that come at a time come while it connects."""
 
@@ -64,17 +70,33 @@ def over_the_web(schedule: Schedule) -> Schedule:
     for fault in faults:
         if isinstance(at := fault.get("at"), int | float) and dice.random() > _EARLY:
             fault["at"] = round(at + _START_S, 3)
-    for _ in range(dice.choices((0, 1, 2), (25, 50, 25))[0]):
-        faults.append(_own(dice))
+    faults += [_own(dice) for _ in range(dice.choices((0, 1, 2), (25, 50, 25))[0])]
     return msgspec.structs.replace(
         schedule,
         backend="web",
+        speed=min(schedule.speed, _FASTEST),
+        agents=tuple(_patient(agent) for agent in schedule.agents),
         faults=tuple(faults),
-        crashes=tuple(_later(crash) if crash.at == "time" else crash for crash in schedule.crashes),
+        crashes=tuple(_slower(_later(crash) if crash.at == "time" else crash) for crash in schedule.crashes),
         troubles=tuple(_later(trouble) for trouble in schedule.troubles),
         moved=tuple(moved),
         asking=_asking(dice),
     )
+
+
+def _patient(agent: Agent) -> Agent:
+    """Waits for the connection before it orders, as the errors tell callers to: an outage lasts ten seconds and more."""
+    if agent.name in {"saver", "leaver"}:
+        return agent  # they have a moment to meet
+    steps: list[Step] = []
+    for step in agent.steps:
+        steps += [Step("ready", seconds=_READY_S), step] if step.do in {"place", "bracket"} else [step]
+    return msgspec.structs.replace(agent, steps=tuple(steps))
+
+
+def _slower(crash: Crash) -> Crash:
+    """A process takes a while to start: sooner than this no program asks anything again."""
+    return msgspec.structs.replace(crash, down=max(crash.down, DOWN_S))
 
 
 def _later(what: Timed) -> Timed:
@@ -163,7 +185,10 @@ def _moment(dice: random.Random) -> Values:
     if kind < 0.5:
         return {"on": dice.choice(_WRITES), "nth": _nth(dice)}
     if kind < 0.75:
-        return {"on": dice.choice(("open_orders", "executions", "order_state", "auth_status")), "nth": dice.choice((1, 2))}
+        return {
+            "on": dice.choice(("open_orders", "executions", "order_state", "auth_status")),
+            "nth": dice.choice((1, 2)),
+        }
     return {"at": round(dice.uniform(4, 22), 3)}
 
 
@@ -175,7 +200,12 @@ def _lost_answer(dice: random.Random) -> Values:
 
 def _status(dice: random.Random) -> Values:
     code = dice.choice((400, 401, 410, 429, 500, 503))
-    return {"kind": "http_error", "on": dice.choice((*_WRITES, "open_orders", "order_state")), "nth": _nth(dice), "code": code}
+    return {
+        "kind": "http_error",
+        "on": dice.choice((*_WRITES, "open_orders", "order_state")),
+        "nth": _nth(dice),
+        "code": code,
+    }
 
 
 def _outage(dice: random.Random) -> Values:

@@ -16,6 +16,7 @@ from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import OrderError, OrderInDoubt, OrderNotFound, OrderNotSent
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.paper import PaperGateway
+from ibkr_connector.session.webpace import WebPace
 from support.connector import reaches, settled
 
 from .conftest import MakeWeb
@@ -151,3 +152,47 @@ async def test_a_caller_that_leaves_repeats_nothing(make_web: MakeWeb, gateway: 
             await asyncio.wait_for(connector.place_limit_order("AAPL", 1, "BUY", 200.0, order_ref=REF, tif="GTC"), 0.3)
     assert await known_to_both(connector, gateway) is OrderState.WORKING
     assert writes(gateway) == 1
+
+
+# --- each of them in its turn -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked_leave(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every request that waited for its turn, as `method path`."""
+    found: list[str] = []
+    original = WebPace.request
+
+    def request(self: WebPace, method: str, path: str, timeout: float) -> Any:
+        found.append(f"{method} {path}")
+        return original(self, method, path, timeout)
+
+    monkeypatch.setattr(WebPace, "request", request)
+    return found
+
+
+@pytest.mark.parametrize("confirm", ["o10331", ""], ids=["yes", "no"])
+async def test_a_reply_takes_its_turn_like_every_request(
+    make_web: MakeWeb, gateway: PaperGateway, asked_leave: list[str], confirm: str
+) -> None:
+    """Ten requests a second, and the penalty box behind them: chained questions are requests too."""
+    made = make_web(web={"confirm": confirm}, risk_limits={"daily_loss_limit": None, "check_market_hours": False})
+    await made.connect()
+    with contextlib.suppress(OrderError):
+        await made.place_stop_order("AAPL", 10, "SELL", 200)
+    replies = [str(entry.fields["path"]) for entry in gateway.truth.of("http", request="reply")]
+    assert replies
+    assert [f"POST {path.removeprefix('/v1/api/')}" in asked_leave for path in replies] == [True] * len(replies)
+
+
+async def test_a_cancel_that_is_written_again_takes_its_turn(
+    make_web: MakeWeb, gateway: PaperGateway, asked_leave: list[str]
+) -> None:
+    made = make_web(risk_limits={"daily_loss_limit": None, "check_market_hours": False})
+    await made.connect()
+    order = await made.place_limit_order("AAPL", 10, "BUY", 200)
+    gateway.inject("http_error", on="cancel_order", times=2, code=503)
+    await order.cancel(timeout=20.0)
+    written = len(gateway.truth.of("http", request="cancel_order"))
+    assert written == 3
+    assert sum(one.startswith("DELETE ") for one in asked_leave) == written - 1

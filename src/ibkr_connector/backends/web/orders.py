@@ -294,19 +294,26 @@ class WebOrders:
             self._cancel(known)
 
     def _cancel(self, known: Known) -> None:
-        for perm_id in (known.perm_id, *sorted(known.forks)):
+        for number, perm_id in enumerate((known.perm_id, *sorted(known.forks))):
             path = f"iserver/account/{known.order.account}/order/{perm_id}"
-            first = self._delete(path)
+            first = self._delete(path) if number == 0 else None  # whoever cancels had leave for one request
             self._room.spawn(self._see_cancel_through(first, path, known), f"cancel-{known.order.order_id}")
 
     def _delete(self, path: str) -> asyncio.Task[Any]:
         return self._room.calls.begin("DELETE", path, timeout=self._room.endpoint.order_timeout)
 
-    async def _see_cancel_through(self, first: asyncio.Task[Any], path: str, known: Known | None) -> None:
+    async def _delete_in_turn(self, path: str) -> Any:
+        async with self._room.calls.pace.request("DELETE", path, self._room.endpoint.order_timeout) as turn:
+            request = self._delete(path)
+            turn.sent()
+        return await request
+
+    async def _see_cancel_through(self, first: asyncio.Task[Any] | None, path: str, known: Known | None) -> None:
         request = first
         for pause in (*_CANCEL_AGAIN_S, None):
             try:
-                self._cancel_answered(await request, known)
+                answer = await (self._delete_in_turn(path) if request is None else request)
+                self._cancel_answered(answer, known)
             except TradingError as error:
                 _log.warning("a cancel has no answer", path=path, error=error.message, again_in=pause)
             else:
@@ -314,7 +321,7 @@ class WebOrders:
             if pause is None or (known is not None and known.over):
                 return
             await self._room.clock.sleep(pause)
-            request = self._delete(path)
+            request = None
 
     def _cancel_answered(self, body: Any, known: Known | None) -> None:
         if known is None:
@@ -327,9 +334,10 @@ class WebOrders:
     def send_global_cancel(self) -> None:
         """See `Backend.send_global_cancel`: everything of every account of the login."""
         self._room.require()
-        for account in self._room.accounts:
+        for number, account in enumerate(self._room.accounts):
             path = f"iserver/account/{account}/order/-1"
-            self._room.spawn(self._see_cancel_through(self._delete(path), path, None), "cancel-all")
+            first = self._delete(path) if number == 0 else None
+            self._room.spawn(self._see_cancel_through(first, path, None), "cancel-all")
         self._records.look_at_all()
 
     # --- previews ---------------------------------------------------------------------------------------------------

@@ -58,31 +58,43 @@ class Questions:
             confirm = bool(answer.message_ids) and allowed.issuperset(answer.message_ids)
             if confirm and asked > self._room.endpoint.questions:
                 confirm, why = False, f"it was the question number {asked}"
-            if confirm:
-                why = await self.leave(_reply(answer, orders, operation, confirmed=True))
-                confirm = not why
             if not confirm:
                 return await self._decline(answer, orders, operation, why)
-            answer = await self._write(answer, confirmed=True)
+            said = await self._write(answer, orders, operation, confirmed=True)
+            if isinstance(said, str):
+                return await self._decline(answer, orders, operation, said)
+            answer = said
         return answer
 
     async def _decline(self, question: Question, orders: Sequence[WireOrder], operation: Operation, why: str) -> Result:
         _log.warning("a question is answered with no", question=question.shown, why=why or "not in the list")
-        await self.leave(_reply(question, orders, operation, confirmed=False))
-        answer = await self._write(question, confirmed=False)
+        answer = await self._write(question, orders, operation, confirmed=False)
         if isinstance(answer, Refused):
             return Declined(question, why)  # "Order not confirmed": there is nothing left to confirm
         if isinstance(answer, Question):
             return Unclear("a no was answered with another question")
-        return answer
+        return Unclear(answer) if isinstance(answer, str) else answer
 
-    async def _write(self, question: Question, *, confirmed: bool) -> tuple[Taken, ...] | Refused | Question | Unclear:
+    async def _write(
+        self, question: Question, orders: Sequence[WireOrder], operation: Operation, *, confirmed: bool
+    ) -> tuple[Taken, ...] | Refused | Question | Unclear | str:
+        """Answer it, in its turn and with leave that was given right before; a text says why leave was refused."""
         path = f"iserver/reply/{question.reply_id}"
         what = "yes" if confirmed else "no"
+        timeout = self._room.endpoint.order_timeout
         try:
-            body = await self._room.calls.begin(
-                "POST", path, {"confirmed": confirmed}, timeout=self._room.endpoint.order_timeout
-            )
+            async with self._room.calls.pace.request("POST", path, timeout) as turn:
+                try:
+                    why = await self.leave(_reply(question, orders, operation, confirmed=confirmed))
+                    if confirmed and why:
+                        turn.unused()
+                        return why
+                    post = self._room.calls.begin("POST", path, {"confirmed": confirmed}, timeout=timeout)
+                except BaseException:
+                    turn.unused()
+                    raise
+                turn.sent()
+            body = await post
         except TradingError as error:
             return Unclear(f"the {what} to {question.shown} has no answer: {error.message}")
         return read_answer(body)
