@@ -43,7 +43,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     what: str = ""
     """`read`: positions, open_orders, completed, executions, summary, quote, time; `resend`: place or bracket."""
     seconds: float = 0.0
-    """`wait`: how long; `filled`, `cancel`, `cancel_all`, `ready`: how patient; `bracket`: 1 = its limit entry is marketable."""
+    """`wait`: how long; `filled`, `cancel`, `cancel_all`, `ready`: how patient; `bracket`: 1 = its limit
+    entry is marketable."""
 
 
 class Agent(msgspec.Struct, frozen=True):

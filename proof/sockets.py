@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -21,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from ibkr_connector.paper.truth import TruthEntry
 from proof import sockets_child, sockets_others
 from proof.dice import SYMBOLS
 from proof.evidence import Evidence
@@ -39,7 +41,6 @@ from proof.sockets_files import (
     read_truth,
     to_toml,
 )
-from proof.truthview import TruthView
 from proof.web_schedule import DOWN_S
 
 LONGEST_S = 600.0
@@ -314,7 +315,7 @@ class SocketRun:
     def _await_forwarded(self) -> None:
         """Wait until the gateway holds nothing back: orders of a cut link can reach the broker later."""
         until = time.monotonic() + SETTLE_S
-        while TruthView.of(read_truth(self.folder / TRUTH).entries).waiting and time.monotonic() < until:
+        while _waiting(read_truth(self.folder / TRUTH).entries) and time.monotonic() < until:
             time.sleep(1.0)
 
     def _ready(self) -> None:
@@ -341,6 +342,16 @@ class SocketRun:
         self._history.add("lasted", wire=time.monotonic() - self._zero, market=market.total_seconds())
         sockets_others.control(self._control, "shutdown")
         self._processes[0].join(10.0)
+
+
+def _waiting(entries: Sequence[TruthEntry]) -> set[tuple[object, object]]:
+    """Numbers of orders with a message that a cut link holds back."""
+    found: set[tuple[object, object]] = set()
+    for entry in entries:
+        if entry.kind in {"withheld", "forwarded", "forgotten"}:
+            key = entry.fields["client_id"], entry.fields["order_id"]
+            (found.add if entry.kind == "withheld" else found.discard)(key)
+    return found
 
 
 def _disk(at: float, *, full: bool) -> bytes:

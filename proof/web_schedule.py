@@ -85,7 +85,7 @@ def over_the_web(schedule: Schedule) -> Schedule:
 
 
 def _patient(agent: Agent) -> Agent:
-    """Waits for the connection before it orders, as the errors tell callers to: an outage lasts ten seconds and more."""
+    """Waits for the connection before it orders, as the errors tell callers to: outages last ten seconds and more."""
     if agent.name in {"saver", "leaver"}:
         return agent  # they have a moment to meet
     steps: list[Step] = []

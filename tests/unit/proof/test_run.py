@@ -17,6 +17,9 @@ from proof import run
         ["--replay", "3", "--raw"],
         ["--raw", "--canaries"],
         ["--canaries", "no_such_bug"],
+        ["--engine", "step", "--backend", "web"],
+        ["--engine", "both", "--backend", "web", "--canaries", "cancel_once"],
+        ["--canaries", "second_post"],
     ],
 )
 def test_what_would_prove_nothing_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
