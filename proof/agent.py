@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
+from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.errors import TradingError
 from ibkr_connector.facade import Facade
 from ibkr_connector.models.contract import Contract
@@ -92,7 +93,7 @@ class Caller:
                 snapshot = await connector.cancel_order(step.ref, timeout=step.seconds)
                 return snapshot.state.value
             case "ready":
-                await connector.ready(step.seconds)
+                await cast(IBKRConnector, connector).ready(step.seconds)
             case "cancel_all":
                 await connector.cancel_all_orders(timeout=step.seconds)
             case "filled":
