@@ -130,6 +130,16 @@ async def test_an_order_whose_answer_is_lost_works_at_the_exchange(
     assert (writes(gateway, "in doubt"), refs(gateway, "accepted")) == (2, ["in doubt"])
 
 
+async def test_a_list_of_live_orders_that_is_no_snapshot_is_empty(ready: Http, gateway: PaperGateway) -> None:
+    await ready.ok("GET", "iserver/account/orders")
+    await place(ready, order(cOID="there"))
+    gateway.inject("missing_end", on="open_orders")
+    assert await ready.ok("GET", "iserver/account/orders") == {"orders": [], "snapshot": False}
+    told = await ready.ok("GET", "iserver/account/orders")
+    assert told["snapshot"] is True
+    assert [row["order_ref"] for row in told["orders"]] == ["there"]
+
+
 async def test_an_answer_that_is_there_after_its_fault_is_over_hangs_nobody(ready: Http, gateway: PaperGateway) -> None:
     gateway.inject("swallow_reply", on="place_order", for_=60.0)
     carried_out = gateway.truth.record
