@@ -20,12 +20,13 @@ from unittest.mock import patch
 
 from ibkr_connector.backends.base import Operation
 from ibkr_connector.backends.web import questions as questions_module
-from ibkr_connector.backends.web.calls import WebCalls
+from ibkr_connector.backends.web.calls import Unpaced, WebCalls
 from ibkr_connector.backends.web.order_answers import Unclear
 from ibkr_connector.backends.web.orders import WebOrders
 from ibkr_connector.backends.web.questions import Questions
 from ibkr_connector.backends.web.records import Records
 from ibkr_connector.errors import OrderInDoubt, TradingError
+from ibkr_connector.session.webpace import WebPace
 from proof.hunt import Catch
 from proof.judge import judge
 from proof.schedule import Agent, Asking, Crash, Schedule, Step
@@ -51,7 +52,11 @@ _CANARIES: dict[str, WebCanary] = {}
 
 
 def _canary(
-    *steps: Step, faults: tuple[Values, ...], crashes: tuple[Crash, ...] = (), confirm: tuple[str, ...] = _QUESTIONS
+    *steps: Step,
+    faults: tuple[Values, ...],
+    crashes: tuple[Crash, ...] = (),
+    confirm: tuple[str, ...] = _QUESTIONS,
+    value: int = 100_000,
 ) -> Callable[[Plant], Plant]:
     """Keep a bug under the name of its function; its docstring says what it does."""
     made = Schedule(
@@ -65,7 +70,7 @@ def _canary(
         crashes=crashes,
         limits={"max_position_size": 500, "max_order_size": 200, "daily_loss_limit": 100_000},
         backend="web",
-        asking=Asking(always=("o10151", "o10331"), confirm=confirm),
+        asking=Asking(always=("o10151", "o10331"), confirm=confirm, value=value),
     )
 
     def keep(plant: Plant) -> Plant:
@@ -174,6 +179,19 @@ def reply_unjournaled(stack: contextlib.ExitStack) -> None:
         return await original(self, *about)
 
     _put(stack, Questions, "settle", settle)
+
+
+@_canary(*(Step("bracket", f"b{number}", "AAPL", "BUY", 10, "MKT", 500) for number in range(6)), faults=(), value=100)
+def reply_out_of_turn(stack: contextlib.ExitStack) -> None:
+    """Replies to questions are not counted among the requests of a second."""
+    original = WebPace.request
+
+    def request(self: WebPace, method: str, path: str, timeout: float) -> Any:
+        if path.startswith("iserver/reply/"):
+            return Unpaced().request(method, path, timeout)
+        return original(self, method, path, timeout)
+
+    _put(stack, WebPace, "request", request)
 
 
 # --- the hunt ---------------------------------------------------------------------------------------------------------

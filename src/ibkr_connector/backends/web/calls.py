@@ -193,6 +193,7 @@ class WebCalls:
                 client.cacert = where.ca_file
         client._verbose_retries = False
         client._logger = logging.Logger("ibind")  # of nobody: it would log requests that failed, orders and all  # noqa: LOG001
+        client._logger.addHandler(logging.NullHandler())  # without any, warnings go to stderr
         away = urlsplit(client.base_url).hostname not in _LOOPBACK
         client._session = ExactSession(self._clock.monotonic, proxies_from_environment=away)
         client.use_session = True

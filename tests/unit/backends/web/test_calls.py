@@ -220,6 +220,15 @@ def test_a_netrc_does_not_lend_its_password(monkeypatch: pytest.MonkeyPatch, tmp
     session.close()
 
 
+async def test_what_ibind_logs_of_a_request_is_printed_nowhere(
+    calls: WebCalls, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A logger without handlers writes to stderr (`logging.lastResort`): requests hold orders and account numbers."""
+    for client in (calls._reader, calls._orderer):
+        client._logger.error("DU1234567")
+    assert capfd.readouterr() == ("", "")
+
+
 async def test_after_the_end_nothing_is_asked(server: Server, calls: WebCalls) -> None:
     await calls.close()
     await calls.close()
