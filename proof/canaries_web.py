@@ -136,7 +136,7 @@ def second_reply(stack: contextlib.ExitStack) -> None:
 @_canary(
     _REST,
     Step("wait", seconds=90.0),
-    faults=({"kind": "missing_end", "on": "open_orders", "nth": 1, "probability": 1.0},),
+    faults=({"kind": "missing_end", "on": "open_orders", "nth": 1, "times": 10},),
     crashes=(Crash("after_write", nth=1, down=1.2),),
 )
 def list_without_snapshot(stack: contextlib.ExitStack) -> None:

@@ -8,8 +8,8 @@ from proof.tally import Tally
 from proof.verdict import INVARIANTS
 
 LEAST_ACCEPTED: dict[Backend, float] = {"tws": 0.60, "web": 0.40}
-"""Refusing everything would break no invariant, and be a failure. Over the Web API every start takes ten seconds, that of
-`ibkr-connector kill` too: the kills, doubts and outages of a script cover more of the orders behind them."""
+"""Refusing everything would break no invariant, and be a failure. Over the Web API starts and doubts take longer:
+the kills, doubts and outages of a script cover more of the orders behind them."""
 LEAST_SETTLED = 0.95
 _FULL = 2_000
 """From so many schedules on every kind of fault and every invariant must have been met."""
