@@ -26,6 +26,8 @@ _log = get_logger(__name__)
 _NOT_FOUND = 10147
 _ENDS_TOLD_S = 1.0
 _ASK_AGAIN_S = 0.5
+_PURSUED = "The cancel is still being pursued."
+_PURSUED_MANY = "What was not refused is still being pursued."
 _END_MAY_LAG_S = 5.0
 """How long the end of an order may lag behind the refusal of its cancel."""
 
@@ -53,11 +55,13 @@ class OrderCanceller:
         self._ask_state = ask_state
         self._ask_ends = ask_ends
         self._pursuits: dict[str, asyncio.Task[None]] = {}
+        self._everything: asyncio.Task[None] | None = None
+        """Writes a global cancel."""
         desk.on_changes(self._on_changes)
 
     async def close(self) -> None:
         """Stop pursuing; what is owed is in the journal."""
-        tasks = list(self._pursuits.values())
+        tasks = [*self._pursuits.values(), *([] if self._everything is None else [self._everything])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -137,38 +141,52 @@ class OrderCanceller:
             _log.warning("a cancel could not be written", order_ref=ref, error=str(error))
 
     async def _see_to_it(self, live: LiveOrder) -> None:
-        deadline = Deadline(self._clock, self._timeout)
+        """Write it, however long its turn takes; the time for an answer begins with the write."""
         refusals = live.refusals
-        if not await self._write(live, deadline):
+        if not await self._write(live):
             return
         answered = await live.until(
             lambda known: known.is_done or known.is_cancel_told or live.refusals > refusals,
             self._clock,
-            deadline.remaining(),
+            self._timeout,
         )
         if not answered:
             self._doubt(live)
 
-    async def _write(self, live: LiveOrder, deadline: Deadline) -> bool:
+    async def _write(self, live: LiveOrder) -> bool:
         """Write the cancel of every order at the broker that certainly is ours; whether one was written."""
-        written = False
-        for branch in live.record.cancel_targets():
-            await self._session.cancel_slot(deadline.remaining())
-            own, epoch = self._session.settings.client_id, self._session.link.epoch
-            if live.record.is_done:
-                break
-            if not live.record.is_reachable(branch, epoch=epoch, client_id=own):
-                _log.warning("the cancel waits until the broker shows the order", order_ref=live.ref)
-                self._ask_state()
-                continue
-            try:
-                self._session.backend.send_cancel(branch.order_id)
-            except NotConnected:
-                _log.warning("no connection: the cancel is sent after the reconnect", order_ref=live.ref)
-                return written
-            written = True
-            self._desk.tell(live, steps.cancel_sent(live.record, self._desk.context()))
+        written, number = False, 0
+        again = Operation.CANCEL in live.record.outstanding
+        while number < len(live.record.cancel_targets()):
+            async with self._session.cancel_slot(again=again) as slot:
+                try:
+                    sent = self._write_one(live, number)
+                except BaseException:
+                    slot.unused()
+                    raise
+                if not sent:
+                    slot.unused()
+            written, number = written or sent, number + 1
         return written
+
+    def _write_one(self, live: LiveOrder, number: int) -> bool:
+        """Write it now, if it is still owed and the number still means this order; whether it was written."""
+        record, own, epoch = live.record, self._session.settings.client_id, self._session.link.epoch
+        targets = record.cancel_targets()  # as they are now: it may have waited long for its turn
+        if record.is_done or not record.cancel_wanted or number >= len(targets):
+            return False
+        branch = targets[number]
+        if not record.is_reachable(branch, epoch=epoch, client_id=own):
+            _log.warning("the cancel waits until the broker shows the order", order_ref=live.ref)
+            self._ask_state()
+            return False
+        try:
+            self._session.backend.send_cancel(branch.order_id)
+        except NotConnected:
+            _log.warning("no connection: the cancel is sent after the reconnect", order_ref=live.ref)
+            return False
+        self._desk.tell(live, steps.cancel_sent(record, self._desk.context()))
+        return True
 
     def resend(self) -> None:
         """After a reconnect: send again the cancels that are owed."""
@@ -215,12 +233,15 @@ class OrderCanceller:
         if record.is_cancel_told:
             why = "the broker has taken the cancel and not ended the order yet"
         else:
+            if Operation.CANCEL not in record.outstanding:
+                why = "the cancel was not written yet"
             if record.committed and not record.cancel_targets():
                 why = "the broker says that it has ended, and has not told all of its executions"
             self._desk.tell(live, steps.enter_doubt(record, Operation.CANCEL, why, self._desk.context()))
             self._ask_state()
+        pursued = f" {_PURSUED}" if record.cancel_wanted and (not record.committed or record.cancel_targets()) else ""
         return CancelInDoubt(
-            f"order {live.ref}: {why}; it is {record.state.value}, filled {record.filled}.",
+            f"order {live.ref}: {why}; it is {record.state.value}, filled {record.filled}.{pursued}",
             order_ref=live.ref,
             filled=str(record.filled),
         )
@@ -246,10 +267,18 @@ class OrderCanceller:
         own = [live for live in chosen if live.record.client_id == self._session.settings.client_id]
         for live in own:
             self._desk.tell(live, steps.cancel_wanted(live.record, self._desk.context()))
-        await self._session.cancel_slot(deadline.remaining())
-        self._session.backend.send_global_cancel()
-        for live in own:
-            self._desk.tell(live, steps.cancel_sent(live.record, self._desk.context()))
+        if self._everything is None or self._everything.done():
+            self._everything = asyncio.create_task(self._write_global(), name="cancel everything")
+            self._everything.add_done_callback(lambda done: self._ended("everything", done))
+        try:
+            await self._clock.wait_for(asyncio.shield(self._everything), deadline.remaining())
+        except TimeoutError:
+            for live in own:
+                self._pursue(live)
+            raise CancelInDoubt(
+                f"the cancel of everything waits for its turn under IBKR's message rate. {_PURSUED}",
+                order_refs=[live.ref for live in [*unsent, *chosen]],
+            ) from None
         await asyncio.gather(
             *(
                 live.until(lambda known: known.is_done, self._clock, min(deadline.remaining(), _ENDS_TOLD_S))
@@ -265,8 +294,24 @@ class OrderCanceller:
         return _all_ended([*unsent, *chosen])
 
 
+    async def _write_global(self) -> None:
+        """Write it, however long its turn takes."""
+        async with self._session.cancel_slot() as slot:
+            try:
+                self._session.backend.send_global_cancel()
+            except BaseException:
+                slot.unused()
+                raise
+        own = self._session.settings.client_id
+        for live in self._desk.table.open():
+            if live.record.client_id == own and live.record.cancel_wanted:
+                self._desk.tell(live, steps.cancel_sent(live.record, self._desk.context()))
+
+
 def _all_ended(chosen: Sequence[LiveOrder]) -> list[OrderSnapshot]:
-    open_refs = [live.ref for live in chosen if not live.record.is_done]
-    if open_refs:
-        raise CancelInDoubt(f"not confirmed: {', '.join(open_refs)}.", order_refs=open_refs)
+    left = [live for live in chosen if not live.record.is_done]
+    if left:
+        refs = [live.ref for live in left]
+        pursued = f" {_PURSUED_MANY}" if any(live.record.cancel_wanted for live in left) else ""
+        raise CancelInDoubt(f"not confirmed: {', '.join(refs)}.{pursued}", order_refs=refs)
     return [live.snapshot for live in chosen]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from ibkr_connector.backends.base import HistoryRequest, Write
@@ -39,7 +40,7 @@ from ibkr_connector.resilience.web_rules import web_rules
 from ibkr_connector.session.barsizes import BAR_SECONDS
 from ibkr_connector.session.operator import OperatorWord
 from ibkr_connector.session.permits import ConnectPermit, HeldSlot
-from ibkr_connector.session.webpace import NoSlot, WebPace
+from ibkr_connector.session.webpace import Leave, NoSlot, WebPace
 from ibkr_connector.session.windows import KeptWindows
 
 _T = TypeVar("_T")
@@ -146,6 +147,10 @@ class Guard:
         """Wait for leave to write `units` messages, which the caller does at once. Raises `PacingTimeout`."""
         async with self.pacer.slot(message(lane, units=units), timeout):
             pass
+
+    def exit_slot(self, *, again: bool) -> AbstractAsyncContextManager[Leave]:
+        """Leave to write a cancel, however long it takes, as a block; `again`: it was written before."""
+        return self.pacer.slot(message(Lane.CANCEL)) if self.web is None else self.web.exit(again=again)
 
     def wrote(self, lane: Lane) -> None:
         """One message was written without asking (a handshake's last): what comes after it is counted with it."""

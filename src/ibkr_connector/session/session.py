@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -47,6 +48,7 @@ from ibkr_connector.session.keeper import LinkKeeper
 from ibkr_connector.session.link import Link, LinkNews, LinkState
 from ibkr_connector.session.permits import HeldSlot
 from ibkr_connector.session.restart import GatewayRestart
+from ibkr_connector.session.webpace import Leave
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
@@ -459,9 +461,13 @@ class Session:
 
         return await self.guard.order_slot(units=units, timeout=timeout, probe=probe, reduces=reduces)
 
-    async def cancel_slot(self, timeout: float) -> None:
-        """Leave to write a cancel: its lane has a reserve of its own and passes every breaker."""
-        await self.guard.slot(Lane.CANCEL, timeout=timeout)
+    def cancel_slot(self, *, again: bool = False) -> AbstractAsyncContextManager[Leave]:
+        """Leave to write a cancel, as a block. It comes in the end: a cancel is owed, and whoever writes it waits.
+
+        Its lane has a reserve of its own and passes every breaker; after a 429 of the Web API it rests. `again`: this
+        cancel was written before. Raises ConnectorClosed.
+        """
+        return self.guard.exit_slot(again=again)
 
 
 def _interrupted() -> NotConnected:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from enum import Enum
 from typing import Protocol, Self
 
 from ibkr_connector.clock import Clock
@@ -11,7 +13,7 @@ from ibkr_connector.errors import PacingError, PacingTimeout
 from ibkr_connector.logs import get_logger
 from ibkr_connector.resilience.pacing import Pacer
 from ibkr_connector.resilience.rules import Lane, Work, message
-from ibkr_connector.resilience.waiter import AsyncPacer
+from ibkr_connector.resilience.waiter import AsyncPacer, Slot
 from ibkr_connector.resilience.web_rules import Penalty, request
 from ibkr_connector.session.webwindows import SharedWindows
 
@@ -63,6 +65,32 @@ class _Told:
         self._leave.unused()
 
 
+class _Probe(Enum):
+    """The one cancel that may be tried during a rest: the 429 may have been another endpoint's own limit."""
+
+    UNTRIED = "untried"
+    OUT = "out"
+    PASSED = "passed"
+    REFUSED = "refused"
+
+
+class ExitSlot:
+    """Leave to write one cancel; see `Slot`."""
+
+    def __init__(self, slot: Slot, unused: Callable[[], None]) -> None:
+        self._slot = slot
+        self._on_unused = unused
+
+    def sent(self) -> None:
+        """See `Slot`."""
+        self._slot.sent()
+
+    def unused(self) -> None:
+        """See `Slot`."""
+        self._slot.unused()
+        self._on_unused()
+
+
 class WebPace:
     """Hands out leave for requests. Used on the session loop.
 
@@ -79,6 +107,9 @@ class WebPace:
         self._penalty = Penalty()
         self.shared: SharedWindows | None = None
         """What other programs asked; None: nothing is shared."""
+        self._probe = _Probe.UNTRIED
+        self._exits_open = asyncio.Event()
+        """Set when cancels that wait for the probe of a rest may look again."""
         self.on_rest: Callable[[float, bool], None] = lambda _seconds, _boxed: None
         """Told of every rest: seconds, and whether it is IBKR's penalty box."""
 
@@ -104,6 +135,50 @@ class WebPace:
         async with self._pacer().slot(work, max(until - self._clock.monotonic(), 0.0)) as slot:
             yield slot if self.shared is None else _Told(slot, self.shared, work)
 
+    # --- cancels --------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def exit(self, *, again: bool = False) -> AsyncIterator[Leave]:
+        """Leave to write a cancel, however long that takes: it is owed.
+
+        During a rest one cancel that was not written before is tried. If that is answered, the others follow; if it
+        is refused too, they wait for the end of the rest: whoever goes on asking in the penalty box stays in it.
+        `again`: it was written before, and waits for the end of the rest in any case.
+        """
+        while True:
+            while not self._may_exit(again=again):
+                if again:
+                    await self._clock.sleep(self.resting)
+                else:
+                    with suppress(TimeoutError):
+                        await self._clock.wait_for(self._exits_open.wait(), self.resting)
+            async with self._pacer().slot(message(Lane.CANCEL)) as slot:
+                # A rest may have begun while it waited for its turn.
+                if self._may_exit(again=again):
+                    is_probe = self.resting > 0 and self._probe is _Probe.UNTRIED
+                    if is_probe:
+                        self._probe = _Probe.OUT
+                        self._exits_open.clear()
+                    yield ExitSlot(slot, self._probe_unused if is_probe else _nothing)
+                    return
+                slot.unused()
+
+    def _may_exit(self, *, again: bool) -> bool:
+        if self.resting <= 0:
+            return True
+        return not again and self._probe in (_Probe.UNTRIED, _Probe.PASSED)
+
+    def _probe_unused(self) -> None:
+        if self._probe is _Probe.OUT:
+            self._probe = _Probe.UNTRIED
+            self._exits_open.set()
+
+    def exit_answered(self) -> None:
+        """A cancel was answered, and not with 429."""
+        if self._probe is _Probe.OUT:
+            self._probe = _Probe.PASSED
+            self._exits_open.set()
+
     def late(self, path: str) -> None:
         """What had its leave long before was written just now: those that come after it must not join it."""
         self._core.note(self._clock.monotonic(), message(Lane.ORDERS))
@@ -114,6 +189,16 @@ class WebPace:
             return
         before = self.resting
         rest = self._penalty.limited(self._clock.monotonic())
-        if not before:
+        if before:
+            if self._probe in (_Probe.OUT, _Probe.PASSED):
+                self._probe = _Probe.REFUSED
+                self._exits_open.clear()
+        else:
+            self._probe = _Probe.UNTRIED
+            self._exits_open.clear()
             _log.warning("too many requests: resting", seconds=round(rest), boxed=self._penalty.boxed)
             self.on_rest(rest, self._penalty.boxed)
+
+
+def _nothing() -> None:
+    """It was no probe."""
