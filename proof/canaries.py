@@ -255,11 +255,11 @@ def cancel_behind_disk(stack: contextlib.ExitStack) -> None:
     """A cancel waits for the journal."""
     original = OrderCanceller._write
 
-    async def write(self: OrderCanceller, live: Any, deadline: Any) -> bool:
+    async def write(self: OrderCanceller, live: Any) -> bool:
         journal = self._desk.journal
         if journal is not None:
             await journal.flush()
-        return await original(self, live, deadline)
+        return await original(self, live)
 
     _put(stack, OrderCanceller, "_write", write)
 

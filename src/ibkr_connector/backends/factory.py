@@ -13,7 +13,7 @@ from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import Settings
 
 if TYPE_CHECKING:
-    from ibkr_connector.backends.web.calls import Pace
+    from ibkr_connector.backends.web.pace import Pace
 
 
 def web_endpoint(settings: Settings) -> WebEndpoint:

@@ -293,7 +293,6 @@ class OrderCanceller:
                 self._doubt(live)
         return _all_ended([*unsent, *chosen])
 
-
     async def _write_global(self) -> None:
         """Write it, however long its turn takes."""
         async with self._session.cancel_slot() as slot:

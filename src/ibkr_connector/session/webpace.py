@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
@@ -18,6 +19,8 @@ from ibkr_connector.resilience.web_rules import Penalty, request
 from ibkr_connector.session.webwindows import SharedWindows
 
 _log = get_logger(__name__)
+_TRY_S = 5.0
+"""How long the other cancels wait for the answer of the one that is tried after a rest."""
 _EXITS = frozenset({Lane.CANCEL})
 
 
@@ -108,8 +111,12 @@ class WebPace:
         self.shared: SharedWindows | None = None
         """What other programs asked; None: nothing is shared."""
         self._probe = _Probe.UNTRIED
+        self._proven = True
+        """No rest was, or a cancel was answered since it began: the others need not wait for one that is tried."""
+        self._tried_at = -math.inf
+        """When the cancel was let go that is tried after a rest."""
         self._exits_open = asyncio.Event()
-        """Set when cancels that wait for the probe of a rest may look again."""
+        """Set when cancels that wait for the one that is tried may look again."""
         self.on_rest: Callable[[float, bool], None] = lambda _seconds, _boxed: None
         """Told of every rest: seconds, and whether it is IBKR's penalty box."""
 
@@ -141,43 +148,58 @@ class WebPace:
     async def exit(self, *, again: bool = False) -> AsyncIterator[Leave]:
         """Leave to write a cancel, however long that takes: it is owed.
 
-        During a rest one cancel that was not written before is tried. If that is answered, the others follow; if it
-        is refused too, they wait for the end of the rest: whoever goes on asking in the penalty box stays in it.
-        `again`: it was written before, and waits for the end of the rest in any case.
+        During a rest one cancel that was not written before is tried: the 429 may have been about something else. If
+        that is answered, the others follow; if it is refused too, they wait for the end of the rest, and then for one
+        that is tried again. Whoever goes on asking in the penalty box stays in it. `again`: it was written before, and
+        waits for the end of the rest in any case.
         """
         while True:
-            while not self._may_exit(again=again):
-                if again:
-                    await self._clock.sleep(self.resting)
+            while (wait := self._exit_wait(again=again)) > 0:
+                if again and self.resting > 0:
+                    await self._clock.sleep(wait)
                 else:
                     with suppress(TimeoutError):
-                        await self._clock.wait_for(self._exits_open.wait(), self.resting)
+                        await self._clock.wait_for(self._exits_open.wait(), wait)
             async with self._pacer().slot(message(Lane.CANCEL)) as slot:
-                # A rest may have begun while it waited for its turn.
-                if self._may_exit(again=again):
-                    is_probe = self.resting > 0 and self._probe is _Probe.UNTRIED
-                    if is_probe:
-                        self._probe = _Probe.OUT
-                        self._exits_open.clear()
-                    yield ExitSlot(slot, self._probe_unused if is_probe else _nothing)
+                # A rest may have begun, or another one be tried, while it waited for its turn.
+                if self._exit_wait(again=again) <= 0:
+                    yield ExitSlot(slot, self._let_go())
                     return
                 slot.unused()
 
-    def _may_exit(self, *, again: bool) -> bool:
-        if self.resting <= 0:
-            return True
-        return not again and self._probe in (_Probe.UNTRIED, _Probe.PASSED)
+    def _exit_wait(self, *, again: bool) -> float:
+        """Seconds after which a cancel may look again whether it may go; 0 = it may."""
+        rest = self.resting
+        if rest > 0:
+            return 0.0 if not again and self._probe in (_Probe.UNTRIED, _Probe.PASSED) else rest
+        return 0.0 if self._proven else max(0.0, self._tried_at + _TRY_S - self._clock.monotonic())
 
-    def _probe_unused(self) -> None:
+    def _let_go(self) -> Callable[[], None]:
+        """A cancel goes; returns what takes that back."""
+        if self.resting > 0 and self._probe is _Probe.UNTRIED:
+            self._probe = _Probe.OUT
+        elif self.resting <= 0 and not self._proven:
+            self._tried_at = self._clock.monotonic()
+        else:
+            return _nothing
+        self._exits_open.clear()
+        return self._not_tried
+
+    def _not_tried(self) -> None:
         if self._probe is _Probe.OUT:
             self._probe = _Probe.UNTRIED
-            self._exits_open.set()
+        self._tried_at = -math.inf
+        self._exits_open.set()
 
     def exit_answered(self) -> None:
         """A cancel was answered, and not with 429."""
-        if self._probe is _Probe.OUT:
-            self._probe = _Probe.PASSED
-            self._exits_open.set()
+        if self.resting <= 0:
+            self._proven = True
+        elif self._probe is _Probe.OUT:
+            self._probe, self._proven = _Probe.PASSED, True
+        else:
+            return
+        self._exits_open.set()
 
     def late(self, path: str) -> None:
         """What had its leave long before was written just now: those that come after it must not join it."""
@@ -191,10 +213,10 @@ class WebPace:
         rest = self._penalty.limited(self._clock.monotonic())
         if before:
             if self._probe in (_Probe.OUT, _Probe.PASSED):
-                self._probe = _Probe.REFUSED
+                self._probe, self._proven = _Probe.REFUSED, False
                 self._exits_open.clear()
         else:
-            self._probe = _Probe.UNTRIED
+            self._probe, self._proven, self._tried_at = _Probe.UNTRIED, False, -math.inf
             self._exits_open.clear()
             _log.warning("too many requests: resting", seconds=round(rest), boxed=self._penalty.boxed)
             self.on_rest(rest, self._penalty.boxed)

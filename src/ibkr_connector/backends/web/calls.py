@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from ibkr_connector.backends.web import codes
 from ibkr_connector.backends.web.library import load_ibind
 from ibkr_connector.backends.web.options import OAuthSource, WebEndpoint
+from ibkr_connector.backends.web.pace import Pace, Unpaced
 from ibkr_connector.backends.web.wire import Attempt, ExactSession, making
 from ibkr_connector.backends.web.workers import Workers
 from ibkr_connector.clock import Clock
@@ -42,55 +42,6 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 LATE_S = 0.01
 """What is written later than this after its leave is counted once more, at that moment. Less than the pacer's margin of
 every rule: a burst of cancels leaves one by one, and the next second's would join its end."""
-
-
-class Leave(Protocol):
-    """Leave to write one request, for the length of a block that is left when its answer is there."""
-
-    def sent(self) -> None:
-        """It is being written now."""
-        ...
-
-    def unused(self) -> None:
-        """It was not and will not be written."""
-        ...
-
-
-class Pace(Protocol):
-    """How fast requests may be made."""
-
-    def request(self, method: str, path: str, timeout: float) -> AbstractAsyncContextManager[Leave]:
-        """Wait for leave to write a request, at most `timeout` seconds. Raises `PacingTimeout`."""
-        ...
-
-    def late(self, path: str) -> None:
-        """What had its leave long before was written just now."""
-        ...
-
-    def limited(self, error: PacingError) -> None:
-        """An answer with status 429: IBKR counts too many requests."""
-        ...
-
-
-class Unpaced:
-    """No pacing: for tools, and for tests of the backend alone."""
-
-    @asynccontextmanager
-    async def request(self, method: str, path: str, timeout: float) -> AsyncIterator[Leave]:
-        """At once."""
-        yield self
-
-    def sent(self) -> None:
-        """See `Leave`."""
-
-    def unused(self) -> None:
-        """See `Leave`."""
-
-    def late(self, path: str) -> None:
-        """See `Pace`."""
-
-    def limited(self, error: PacingError) -> None:
-        """See `Pace`."""
 
 
 def _unheard(error: TradingError) -> None:

@@ -25,13 +25,14 @@ from ibkr_connector.backends.base import (
     WhatIf,
     WireOrder,
 )
-from ibkr_connector.backends.web.calls import Pace, WebCalls
+from ibkr_connector.backends.web.calls import WebCalls
 from ibkr_connector.backends.web.feed import Feed
 from ibkr_connector.backends.web.library import ibind_label
 from ibkr_connector.backends.web.lines import Lines
 from ibkr_connector.backends.web.login import Login
 from ibkr_connector.backends.web.options import OAuthSource, WebEndpoint
 from ibkr_connector.backends.web.orders import WebOrders
+from ibkr_connector.backends.web.pace import Pace
 from ibkr_connector.backends.web.questions import Questions
 from ibkr_connector.backends.web.reads import Reads
 from ibkr_connector.backends.web.records import Records

@@ -23,6 +23,7 @@ from ibkr_connector.backends.base import (
     WhatIf,
     WireOrder,
 )
+from ibkr_connector.backends.web.cancels import WebCancels
 from ibkr_connector.backends.web.order_answers import Refused, Taken, Unclear
 from ibkr_connector.backends.web.order_body import order_body, what_if_of
 from ibkr_connector.backends.web.order_book import Known, OrderBook
@@ -50,9 +51,6 @@ _log = get_logger(__name__)
 _UNWRITTEN = (NotConnected, ConnectTimeout, ConnectionRefused)
 """Failures of a request of which no byte left. A 401 is none of them: it was written, and refused."""
 REJECTED = 201
-NOT_FOUND = 10147
-_CANCEL_AGAIN_S = (0.5, 1.0, 2.0, 4.0)
-"""Pauses before a cancel whose answer did not come is written again: it cannot do harm twice, and must arrive."""
 _ALONE = "the Web API cannot add an order to an OCA group that exists: send all of its orders at once."
 _KINDS_OF_REFUSAL: tuple[tuple[str, type[OrderRejected]], ...] = (
     ("margin", InsufficientFunds),
@@ -76,6 +74,7 @@ class WebOrders:
         """Orders of an OCA group that is being handed over."""
         self._open: set[asyncio.Task[None]] = set()
         """Requests whose outcome is not known yet."""
+        self._cancels = WebCancels(room, records)
         records.on_identified = self._identified
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -286,58 +285,17 @@ class WebOrders:
         if not known.perm_id:
             known.cancel = True
             return
-        self._cancel(known)
+        self._cancels.want(known, leave=True)
 
     def _identified(self, known: Known) -> None:
         if known.cancel and self._room.connected:
             known.cancel = False
-            self._cancel(known)
-
-    def _cancel(self, known: Known) -> None:
-        for number, perm_id in enumerate((known.perm_id, *sorted(known.forks))):
-            path = f"iserver/account/{known.order.account}/order/{perm_id}"
-            first = self._delete(path) if number == 0 else None  # whoever cancels had leave for one request
-            self._room.spawn(self._see_cancel_through(first, path, known), f"cancel-{known.order.order_id}")
-
-    def _delete(self, path: str) -> asyncio.Task[Any]:
-        return self._room.calls.begin("DELETE", path, timeout=self._room.endpoint.order_timeout)
-
-    async def _delete_in_turn(self, path: str) -> Any:
-        async with self._room.calls.pace.request("DELETE", path, self._room.endpoint.order_timeout) as turn:
-            request = self._delete(path)
-            turn.sent()
-        return await request
-
-    async def _see_cancel_through(self, first: asyncio.Task[Any] | None, path: str, known: Known | None) -> None:
-        request = first
-        for pause in (*_CANCEL_AGAIN_S, None):
-            try:
-                answer = await (self._delete_in_turn(path) if request is None else request)
-                self._cancel_answered(answer, known)
-            except TradingError as error:
-                _log.warning("a cancel has no answer", path=path, error=error.message, again_in=pause)
-            else:
-                return
-            if pause is None or (known is not None and known.over):
-                return
-            await self._room.clock.sleep(pause)
-            request = None
-
-    def _cancel_answered(self, body: Any, known: Known | None) -> None:
-        if known is None:
-            return
-        said = body.get("error") if isinstance(body, dict) else None
-        if isinstance(said, str) and said:
-            self._room.outlet.emit(OrderNotice(order_id=known.order.order_id, code=NOT_FOUND, text=said[:300]))
-        self._records.follow(known, until_over=True)
+            self._cancels.want(known, leave=False)
 
     def send_global_cancel(self) -> None:
         """See `Backend.send_global_cancel`: everything of every account of the login."""
         self._room.require()
-        for number, account in enumerate(self._room.accounts):
-            path = f"iserver/account/{account}/order/-1"
-            first = self._delete(path) if number == 0 else None
-            self._room.spawn(self._see_cancel_through(first, path, None), "cancel-all")
+        self._cancels.want_everything()
         self._records.look_at_all()
 
     # --- previews ---------------------------------------------------------------------------------------------------
