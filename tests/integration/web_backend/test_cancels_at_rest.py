@@ -1,4 +1,4 @@
-"""After a 429 cancels wait for the end of the rest: whoever goes on writing them stays in the penalty box."""
+"""Cancels under limits: each waits for its turn, and after a 429 for the end of the rest, and is written in the end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from ibkr_connector.connector import IBKRConnector
+from ibkr_connector.errors import CancelInDoubt
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.paper import PaperGateway, WebOptions
 from ibkr_connector.paper.web.options import Limits
@@ -84,3 +85,18 @@ async def test_each_owed_cancel_is_written_once_and_once_more_for_each_rest(
     assert max(written.values()) <= 1 + len(rests)
     assert sum(written.values()) <= MANY + 2 * len(rests)  # one is tried in a rest, and one after it
     assert rests
+
+
+async def test_cancels_whose_callers_left_before_their_turn_are_all_written_once(
+    make_web: MakeWeb, gateway: PaperGateway
+) -> None:
+    web: IBKRConnector = make_web(**{**SETTINGS, "messages_per_second": 11, "orders": {"order_deadline": 1.0}})
+    await web.connect()
+    orders = [await web.place_limit_order("AAPL", 1, "BUY", 100 + number, tif="GTC") for number in range(2 * MANY)]
+    results = await asyncio.gather(*(order.cancel(0.3) for order in orders), return_exceptions=True)
+    doubts = [result for result in results if isinstance(result, BaseException)]
+    assert {type(doubt) for doubt in doubts} == {CancelInDoubt}
+    assert all("still being pursued" in str(doubt) for doubt in doubts)
+    ended = await asyncio.gather(*(order.done(SECONDS) for order in orders))
+    assert {snapshot.state for snapshot in ended} == {OrderState.CANCELLED}
+    assert sorted(deletes(gateway).values()) == [1] * (2 * MANY)
