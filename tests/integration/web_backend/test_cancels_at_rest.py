@@ -90,13 +90,14 @@ async def test_each_owed_cancel_is_written_once_and_once_more_for_each_rest(
 async def test_cancels_whose_callers_left_before_their_turn_are_all_written_once(
     make_web: MakeWeb, gateway: PaperGateway
 ) -> None:
-    web: IBKRConnector = make_web(**{**SETTINGS, "messages_per_second": 11, "orders": {"order_deadline": 1.0}})
+    web: IBKRConnector = make_web(**{**SETTINGS, "messages_per_second": 11, "orders": {"order_deadline": 2.0}})
     await web.connect()
-    orders = [await web.place_limit_order("AAPL", 1, "BUY", 100 + number, tif="GTC") for number in range(2 * MANY)]
+    await web.get_live_quote("AAPL")
+    orders = [await web.place_limit_order("AAPL", 1, "BUY", 100 + number, tif="GTC") for number in range(3 * MANY)]
     results = await asyncio.gather(*(order.cancel(0.3) for order in orders), return_exceptions=True)
     doubts = [result for result in results if isinstance(result, BaseException)]
     assert {type(doubt) for doubt in doubts} == {CancelInDoubt}
     assert all("still being pursued" in str(doubt) for doubt in doubts)
     ended = await asyncio.gather(*(order.done(SECONDS) for order in orders))
     assert {snapshot.state for snapshot in ended} == {OrderState.CANCELLED}
-    assert sorted(deletes(gateway).values()) == [1] * (2 * MANY)
+    assert sorted(deletes(gateway).values()) == [1] * (3 * MANY)
