@@ -26,7 +26,7 @@ PER_SECOND = 40
 SETTINGS: dict[str, Any] = {
     "web": {"confirm": "o383, o10331", "order_timeout": 3.0, "watch_every": 1.0},
     "risk_limits": {"daily_loss_limit": None, "check_market_hours": False},
-    "orders": {"order_deadline": 3.0},
+    "orders": {"order_deadline": 5.0},
     "sync_timeout": 30.0,
     "messages_per_second": 20,
 }
@@ -75,6 +75,7 @@ async def test_each_owed_cancel_is_written_once_and_once_more_for_each_rest(
 ) -> None:
     web: IBKRConnector = make_web(**SETTINGS)
     await web.connect()
+    await web.get_live_quote("AAPL")
     orders = [await web.place_limit_order("AAPL", 1, "BUY", 100 + number, tif="GTC") for number in range(MANY)]
     assert not rests
     await fill_the_second(gateway)
