@@ -20,9 +20,10 @@ from unittest.mock import patch
 
 from ibkr_connector.backends.base import Operation
 from ibkr_connector.backends.web import questions as questions_module
-from ibkr_connector.backends.web.calls import Unpaced, WebCalls
+from ibkr_connector.backends.web.calls import WebCalls
 from ibkr_connector.backends.web.order_answers import Unclear
 from ibkr_connector.backends.web.orders import WebOrders
+from ibkr_connector.backends.web.pace import Unpaced
 from ibkr_connector.backends.web.questions import Questions
 from ibkr_connector.backends.web.records import Records
 from ibkr_connector.errors import OrderInDoubt, TradingError
