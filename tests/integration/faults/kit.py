@@ -47,12 +47,20 @@ def market_data(request_id: int) -> Message:
     return ["1", "11", str(request_id), *contract(), "0", "", "0", "0", ""]
 
 
-def details(request_id: int) -> Message:
-    return ["9", "8", str(request_id), *contract(), "0", "", "", ""]
+def details(request_id: int, symbol: str = "AAPL") -> Message:
+    return ["9", "8", str(request_id), *contract(symbol), "0", "", "", ""]
 
 
 def history(request_id: int, *, keep: bool = False) -> Message:
     return ["20", str(request_id), *contract(), "0", "", "1 hour", "1 D", "1", "TRADES", "1", str(int(keep)), ""]
+
+
+def cancel_history(request_id: int) -> Message:
+    return ["25", "1", str(request_id)]
+
+
+def head_timestamp(request_id: int) -> Message:
+    return ["87", str(request_id), *contract(), "0", "1", "TRADES", "1"]
 
 
 def small_bars(request_id: int, duration: str) -> Message:

@@ -17,10 +17,12 @@ from .kit import (
     SECONDS,
     ask,
     cancel,
+    cancel_history,
     details,
     error_of,
     executions,
     fault,
+    head_timestamp,
     history,
     limit,
     market,
@@ -125,6 +127,50 @@ async def test_figures_that_come_by_themselves_stop_during_an_outage(gateway: Pa
     assert not [m for m in await ask(client) if m[0] == "94"]
     gateway.inject("error", code=1102)
     await until(client, lambda m: m[0] == "94")
+
+
+@pytest.mark.parametrize("kind", ["error", "hold_then_forward"])
+async def test_what_needs_the_servers_is_answered_when_the_link_is_back(
+    gateway: PaperGateway, client: RawClient, kind: str
+) -> None:
+    await ask(client, details(4))
+    gateway.inject(kind, code=1100, for_=60) if kind == "error" else gateway.inject(kind, for_=60, delay=1)
+    await until(client, error_of(1100))
+    symbols, options = ["81", "9", "AAP"], ["78", "10", "SPY", "", "STK", "756733"]
+    asked = (history(5), head_timestamp(6), history(7), details(8, "SPY"), symbols, options, cancel_history(7))
+    told = await ask(client, *asked, details(11), POSITIONS)
+    # From its memory: a contract it was asked about before, positions, and that a query is cancelled.
+    assert [m[0] for m in told if m[0] != "4"] == ["10", "52", "62"]
+    assert [m[2:4] for m in told if m[0] == "4"] == [["7", "162"]]
+    gateway.faults.clear()
+    await until(client, error_of(1102))
+    got = await ask(client)
+    assert [m[0] for m in got] == ["17", "88", "10", "52", "79", "76"]
+    assert [m[1] for m in got if m[0] in {"17", "88"}] == ["5", "6"]
+    held = [e.fields["request"] for e in gateway.truth.of("fault_hit", what="held")]
+    assert held[:4] == ["history", "head_timestamp", "history", "contract_details"]
+    await works(gateway)
+
+
+async def test_what_waits_for_the_servers_waits_for_its_farm_too_and_is_lost_by_a_restart(
+    gateway: PaperGateway, client: RawClient
+) -> None:
+    gateway.inject("error", code=1100)
+    await until(client, error_of(1100))
+    assert await ask(client, history(5)) == []
+    gateway.inject("farm_down", farm="ushmds", for_=60)
+    gateway.inject("error", code=1102)
+    await until(client, error_of(1102))
+    assert [m[2:4] for m in await ask(client)] == [["5", "165"]]
+    gateway.faults.clear()
+    await until(client, lambda m: m[:2] == ["17", "5"])
+    gateway.inject("error", code=1100)
+    await until(client, error_of(1100))
+    assert await ask(client, history(6)) == []
+    gateway.inject("restart", for_=0.01)
+    with pytest.raises(EOFError):
+        await until(client, lambda m: m[:2] == ["17", "6"])
+    await works(gateway)
 
 
 async def test_1100_is_repeated_until_the_link_is_back(

@@ -268,7 +268,16 @@ async def test_over_a_cut_link_there_is_no_bridge_and_orders_wait(ready: Http, g
     gateway.inject("error", code=1100)
     status = await ready.ok("POST", "iserver/auth/status")
     assert (status["authenticated"], status["connected"]) == (False, False)
-    assert (await ready("GET", "iserver/account/orders"))[0] == 400
+    con_id = order()["conid"]
+    needs_servers = (
+        "iserver/account/orders",
+        f"iserver/marketdata/history?conid={con_id}&period=1d&bar=1h",
+        f"iserver/marketdata/snapshot?conids={con_id}&fields=31",
+        f"iserver/contract/{con_id}/info",
+        "iserver/secdef/search?symbol=SPY",
+    )
+    for path in needs_servers:
+        assert await ready("GET", path) == (400, {"error": "Bad Request: no bridge", "statusCode": 400}), path
     assert (await ready("POST", ORDERS, {"orders": [order(cOID="held back")]}))[0] == 503
     assert gateway.truth.of("withheld")
     assert not gateway.truth.of("accepted")

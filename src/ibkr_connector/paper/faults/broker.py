@@ -10,7 +10,8 @@ from ..tws import layouts_system
 from .catalogue import ERROR_TEXTS, FARMS
 from .engine import FaultEngine
 from .gate import Gate, Window, unanswered
-from .messages import HISTORY_REQUESTS
+from .held import Held
+from .messages import CANCEL_HISTORY, DEFINITION_REQUESTS, HISTORY_REQUESTS, SERVER_REQUESTS
 from .plan import Fault, PlanError
 from .shots import Request, Shot
 
@@ -25,7 +26,6 @@ REPEAT: Final = 4.0
 """Wire seconds between the 1100s of an outage, as captured."""
 _KINDS: Final = ("STK", "FUT", "CASH", "IND")
 _HMDS_BACK: Final = (165, "Historical Market Data Service query message:HMDS server connection was successful.")
-_DETAILS: Final = frozenset({"contract_details", "matching_symbols", "option_parameters"})
 
 
 def error_of(fault: Fault, default: int) -> Error:
@@ -42,6 +42,8 @@ class Broker:
         self._gate = gate
         self._hub = engine.hub
         self._cut: Shot | None = None
+        self._held = Held(gate, self._say_to)
+        """What only IBKR's servers can answer, while the link to them is cut."""
         self._repeat: asyncio.TimerHandle | None = None
         self._restored: int | None = None
         self._releases: set[asyncio.TimerHandle] = set()
@@ -57,6 +59,9 @@ class Broker:
         """A notice to one client or to all."""
         for session in self._sessions(client_id):
             self.say(session, layouts_system.SYSTEM, error)
+
+    def _say_to(self, request: Request, error: Error) -> None:
+        self.say(request.session, layouts_system.SYSTEM if request.id is None else request.id, error)
 
     @staticmethod
     def say(session: Session, request_id: int, error: Error) -> None:
@@ -93,6 +98,14 @@ class Broker:
         self._hub.exchange.cut_link()
         self._repeat_notice(notice)
         self._engine.last(shot, seconds, lambda: self._mend(restore, delay))
+        kinds = SERVER_REQUESTS | {CANCEL_HISTORY}
+        self._gate.add_window(Window(shot, "held", None, kinds, self._held.keep, self._needs_no_server), seconds)
+
+    def _needs_no_server(self, request: Request) -> bool:
+        """Whether the gateway answers from its memory: it was asked about these contracts before."""
+        if request.kind == "contract_details":
+            return request.session.contracts.is_known(request.fields)
+        return self._held.is_none_of(request)
 
     def restore_link(self, code: int) -> bool:
         """The broker is back with this code; False if it was not gone."""
@@ -105,6 +118,7 @@ class Broker:
     def lose_withheld(self) -> None:
         """The gateway restarts: what it kept is lost, and it looks for the broker anew."""
         self._hub.exchange.mishaps.forget()
+        self._held.forget()
         if self._cut is not None:
             self._engine.end(self._cut, "the gateway restarted")
 
@@ -129,6 +143,7 @@ class Broker:
                 session.ticks.end_streams()
                 session.bars.end_updates()
         self._refresh_feeds()
+        self._held.answer_all()
         if delay > 0:
             timer = self._hub.loop.call_later(delay, self._release)
             self._releases.add(timer)
@@ -186,26 +201,17 @@ class Broker:
             self.kill_updates(None)
             self._hold_history(shot, seconds)
         else:
-            self._gate.add_window(Window(shot, "not answered", None, _DETAILS, unanswered), seconds)
+            self._gate.add_window(Window(shot, "not answered", None, DEFINITION_REQUESTS, unanswered), seconds)
 
     def _hold_history(self, shot: Shot, seconds: float) -> None:
-        held: list[tuple[Request, Callable[[], None]]] = []
+        held = Held(self._gate, self._say_to)
 
         def hold(request: Request, answer: Callable[[], None]) -> None:
-            held.append((request, answer))
-            if request.id is not None:
-                self.say(request.session, request.id, (165, ERROR_TEXTS[165]))
+            held.keep(request, answer, (165, ERROR_TEXTS[165]))
 
-        def answer_all() -> None:
-            for request, answer in held:
-                session = request.session
-                if self._hub.sessions.get(session.client_id) is session:
-                    if request.id is not None:
-                        self.say(session, request.id, _HMDS_BACK)
-                    answer()
-
-        self._engine.last(shot, seconds, answer_all)
-        self._gate.add_window(Window(shot, "held", None, HISTORY_REQUESTS, hold), seconds)
+        self._engine.last(shot, seconds, lambda: held.answer_all(_HMDS_BACK))
+        kinds = HISTORY_REQUESTS | {CANCEL_HISTORY}
+        self._gate.add_window(Window(shot, "held", None, kinds, hold, held.is_none_of), seconds)
 
     # --- streams ---
 

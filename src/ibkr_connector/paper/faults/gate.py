@@ -51,11 +51,15 @@ class Window:
     client_id: int | None
     kinds: frozenset[str] | None
     act: Callable[[Request, Callable[[], None]], None]
+    unless: Callable[[Request], bool] | None = None
+    """Requests of these kinds that are none of its business."""
 
     def fits(self, request: Request) -> bool:
         """Whether it is about this request."""
-        return self.client_id in {None, request.session.client_id} and (
-            self.kinds is None or request.kind in self.kinds
+        return (
+            self.client_id in {None, request.session.client_id}
+            and (self.kinds is None or request.kind in self.kinds)
+            and (self.unless is None or not self.unless(request))
         )
 
 
@@ -98,6 +102,10 @@ class Gate:
 
         if self._engine.trigger(request.kind, session.client_id, request=request, answer=carry_out):
             return
+        self.pass_on(request, carry_out)
+
+    def pass_on(self, request: Request, carry_out: Callable[[], None]) -> None:
+        """Carry a request out, unless a running fault has something against it."""
         for window in tuple(self.windows):
             if window.fits(request):
                 self._engine.hit(window.shot, window.what, request=request)
@@ -166,8 +174,8 @@ class Gate:
             reply.session.transmit(reply.fields)
         rule.held.clear()
 
-    def add_window(self, window: Window, seconds: float) -> None:
-        """Begin a window; it ends after `seconds`."""
+    def add_window(self, window: Window, seconds: float | None) -> None:
+        """Begin a window; it ends after `seconds` (None = with its fault)."""
         self.windows.append(window)
         self._engine.last(window.shot, seconds, lambda: self.windows.remove(window))
 

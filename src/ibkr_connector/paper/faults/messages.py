@@ -17,11 +17,12 @@ MODIFY: Final = "modify_order"
 WHAT_IF: Final = "what_if"
 CANCEL: Final = "cancel_order"
 GLOBAL_CANCEL: Final = "global_cancel"
+CANCEL_HISTORY: Final = "cancel_history"
 
 REQUEST_NAMES: Final[dict[int, str]] = {
     1: "market_data", 2: "cancel_market_data", 3: PLACE, 4: CANCEL, 5: "open_orders", 6: "account_updates",
     7: "executions", 8: "next_id", 9: "contract_details", 10: "depth", 11: "cancel_depth", 15: "auto_open_orders",
-    16: "all_open_orders", 17: "managed_accounts", 20: "history", 25: "cancel_history", 49: "current_time",
+    16: "all_open_orders", 17: "managed_accounts", 20: "history", 25: CANCEL_HISTORY, 49: "current_time",
     50: "real_time_bars", 51: "cancel_real_time_bars", 58: GLOBAL_CANCEL, 59: "market_data_type", 61: "positions",
     62: "account_summary", 63: "cancel_account_summary", 64: "cancel_positions", 71: CONNECT, 74: "positions_multi",
     75: "cancel_positions_multi", 76: "account_updates_multi", 77: "cancel_account_updates_multi",
@@ -81,6 +82,10 @@ CONTRACT_REQUESTS: Final = frozenset(
 )
 """Requests that name a contract, which the gateway can fail to know (error 200)."""
 HISTORY_REQUESTS: Final = frozenset({"history", "head_timestamp"})
+DEFINITION_REQUESTS: Final = frozenset({"contract_details", "matching_symbols", "option_parameters"})
+"""Requests that the farm of contract definitions answers."""
+SERVER_REQUESTS: Final = HISTORY_REQUESTS | DEFINITION_REQUESTS
+"""Requests that a gateway answers with the help of IBKR's servers only."""
 
 _REPLY_ID_AT: Final[dict[int, int]] = {
     1: 2, 2: 2, 3: 1, 4: 2, 5: 1, 11: 2, 17: 1, 21: 1, 45: 2, 46: 2, 50: 2, 52: 2, 55: 2, 57: 2, 58: 2, 63: 2, 64: 2,

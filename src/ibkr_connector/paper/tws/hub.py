@@ -42,6 +42,8 @@ class Hub:
     """Clients that have started, by client id."""
     feeds: dict[int, set[TickFeed]] = field(default_factory=dict)
     """Streaming market data requests by conId."""
+    defined: set[int] = field(default_factory=set)
+    """conIds that requests of clients were about: the gateway knows their details without its servers."""
     history: HistoryPacing = field(default_factory=HistoryPacing)
     taps: Taps | None = None
     """Where faults take hold; None while there are none."""
@@ -82,7 +84,13 @@ class Hub:
             raise Refusal(request_id, texts.NO_DEFINITION)
         if len(found) > 1:
             raise Refusal(request_id, texts.ambiguous(contract.symbol))
+        self.learn(found)
         return found[0]
+
+    def learn(self, found: list[Instrument]) -> None:
+        """The servers have told what these are; nothing is learnt while they cannot be reached."""
+        if not self.exchange.mishaps.is_cut:
+            self.defined.update(item.con_id for item in found)
 
     def account(self, account: str, request_id: int) -> str:
         """The account a request is about: an empty one is the only one there is; else a Refusal with error 321."""

@@ -178,6 +178,10 @@ class BarDesk:
             self._end_stream(request_id)
         else:
             raise Refusal(request_id, texts.unknown_history(request_id))
+        self.say_cancelled(request_id)
+
+    def say_cancelled(self, request_id: int) -> None:
+        """A query was cancelled by its client."""
         cause = f"API historical data query cancelled: {request_id}"
         self._session.error(request_id, texts.history_service(cause))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from . import layouts_contracts, layouts_system, texts, versions
-from .contracts import read_contract
-from .fields import Cursor
+from .contracts import WireContract, read_contract
+from .fields import Cursor, FieldError
 from .routes import Refusal, Route, Routes
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MAX_SAMPLES: Final = 16
 
 
 class ContractDesk:
-    """Answers questions about contracts. Keeps nothing."""
+    """Answers questions about contracts. Keeps nothing of its own."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -43,23 +44,37 @@ class ContractDesk:
 
     def _contract_details(self, cursor: Cursor) -> None:
         session = self._session
+        request_id, contract = self._read_details(cursor)
+        found = session.hub.resolve(contract)
+        if not found:
+            raise Refusal(request_id, texts.NO_DEFINITION)
+        session.hub.learn(found)
+        now = session.hub.clock.now()
+        for item in found:
+            exchange = contract.exchange or item.exchange
+            session.send(layouts_contracts.contract_details(session.version, request_id, item, exchange, now))
+        session.send(layouts_contracts.contract_details_end(request_id))
+
+    def is_known(self, fields: Sequence[str]) -> bool:
+        """Whether a request for details needs no server: it cannot be read, or was answered before."""
+        try:
+            _, contract = self._read_details(Cursor(fields, 1))
+        except FieldError:
+            return True
+        found = self._session.hub.resolve(contract)
+        return bool(found) and all(item.con_id in self._session.hub.defined for item in found)
+
+    def _read_details(self, cursor: Cursor) -> tuple[int, WireContract]:
         cursor.skip("version")
         request_id = cursor.request_id()
         contract = read_contract(cursor)
         contract.include_expired = cursor.flag("includeExpired")
         contract.sec_id_type = cursor.text("secIdType")
         contract.sec_id = cursor.text("secId")
-        if session.version >= versions.BOND_ISSUER:
+        if self._session.version >= versions.BOND_ISSUER:
             contract.issuer_id = cursor.text("issuerId")
         cursor.end()
-        found = session.hub.resolve(contract)
-        if not found:
-            raise Refusal(request_id, texts.NO_DEFINITION)
-        now = session.hub.clock.now()
-        for item in found:
-            exchange = contract.exchange or item.exchange
-            session.send(layouts_contracts.contract_details(session.version, request_id, item, exchange, now))
-        session.send(layouts_contracts.contract_details_end(request_id))
+        return request_id, contract
 
     def _matching_symbols(self, cursor: Cursor) -> None:
         request_id = cursor.request_id()
