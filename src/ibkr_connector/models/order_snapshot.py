@@ -70,6 +70,7 @@ class OrderSnapshot:
     oca_type: int = 0
     """What a fill does to the others of its OCA group (`OcaType`); 0 = none was said."""
     agent: str = ""
+    """Which of the program's agents asked for it; "" = none was named, or it is not an order of this journal."""
     broker_status: str = ""
     """IBKR's own word: Submitted, PreSubmitted, Filled …"""
     filled: Decimal = Decimal(0)
@@ -120,6 +121,7 @@ class OrderSnapshot:
             "why": self.why,
             "parent_ref": self.parent_ref,
             "oca_group": self.oca_group,
+            "agent": self.agent,
             "fills": [fill.to_dict() for fill in self.fills],
             "success": self.state not in (OrderState.REJECTED, OrderState.NOT_SENT),
             "timestamp": None if self.updated_at is None else self.updated_at.isoformat(),

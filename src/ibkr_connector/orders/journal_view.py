@@ -84,9 +84,10 @@ class JournalView:
         """Orders with an operation that may or may not have arrived, oldest first."""
         return [record.to_snapshot() for record in map(replayed, self.reader.load()) if record.in_doubt]
 
-    def refs_by_perm_id(self) -> dict[int, str]:
-        """Our refs of the orders that moved lately, by every permId the broker gave them."""
-        return {perm: record.ref for record in map(replayed, self.reader.recent(_RECENT)) for perm in record.perm_ids}
+    def by_perm_id(self) -> dict[int, OrderSnapshot]:
+        """The orders that moved lately, by every permId the broker gave them."""
+        records = map(replayed, self.reader.recent(_RECENT))
+        return {perm: record.to_snapshot() for record in records for perm in record.perm_ids}
 
     def find(self, key: str) -> list[OrderHistory]:
         """The orders that a ref, an order id or a permId names: ids may have been given several times."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ibkr_connector.api.orders import OrdersApi
+from ibkr_connector.cli.common import Cx
+from ibkr_connector.connector import IBKRConnector
 from ibkr_connector.models.order import BracketRequest
 from ibkr_connector.orders.handle import BracketOrder
 from ibkr_connector.paper import TwsOptions
@@ -102,6 +107,27 @@ def test_a_bracket_is_placed_with_the_timeout_that_was_asked_for(run: Run, monke
     assert asked == [17]
 
 
+def test_an_agent_s_limits_hold_for_its_orders_from_a_shell_and_for_nobody_else_s(
+    run: Run, gateway: HostedGateway, tmp_path: Path
+) -> None:
+    (tmp_path / "ibkr_config.ini").write_text("[agent.dip]\nmax_order_size = 10\n")
+    ran = run("buy", "AAPL", "11", "--limit", "100", "--agent", "Dip", "--json")
+    assert (ran.code, ran.document["error"]) == (4, "RiskRejected")
+    assert "agent_limits" in str(ran.document)
+    assert run("buy", "AAPL", "11", "--limit", "100", "--agent", "Dip", "--preview").code == 0
+    assert received(gateway) == []
+    within = run("buy", "AAPL", "10", "--limit", "100", "--agent", "Dip", "--json")
+    assert (within.code, within.document["agent"]) == (0, "Dip")
+    assert run("buy", "AAPL", "11", "--limit", "100", "--json").document["agent"] == ""
+    assert [o["agent"] for o in run("orders", "--json").document] == ["Dip", ""]
+    assert run("buy", "AAPL", "1", "--agent", "").code == 2
+
+
+def test_all_legs_of_a_bracket_are_the_agent_s(run: Run) -> None:
+    words = ("buy", "AAPL", "10", "--limit", "100", "--take-profit", "110", "--stop-loss", "95", "--agent", "dip")
+    assert [order["agent"] for order in run(*words, "--json").document] == ["dip"] * 3
+
+
 def test_a_preview_places_nothing(run: Run, gateway: HostedGateway) -> None:
     document = run("buy", "AAPL", "100", "--preview", "--json").document
     assert document["init_margin_after"] > 0
@@ -186,6 +212,34 @@ def test_a_read_only_api_is_code_5_with_its_fix(
         assert "Read-Only" in ran.document["message"] + ran.document["remedy"]
 
 
+@pytest.mark.parametrize("words", [("kill",), ("kill", "--scope", "account"), ("flatten",)])
+def test_orders_that_the_program_cancelled_before_the_command_s_first_look_are_told_too(
+    run: Run, gateway: HostedGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    reading = Cx.reading
+    with sync_paper_connector(gateway, state_dir=tmp_path / "state") as program:
+        ended = program.place_limit_order("AAPL", 1, "BUY", 99.0)
+        ended.cancel()
+        filled = program.place_market_order("MSFT", 1, "BUY")
+        filled.filled(timeout=30)
+        placed = [program.place_limit_order("AAPL", 1, "BUY", price) for price in (100.0, 101.0)]
+
+        @asynccontextmanager
+        async def late(cx: Cx) -> AsyncIterator[IBKRConnector]:
+            for order in placed:
+                await asyncio.to_thread(order.done, timeout=30)
+            async with reading(cx) as reader:
+                yield reader
+
+        monkeypatch.setattr(Cx, "reading", late)
+        ran = run(words[0], "fire", *words[1:], "--json")
+    assert ran.code == 0
+    told = {o["order_ref"]: (o["state"], o["client_id"]) for o in ran.document["cancelled"]}
+    client_id = placed[0].snapshot.client_id
+    assert told == {order.ref: ("cancelled", client_id) for order in placed}
+    assert ran.document["working"] == []
+
+
 @pytest.mark.parametrize("scope", ["own", "account"])
 def test_a_kill_beside_a_program_tells_how_the_orders_ended_and_not_how_they_were(
     run: Run, gateway: HostedGateway, tmp_path: Path, scope: str
@@ -196,7 +250,7 @@ def test_a_kill_beside_a_program_tells_how_the_orders_ended_and_not_how_they_wer
             foreign = other.place_limit_order("MSFT", 2, "BUY", 50.0)
             ran = run("kill", "fire", "--scope", scope, "--json")
             assert ran.code == 0
-            assert {o["state"] for o in ran.document["cancelled"]} <= {"cancelled"}
+            assert [(o["order_ref"], o["state"]) for o in ran.document["cancelled"]] == [(order.ref, "cancelled")]
             assert [o["state"] for o in ran.document["others"]] == ["working" if scope == "own" else "cancelled"]
             assert order.done(timeout=30).state == "cancelled"
             assert foreign.is_done == (scope == "account")

@@ -125,27 +125,27 @@ def _booked(o: OrderSnapshot) -> str:
 
 
 def named(cx: Cx, found: Sequence[OrderSnapshot]) -> list[OrderSnapshot]:
-    """The broker's orders under the refs that the journals on this machine know them by.
+    """The broker's orders under the refs, and of the agents, that the journals on this machine know them by.
 
     A journal that cannot be read takes the names away and nothing else: looking and getting out go on (INV-12). Which
     orders are ours says their client id then.
     """
-    refs: dict[int, str] = {}
+    known: dict[int, OrderSnapshot] = {}
     own_id: int | None = None
     for journal in journals(cx, missing_ok=True):
         try:
-            refs |= journal.refs_by_perm_id()
+            known |= journal.by_perm_id()
         except JournalError as error:
             own_id = cx.settings().connection.client_id
             cx.out.note_once(f"{error.message} Orders are shown without the names that journal has.", "yellow")
-    return [_named(o, refs, own_id) for o in found]
+    return [_named(o, known, own_id) for o in found]
 
 
-def _named(o: OrderSnapshot, refs: dict[int, str], own_id: int | None) -> OrderSnapshot:
+def _named(o: OrderSnapshot, known: dict[int, OrderSnapshot], own_id: int | None) -> OrderSnapshot:
     if o.ours:
         return o
-    if o.perm_id in refs:
-        return replace(o, order_ref=refs[o.perm_id], ours=True)
+    if o.perm_id in known:
+        return replace(o, order_ref=known[o.perm_id].order_ref, agent=known[o.perm_id].agent, ours=True)
     return replace(o, ours=True) if own_id is not None and o.client_id == own_id else o
 
 

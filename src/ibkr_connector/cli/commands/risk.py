@@ -15,6 +15,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ibkr_connector.cli.commands.hit import OwnOrders
 from ibkr_connector.cli.commands.known import (
     accounts_of,
     control_of,
@@ -146,6 +147,7 @@ def kill(
     action = TradingAction.NONE if keep_orders else TradingAction.CANCEL
     accounts = accounts_of(settings)
     warning = without_journal(settings)
+    own = OwnOrders(cx)
     unsaved: JournalError | None = None
     for account in accounts:
         try:
@@ -173,7 +175,7 @@ def kill(
                     outcome.accounts = [trader.account_id]
                 await _cancel_own(trader, outcome)
         async with cx.reading() as reader:
-            await _wait_for_ends(cx, reader, outcome, cx.options.timeout or _CANCELS_S)
+            await _wait_for_ends(cx, reader, outcome, own, cx.options.timeout or _CANCELS_S)
 
     if unsaved is None:
         _finish(cx, outcome, None if keep_orders and accounts else lambda: cx.run(cancels))
@@ -204,8 +206,8 @@ async def _global_cancel(reader: IBKRConnector, outcome: _Outcome) -> None:
         return  # what has ended is asked for below
 
 
-async def _wait_for_ends(cx: Cx, reader: IBKRConnector, outcome: _Outcome, seconds: float) -> None:
-    """Until the broker lists no order of the scope any more, or the time is over."""
+async def _wait_for_ends(cx: Cx, reader: IBKRConnector, outcome: _Outcome, own: OwnOrders, seconds: float) -> None:
+    """Until the broker lists no order of the scope any more and the ends of all are told, or the time is over."""
     everything = outcome.scope == KillScope.ACCOUNT
     deadline = system_clock.monotonic() + seconds
     while True:
@@ -218,18 +220,27 @@ async def _wait_for_ends(cx: Cx, reader: IBKRConnector, outcome: _Outcome, secon
         known = {o.perm_id for o in outcome.cancelled}
         hit = [o for o in named(cx, told) if (everything or o.ours) and o.perm_id not in known]
         outcome.cancelled += hit
-        if not outcome.working or system_clock.monotonic() >= deadline:
+        ours = {o.perm_id: o for o in own.hit()}
+        # What the program has cancelled before the first look, or ends at this moment; it writes that down.
+        unwritten = [o for o in ours.values() if own.may_end(o) and o.perm_id not in ended]
+        settled = not outcome.working and not (unwritten and outcome.connector is not None)
+        if settled or system_clock.monotonic() >= deadline:
             break
         await system_clock.sleep(_LOOK_AGAIN_S)
     still = {o.perm_id for o in outcome.working}
-    gone = [_ended_as(o, ended.get(o.perm_id)) for o in named(cx, outcome.cancelled) if o.perm_id not in still]
+    written = {perm_id: o for perm_id, o in ours.items() if o.state.is_done}
+    known = {o.perm_id for o in outcome.cancelled}
+    told = outcome.cancelled + [o for i, o in ours.items() if i not in known and (i in written or i in ended)]
+    gone = [
+        _ended_as(o, ended.get(o.perm_id, written.get(o.perm_id))) for o in named(cx, told) if o.perm_id not in still
+    ]
     if everything:
         outcome.others = [o for o in gone if not o.ours]
     outcome.cancelled = [o for o in gone if o.ours]
 
 
 def _ended_as(o: OrderSnapshot, end: OrderSnapshot | None) -> OrderSnapshot:
-    """The order with the end that the broker's completed orders tell; they lack its client id and its names."""
+    """The order with the end that the broker's completed orders tell, which lack its client id and names, or ours."""
     if end is None:
         return o
     return replace(o, state=end.state, filled=end.filled, avg_fill_price=end.avg_fill_price, why=end.why)
@@ -299,6 +310,7 @@ def flatten(cx: Cx, reason: _Reason, scope: _Scope = KillScope.OWN) -> None:
     is_known = account in known_accounts(settings.paths.state_dir.expanduser())
     present = control_of(settings, account).record.state if is_known else TradingState.ACTIVE
     outcome = _Outcome(accounts, present.value, words, scope.value, holder_of(settings, accounts))
+    own = OwnOrders(cx)
 
     async def here() -> None:
         async with cx.trading() as trader:
@@ -327,7 +339,7 @@ def flatten(cx: Cx, reason: _Reason, scope: _Scope = KillScope.OWN) -> None:
                     break  # it has given up, and told why
                 await system_clock.sleep(_LOOK_AGAIN_S)
             outcome.positions = {p.contract.local_symbol or p.contract.symbol: f"{p.quantity:f}" for p in held}
-            await _wait_for_ends(cx, reader, outcome, 1.0)
+            await _wait_for_ends(cx, reader, outcome, own, 1.0)
         if before.state is TradingState.HALTED:
             control.kill(before.reason, system_clock.now())
         outcome.state = control.record.state.value

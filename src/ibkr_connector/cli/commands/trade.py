@@ -79,6 +79,9 @@ class Ticket:
     ref: Annotated[str | None, typer.Option(help="Your own name for the order: the same ref is never sent twice.")] = (
         None
     )
+    agent: Annotated[
+        str | None, typer.Option(help="Which agent asks: the limits of [agent.NAME] hold beside the account's.")
+    ] = None
     preview: Annotated[bool, typer.Option("--preview", help="Margin and commission; nothing is placed.")] = False
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for the order's end after it was acknowledged.")
@@ -132,6 +135,7 @@ class Ticket:
             order_ttl=self.ttl,
             outside_rth=self.outside_rth,
             order_ref=self.ref,
+            agent=self.agent,
         )
 
 
@@ -185,6 +189,7 @@ def _bracket(cx: Cx, request: OrderRequest, ticket: Ticket) -> None:
             order_type=kind,
             tif="GTC",
             outside_rth=request.outside_rth,
+            agent=request.agent,
             order_ref=f"{request.order_ref}{suffix}",
             **price,
         )
