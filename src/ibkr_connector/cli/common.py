@@ -179,7 +179,7 @@ class Cx:
     async def trading(self) -> AsyncIterator[IBKRConnector]:
         """A connected connector that may place orders, under the configured client id."""
         self.settings()
-        connector = self._make()
+        connector, account = self._make(), ""
         try:
             try:
                 await self._connect(connector)
@@ -187,9 +187,18 @@ class Cx:
                 raise ClientIdInUse(error.message, code=error.code, remedy=_BESIDE, **error.context) from None
             except JournalError as error:
                 raise with_a_way_out(error) from None
+            account = connector.account_id
+            self._tell_audit_head(account, "start", connector.get_connection_status()["audit_head"])
             yield connector
         finally:
             await connector.close()
+            if account:
+                self._tell_audit_head(account, "stop", head_of(connector.settings, account))
+
+    def _tell_audit_head(self, account: str, when: str, head: str | None) -> None:
+        """Tell on stderr the last hash of the audit trail of an opened journal: noted, it proves the trail later."""
+        if head is not None:
+            self.out.note(f"audit_head of {account} at {when}: {head}")
 
     def _make(self, **extra: Any) -> IBKRConnector:
         from ibkr_connector.registry import get_ibkr_connector
@@ -391,6 +400,16 @@ def moment(text: str | None, field: str) -> datetime | None:
             remedy="Write it as 2026-11-20T16:00:00-05:00, or with Z for UTC.",
         )
     return found
+
+
+def head_of(settings: Settings, account: str) -> str | None:
+    """The hash of the last line of the audit trail of an account on this machine; None when it cannot be read."""
+    from ibkr_connector.orders.journal_read import JournalReader
+
+    try:
+        return JournalReader.of(settings.paths.state_dir.expanduser(), account).head()[1]
+    except JournalError:
+        return None  # what is wrong with it, the connector and the log have told
 
 
 def with_a_way_out(error: JournalError) -> JournalError:

@@ -1,7 +1,8 @@
 """The audit trail's hash chain: a line that is changed, dropped, inserted or moved breaks every line after it.
 
 The chain proves order and completeness against accidents and against edits by someone who does not recompute it; the
-head hash, printed at start and stop and sent to listeners, is what makes a recomputed chain visible.
+head hash, noted elsewhere, is what makes a recomputed chain visible: the log tells it at start and stop (INFO), the
+commands that trade on stderr, the connection status at any moment, and `audit_file` with every line.
 """
 
 from __future__ import annotations

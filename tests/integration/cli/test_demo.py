@@ -61,6 +61,9 @@ def judged(document: dict[str, Any], claims: int = CLAIMS) -> None:
     assert len(document["checks"]) == claims
     assert len(document["steps"]) == 8
     assert document["fills"]
+    heads = document["audit_head"]
+    assert heads["start"] != heads["stop"]
+    assert [len(heads[when]) for when in ("start", "stop")] == [64, 64]
     assert document["pnl"]["realized"] == pytest.approx(
         document["pnl"]["cash_after"] - document["pnl"]["cash_before"], abs=0.011
     )
@@ -77,7 +80,14 @@ def test_the_demo_ends_flat_with_every_claim_proven_and_leaves_nothing(tmp_path:
 def test_a_person_reads_the_story_with_what_was_on_the_wire(tmp_path: Path) -> None:
     ran = run(tmp_path, "--fast", "--seed", "11")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    for words in ("Download bars of AAPL", "placeOrder", "execDetails", "commissionReport", "realised P&L"):
+    for words in (
+        "Download bars of AAPL",
+        "placeOrder",
+        "execDetails",
+        "commissionReport",
+        "realised P&L",
+        "audit_head at stop",
+    ):
         assert words in ran.stdout
     assert "Flat, and every claim holds" in ran.stdout
     assert "FAILS" not in ran.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from ibkr_connector.models.order import BracketRequest
 from ibkr_connector.orders.handle import BracketOrder
 from ibkr_connector.paper import TwsOptions
 from ibkr_connector.testing import HostedGateway, sync_paper_connector
-from support.cli import Run
+from support.cli import Ran, Run
+from support.connector import ACCOUNT
 
 
 def received(gateway: HostedGateway) -> list[dict[str, Any]]:
@@ -210,6 +212,20 @@ def test_a_read_only_api_is_code_5_with_its_fix(
         ran = run("buy", "AAPL", "1", "--limit", "100", "--json")
         assert ran.code == 5
         assert "Read-Only" in ran.document["message"] + ran.document["remedy"]
+
+
+def heads(ran: Ran) -> list[str]:
+    return re.findall(rf"audit_head of {ACCOUNT} at (?:start|stop): ([0-9a-f]{{64}})", ran.err)
+
+
+def test_what_opens_the_journal_tells_the_head_of_its_audit_trail_at_start_and_stop(run: Run) -> None:
+    bought = run("buy", "AAPL", "1", "--limit", "1", "--json")
+    first, last = heads(bought)
+    assert first != last
+    assert heads(run("cancel", "--all"))[0] == last
+    [told] = run("audit", "verify", "--head", last, "--json").document
+    assert (told["ok"], told["known_head"]) == (True, last)
+    assert heads(run("status")) == []
 
 
 @pytest.mark.parametrize("words", [("kill",), ("kill", "--scope", "account"), ("flatten",)])

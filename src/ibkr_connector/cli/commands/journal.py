@@ -118,7 +118,7 @@ def audit_verify(
     cx: Cx,
     head: Annotated[
         str | None,
-        typer.Option(help="A head noted earlier (the log tells it at start and stop)."),
+        typer.Option(help="A head noted earlier (orders placed from a shell, and the log, tell it at start and stop)."),
     ] = None,
     export: Annotated[
         Path | None,

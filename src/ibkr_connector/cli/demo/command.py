@@ -14,7 +14,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ibkr_connector.cli.common import Cx, command
+from ibkr_connector.cli.common import Cx, command, head_of
 from ibkr_connector.cli.demo.child import GatewayProcess, gateway_process
 from ibkr_connector.cli.demo.script import RECORDED_GAP_S, Outcome, Script
 from ibkr_connector.cli.demo.story import Story
@@ -124,6 +124,7 @@ class _Demo:
             "symbol": self._symbol,
             "seconds": round(seconds, 1),
             "account": outcome.account,
+            "audit_head": outcome.audit_head,
             "pnl": {
                 "realized": outcome.realized,
                 "commissions": outcome.commissions,
@@ -141,7 +142,9 @@ class _Demo:
         settings = {"time_scale": self._speed, "account_id": _ACCOUNT, **way.settings(gateway)}
         async with paper_connector(gateway.port, state_dir=state_dir, connect=False, **settings) as connector:
             gap = RECORDED_GAP_S / self._speed if self._market != "synthetic" else 0.0
-            return await Script(connector, gateway, self._story, self._symbol, gap=gap, way=way).play()
+            outcome = await Script(connector, gateway, self._story, self._symbol, gap=gap, way=way).play()
+        outcome.audit_head["stop"] = head_of(connector.settings, _ACCOUNT)
+        return outcome
 
     def _quotes(self) -> QuoteAt:
         """The market's own data, opened here a second time: the judge does not ask the exchange."""
@@ -190,6 +193,7 @@ def _drawn(outcome: Outcome, checks: list[Verified], seconds: float) -> Renderab
             ("cash after", money(outcome.cash_after)),
             ("commissions", money(outcome.commissions)),
             ("realised P&L", money(outcome.realized)),
+            *((f"audit_head at {when}", head or "-") for when, head in outcome.audit_head.items()),
         ),
         title="Result",
     )

@@ -37,6 +37,8 @@ class Outcome:
     """What the connector knows when it is over."""
 
     account: str = ""
+    audit_head: dict[str, str | None] = field(default_factory=dict)
+    """Of the audit trail, at start and stop."""
     placed: list[str] = field(default_factory=list)
     cash_before: Decimal = Decimal(0)
     cash_after: Decimal = Decimal(0)
@@ -86,6 +88,7 @@ class Script:
         await self.connector.connect()
         seconds = system_clock.monotonic() - begin
         status = self.connector.get_connection_status()
+        self.outcome.audit_head["start"] = status["audit_head"]
         told = await self.connector.get_server_time()
         library = self.connector.capabilities.library
         if self._way.web:
