@@ -34,7 +34,7 @@ from proof.schedule import Backend, make_schedule, to_json
 from proof.stepped import run_schedule
 from proof.tally import Tally, tally
 
-QUICK = 200
+QUICK = report.QUICK
 USUAL = 1_000
 _CHUNK = 20
 
@@ -265,8 +265,9 @@ def main(words: Sequence[str] | None = None) -> int:
             total, kept = on_sockets(given, backend)
         seconds = time.monotonic() - begun
         print(f"engine: {engine}" if backend == "tws" else f"engine: {engine}, backend: {backend}")
-        print("\n".join([report.text(total, seconds, backend), *kept]))
-        missed = report.shortfalls(total, backend)
+        first = given.seed if engine == "step" else None
+        print("\n".join([report.text(total, seconds, backend, first), *kept]))
+        missed = report.shortfalls(total, backend, first)
         good = good and not total.violations and not missed
         figures[engine if backend == "tws" else f"{engine} {backend}"] = {
             **json.loads(msgspec.json.encode(total)),
