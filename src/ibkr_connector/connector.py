@@ -11,6 +11,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from ibkr_connector.backends.factory import with_endpoint
 from ibkr_connector.config import Settings, load_settings
 from ibkr_connector.errors import ConnectorClosed, ConnectorConflict
 from ibkr_connector.facade import Facade
@@ -259,7 +260,7 @@ class IBKRConnector(Facade, metaclass=_OnePerProfile):
         return SyncConnector(self, self._house.thread)
 
     def __repr__(self) -> str:
-        c = self.settings.connection
+        c = with_endpoint(self.settings).connection
         state = "closed" if self._closed else self._made.state if self._made else "not connected"
         if self._is_inherited:
             state = f"of process {self._pid}"

@@ -20,6 +20,7 @@ from ibkr_connector.errors import TradingError
 from ibkr_connector.models.account import Execution, PnL, Position
 from ibkr_connector.models.contract import Contract, ContractDetails
 from ibkr_connector.models.market import Bar, Quote
+from ibkr_connector.models.order_words import OcaType, TimeInForce
 
 
 class MarketDataKind(StrEnum):
@@ -31,6 +32,19 @@ class MarketDataKind(StrEnum):
     DELAYED = "delayed"
     """15 to 20 minutes old, without a subscription."""
     DELAYED_FROZEN = "delayed_frozen"
+
+
+BAR_KINDS = (
+    "TRADES",
+    "MIDPOINT",
+    "BID",
+    "ASK",
+    "BID_ASK",
+    "ADJUSTED_LAST",
+    "HISTORICAL_VOLATILITY",
+    "OPTION_IMPLIED_VOLATILITY",
+)
+"""Kinds of historical bars, as IBKR names them ("TWS API: Historical Bar Data", whatToShow)."""
 
 
 class Operation(StrEnum):
@@ -54,6 +68,18 @@ class Capabilities:
     market_data_streams: bool = True
     what_if: bool = True
     global_cancel: bool = True
+    times_in_force: frozenset[str] = frozenset(TimeInForce)
+    """What an order's `tif` may be; without GTD there is no `order_ttl` either."""
+    oca_types: frozenset[int] = frozenset(OcaType)
+    """What a fill in an OCA group may do to the others."""
+    bar_kinds: frozenset[str] = frozenset(BAR_KINDS)
+    """What `what_to_show` of historical bars may be."""
+    market_data: frozenset[MarketDataKind] = frozenset(MarketDataKind)
+    """What `[connection] market_data` may be."""
+    head_timestamp: bool = True
+    """Whether the broker tells since when there are data of a contract."""
+    generic_ticks: bool = True
+    """Whether lines of quotes may carry generic ticks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

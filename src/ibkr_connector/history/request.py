@@ -9,21 +9,11 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from ibkr_connector.backends.base import HistoryRequest
+from ibkr_connector.backends.base import BAR_KINDS, HistoryRequest
 from ibkr_connector.models.arguments import flag, moment, wrong
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.session.barsizes import BAR_SECONDS
 
-WHAT_TO_SHOW = (
-    "TRADES",
-    "MIDPOINT",
-    "BID",
-    "ASK",
-    "BID_ASK",
-    "ADJUSTED_LAST",
-    "HISTORICAL_VOLATILITY",
-    "OPTION_IMPLIED_VOLATILITY",
-)
 _DURATION = re.compile(r"([0-9]{1,5}) ([SDWMY])")
 _UNIT_SECONDS = {"S": 1, "D": 86400, "W": 7 * 86400, "M": 31 * 86400, "Y": 366 * 86400}
 _MOST_SECONDS_UNIT = 86400
@@ -47,10 +37,10 @@ def history_request(
     size = _bar_size(bar_size)
     asked: object = what_to_show
     if not isinstance(asked, str):
-        raise wrong("what_to_show", what_to_show, ", ".join(WHAT_TO_SHOW))
+        raise wrong("what_to_show", what_to_show, ", ".join(BAR_KINDS))
     kind = (asked or ("MIDPOINT" if contract.sec_type == "CASH" else "TRADES")).upper()
-    if kind not in WHAT_TO_SHOW:
-        raise wrong("what_to_show", what_to_show, ", ".join(WHAT_TO_SHOW))
+    if kind not in BAR_KINDS:
+        raise wrong("what_to_show", what_to_show, ", ".join(BAR_KINDS))
     if contract.sec_type == "CASH" and kind == "TRADES":
         raise wrong("what_to_show", what_to_show, "MIDPOINT, BID or ASK: currency pairs have no trades")
     if end is not None:

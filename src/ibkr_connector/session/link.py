@@ -37,6 +37,8 @@ LEGAL: dict[LinkState, frozenset[LinkState]] = {
     _S.CLOSED: frozenset(),
 }
 
+_WORDS = 300
+"""Characters of the gateway's words that are passed on."""
 _LINK_DOWN = frozenset({1100, 2110})
 _LINK_UP = frozenset({1101, 1102})
 _FARM_DOWN = frozenset({2103, 2105, 2157})
@@ -74,6 +76,8 @@ class Link:
     """Counts connections; what was sent in an older epoch is not outstanding in this one."""
     broker_link: bool = False
     broker_link_since: float = 0.0
+    broker_link_why: str = ""
+    """The notice that took the link: its code, and the gateway's words, such as who took the session."""
     reconciled: bool = False
     farms: dict[str, bool] = field(default_factory=dict)
     farm_kinds: dict[str, str] = field(default_factory=dict)
@@ -112,6 +116,8 @@ class Link:
         """Take in a system message; what it changed, or None."""
         if code in _LINK_DOWN:
             changed, self.broker_link = self.broker_link, False
+            words = text.strip().removesuffix(".")[:_WORDS]
+            self.broker_link_why = f"({code}): {words}" if words else f"({code})"
             self.reconciled = False
             return LinkNews("broker", up=False) if changed else None
         if code in _LINK_UP:
@@ -137,7 +143,7 @@ class Link:
         """What an order needs of the link: each condition's name, and what is wrong with it (empty: nothing)."""
         ready = self.state is LinkState.READY
         reason = f" ({self.last_reason})" if self.last_reason else ""
-        no_link = "the gateway has lost its link to IBKR (1100)" if ready else "nobody tells whether IBKR is reached"
+        no_link = f"the gateway has lost its link to IBKR {self.broker_link_why}".rstrip() if ready else "nobody tells whether IBKR is reached"
         return (
             ("connection", "" if ready else f"the connection is {self.state.value}{reason}"),
             ("broker_link", "" if self.broker_link else no_link),

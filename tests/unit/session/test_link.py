@@ -111,3 +111,15 @@ async def test_every_legal_move_is_an_event(before: LinkState, after: LinkState)
     session.move(after, "again")  # no move
     bus.close()
     assert moves == [(before.value, after.value, "because")]
+
+
+def test_a_refusal_while_the_link_is_lost_tells_what_the_gateway_said_of_it() -> None:
+    link = ready()
+    link.on_notice(1100, "Web API: another program of this user name holds the brokerage session. ", 11.0)
+    lost = "the gateway has lost its link to IBKR (1100): "
+    assert link.why_no_orders == lost + "Web API: another program of this user name holds the brokerage session"
+    link.on_notice(1100, "x" * 10_000, 12.0)
+    assert len(link.why_no_orders) < 400
+    link.on_notice(1101, "back", 13.0)
+    link.on_notice(2110, "", 14.0)
+    assert link.why_no_orders == "the gateway has lost its link to IBKR (2110)"

@@ -27,10 +27,12 @@ from ibkr_connector.backends.base import (
 )
 from ibkr_connector.backends.web.calls import WebCalls
 from ibkr_connector.backends.web.feed import Feed
+from ibkr_connector.backends.web.history import SOURCES
 from ibkr_connector.backends.web.library import ibind_label
-from ibkr_connector.backends.web.lines import Lines
+from ibkr_connector.backends.web.lines import FROZEN, Lines
 from ibkr_connector.backends.web.login import Login
 from ibkr_connector.backends.web.options import OAuthSource, WebEndpoint
+from ibkr_connector.backends.web.order_body import OCA_TYPE, TIMES_IN_FORCE
 from ibkr_connector.backends.web.orders import WebOrders
 from ibkr_connector.backends.web.pace import Pace
 from ibkr_connector.backends.web.questions import Questions
@@ -87,8 +89,18 @@ class WebBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
-        return Capabilities(name="web", library=ibind_label(), client_ids=False)
+        """What it can do: what its parts refuse with `NotSupportedByBackend` is told here too."""
+        return Capabilities(
+            name="web",
+            library=ibind_label(),
+            client_ids=False,
+            times_in_force=TIMES_IN_FORCE,
+            oca_types=frozenset({OCA_TYPE}),
+            bar_kinds=frozenset(SOURCES),
+            market_data=frozenset(MarketDataKind) - FROZEN,
+            head_timestamp=False,
+            generic_ticks=False,
+        )
 
     @property
     def connected(self) -> bool:

@@ -29,7 +29,7 @@ MOST_PAGES = 100
 _DURATION = re.compile(r"(\d{1,6}) ([SDWMY])")
 _SIZE = re.compile(r"(\d{1,2}) (secs?|mins?|hours?|day|week|month)")
 _UNITS = {"sec": "S", "min": "min", "hour": "h", "day": "d", "week": "w", "month": "m"}
-_SOURCES = {"TRADES": "trades", "MIDPOINT": "midpoint", "BID": "bid", "ASK": "ask", "BID_ASK": "bid_ask"}
+SOURCES = {"TRADES": "trades", "MIDPOINT": "midpoint", "BID": "bid", "ASK": "ask", "BID_ASK": "bid_ask"}
 _LONG = frozenset({"d", "w", "m"})
 _LEANING = timedelta(hours=8)
 """Daily bars carry the moment their session opens. Eight hours on it is the day the session is called by, wherever it
@@ -76,8 +76,8 @@ def query(request: HistoryRequest) -> Query:
         NotSupportedByBackend: the Web API has no such kind of data.
     """
     kind = request.what_to_show.upper()
-    if kind not in _SOURCES:
-        raise NotSupportedByBackend(f"the Web API has no {kind} bars: {', '.join(_SOURCES)}.")
+    if kind not in SOURCES:
+        raise NotSupportedByBackend(f"the Web API has no {kind} bars: {', '.join(SOURCES)}.")
     duration, size = _DURATION.fullmatch(request.duration), _SIZE.fullmatch(request.bar_size)
     if duration is None or int(duration[1]) == 0:
         raise InvalidRequest(
@@ -95,7 +95,7 @@ def query(request: HistoryRequest) -> Query:
     period, last = f"{count}{unit.lower()}", 0
     if unit == "S":
         period, last = _seconds(count)
-    return Query(period, bar, not request.use_rth, _SOURCES[kind], last)
+    return Query(period, bar, not request.use_rth, SOURCES[kind], last)
 
 
 def _seconds(count: int) -> tuple[str, int]:

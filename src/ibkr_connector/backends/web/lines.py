@@ -33,6 +33,8 @@ from ibkr_connector.models.market import Quote
 
 _log = get_logger(__name__)
 _FIELDS = json.dumps({"fields": list(quotes.FIELDS)}, separators=(",", ":"))
+FROZEN = frozenset({MarketDataKind.FROZEN, MarketDataKind.DELAYED_FROZEN})
+"""Kinds of quotes nobody can ask for here."""
 _NOT_SUBSCRIBED = 354
 """TWS's code for the same."""
 _LOOKS = 30.0
@@ -189,7 +191,7 @@ class Lines:
 
         Raises `NotSupportedByBackend` for the frozen kinds.
         """
-        if kind in (MarketDataKind.FROZEN, MarketDataKind.DELAYED_FROZEN):
+        if kind in FROZEN:
             raise NotSupportedByBackend(
                 f"the Web API cannot be asked for {kind.value} quotes.",
                 remedy="Set market_data = live or delayed: both give what the account may have, and say which it is.",

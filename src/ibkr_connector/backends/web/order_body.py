@@ -9,9 +9,9 @@ from ibkr_connector.backends.base import WhatIf, WireOrder
 from ibkr_connector.backends.web.convert import decimal, text
 from ibkr_connector.errors import NotSupportedByBackend, OrderValidationError
 
-_TIFS = frozenset({"DAY", "GTC", "IOC"})
+TIMES_IN_FORCE = frozenset({"DAY", "GTC", "IOC"})
 """Documented for orders of the Web API, of those that we know."""
-_OCA_TYPE = 1
+OCA_TYPE = 1
 """Cancel with block: what `isSingleGroup` means."""
 _KINDS = {"MKT": "MKT", "LMT": "LMT", "STP": "STP", "STP LMT": "STOP_LIMIT", "TRAIL": "TRAIL"}
 
@@ -25,7 +25,7 @@ def order_body(
         NotSupportedByBackend: its time in force or type has no word there.
         OrderValidationError: the contract has no conid.
     """
-    if order.tif not in _TIFS:
+    if order.tif not in TIMES_IN_FORCE:
         raise NotSupportedByBackend(
             f"time in force {order.tif} cannot be said over the Web API.",
             remedy="Use DAY, GTC or IOC (and no order_ttl, which needs GTD), or connect with backend = tws.",
@@ -36,10 +36,10 @@ def order_body(
         raise NotSupportedByBackend(
             f"order type {order.order_type} is not supported over the Web API.", order_ref=order.order_ref
         )
-    if order.oca_group and order.oca_type != _OCA_TYPE:
+    if order.oca_group and order.oca_type != OCA_TYPE:
         raise NotSupportedByBackend(
             f"oca_type {order.oca_type} cannot be said over the Web API, whose groups cancel with block.",
-            remedy=f"Use oca_type={_OCA_TYPE}, or connect with backend = tws.",
+            remedy=f"Use oca_type={OCA_TYPE}, or connect with backend = tws.",
             order_ref=order.order_ref,
         )
     if not order.contract.con_id:

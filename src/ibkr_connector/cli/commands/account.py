@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ibkr_connector.backends.factory import with_endpoint
 from ibkr_connector.cli.common import Cx, command
 from ibkr_connector.cli.output import facts, money, table
 from ibkr_connector.clock import system_clock
@@ -29,7 +30,7 @@ def status(cx: Cx) -> None:
 
     async def work() -> dict[str, Any]:
         async with cx.reading() as connector:
-            where = connector.settings.connection
+            where = with_endpoint(connector.settings).connection
             told = await connector.get_server_time()
             return {
                 **connector.get_connection_status(),
