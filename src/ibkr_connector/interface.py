@@ -2,7 +2,7 @@
 
 A thin adapter over `connector.sync`: gates, journal, settlement and the paper check are those of the connector.
 
-    client = IBIndClient("https://127.0.0.1:5000", paper_trading=True)
+    client = IBIndClient("https://127.0.0.1:5000", paper_trading=True, web={"verify_tls": False})
     client.connect()
     order_id = client.place_order("AAPL", "BUY", 10)
     client.disconnect()
@@ -85,7 +85,8 @@ class IBIndClient(IBInterface):
         paper_trading: True refuses every account that is not a paper one (`DU…`, and the login's own `isPaper`); False
             allows live trading.
         profile: names the journal's and the connector's identity, for several clients in one program.
-        settings: any setting of the connector, by section: `web={"verify_tls": False}`, `state_dir=…`.
+        settings: any setting of the connector, by section: `web={"verify_tls": False}` (a Client Portal Gateway has a
+            certificate of its own, which is refused without it), `state_dir=…`.
 
     Raises:
         ConfigurationError: from `connect`, when a setting cannot be used.

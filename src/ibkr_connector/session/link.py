@@ -143,7 +143,11 @@ class Link:
         """What an order needs of the link: each condition's name, and what is wrong with it (empty: nothing)."""
         ready = self.state is LinkState.READY
         reason = f" ({self.last_reason})" if self.last_reason else ""
-        no_link = f"the gateway has lost its link to IBKR {self.broker_link_why}".rstrip() if ready else "nobody tells whether IBKR is reached"
+        no_link = (
+            f"the gateway has lost its link to IBKR {self.broker_link_why}".rstrip()
+            if ready
+            else "nobody tells whether IBKR is reached"
+        )
         return (
             ("connection", "" if ready else f"the connection is {self.state.value}{reason}"),
             ("broker_link", "" if self.broker_link else no_link),

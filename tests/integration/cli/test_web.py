@@ -39,9 +39,10 @@ def run(
     return runner(capsys)
 
 
-def test_reading_commands_show_the_account(run: Run) -> None:
+def test_reading_commands_show_the_account(run: Run, gateway: HostedGateway) -> None:
     status = run("status", "--json")
     assert status.code == 0, status.out
+    assert f"http://{status.document['host']}:{status.document['port']}/v1/api/" == gateway.web_url
     assert status.document["state"] == "ready"
     assert run("account", "--json").document["account_id"] == ACCOUNT
     assert run("positions", "--json").document == []

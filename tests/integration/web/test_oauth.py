@@ -266,6 +266,7 @@ def test_files_are_private_complete_and_never_overwritten(registration: keys.Reg
     loaded = keys.load(tmp_path / "k")
     assert (loaded.consumer_key, loaded.secret) == (registration.server.consumer_key, registration.server.secret)
     text = files["env"].read_text()
+    assert "\nIBKR_BACKEND=web\n" in text  # else the connector goes to TWS, keys or not
     assert f"IBKR_OAUTH_CONSUMER_KEY={loaded.consumer_key}\n" in text
     assert "IBIND_OAUTH1A_REST_URL=http://127.0.0.1:5000/v1/api/\n" in text
     assert "IBKR_OAUTH_WS_URL=ws://127.0.0.1:5000/v1/api/ws\n" in text

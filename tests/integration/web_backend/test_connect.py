@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,6 +23,7 @@ async def test_a_connection_is_ready_and_says_over_what(web: IBKRConnector, gate
     assert web.account_id == ACCOUNT
     assert web.capabilities.name == "web"
     assert not web.capabilities.client_ids
+    assert f"{urlsplit(gateway.web.url).netloc}," in repr(web)
     assert len(await web.get_positions()) == 0
 
 

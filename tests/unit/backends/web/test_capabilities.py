@@ -66,7 +66,9 @@ def test_kinds_of_bars(web: WebBackend) -> None:
 def test_kinds_of_quotes(web: WebBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(web._room), "require", lambda room: None)  # the kind is looked at in a connection alone
     assert web.capabilities.market_data == {
-        kind for kind in MarketDataKind if taken(lambda kind=kind: web.set_market_data(kind))  # type: ignore[misc]
+        kind
+        for kind in MarketDataKind
+        if taken(lambda kind=kind: web.set_market_data(kind))  # type: ignore[misc]
     }
 
 

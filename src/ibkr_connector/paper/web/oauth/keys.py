@@ -120,6 +120,7 @@ def write(registration: Registration, folder: Path, base_url: str, account: str)
     }
     socket_url = base_url.replace("http", "ws", 1) + "ws"
     values = {
+        "IBKR_BACKEND": "web",
         "IBKR_OAUTH_CONSUMER_KEY": server.consumer_key,
         "IBKR_OAUTH_ACCESS_TOKEN": server.access_token,
         "IBKR_OAUTH_ACCESS_TOKEN_SECRET": registration.access_token_secret,
