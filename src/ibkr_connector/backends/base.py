@@ -360,6 +360,10 @@ NOT_CONFIRMED = -1201
 """Code of an `OrderNotice` of ours: the broker's question is not on the list, and was answered with no."""
 REPLY_WITHHELD = -1202
 """The same for a question of the list: what held for the order does not hold any more (killed, cancelled, too late)."""
+LOGIN_REFUSED = -1203
+"""The request was refused for want of a login, whatever the order in it: 401, 410."""
+PACE_REFUSED = -1204
+"""The request was refused because there were too many: 429."""
 
 ReplyLeave: TypeAlias = Callable[[OrderReply], Awaitable[str]]
 """Makes a reply durable before it is written; returns why a yes must become a no (empty = as it stands)."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 
-from ibkr_connector.backends.base import NOT_CONFIRMED, REPLY_WITHHELD, Operation
+from ibkr_connector.backends.base import LOGIN_REFUSED, NOT_CONFIRMED, PACE_REFUSED, REPLY_WITHHELD, Operation
 
 
 class Verdict(StrEnum):
@@ -61,6 +61,8 @@ _INVALID_ORDER = frozenset(
         10318,  # no fractional quantities
         NOT_CONFIRMED,  # our own no to a question of the broker's, confirmed by it
         REPLY_WITHHELD,
+        LOGIN_REFUSED,  # the request that carried it was
+        PACE_REFUSED,
     }
 )
 """Refusals of an order's content: they refuse a new order and a change alike."""

@@ -123,6 +123,19 @@ async def test_a_refused_order_is_a_rejection_with_the_brokers_words(web: IBKRCo
     assert not web.orders_in_doubt()
 
 
+@pytest.mark.parametrize(("status", "remedy"), [(401, "Log in"), (410, "Log in"), (429, "IBKR's limit")])
+async def test_a_request_that_is_refused_says_that_nothing_is_wrong_with_the_order(
+    make_web: MakeWeb, gateway: PaperGateway, status: int, remedy: str
+) -> None:
+    connector = make_web()
+    await connector.connect()
+    gateway.inject("http_error", on="place_order", code=status)
+    with pytest.raises(OrderRejected, match=remedy) as caught:
+        await connector.place_limit_order("AAPL", 5, "BUY", 200)
+    assert "Correct what" not in str(caught.value)
+    assert (await connector.get_order(caught.value.context["order_ref"])).snapshot.state is OrderState.REJECTED
+
+
 @pytest.mark.parametrize("tif", ["GTD", "FOK"])
 async def test_a_word_the_web_api_has_not_is_refused_before_anything_is_sent(
     web: IBKRConnector, gateway: PaperGateway, tif: str

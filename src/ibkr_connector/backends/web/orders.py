@@ -14,7 +14,9 @@ from functools import partial
 from typing import Any
 
 from ibkr_connector.backends.base import (
+    LOGIN_REFUSED,
     NOT_CONFIRMED,
+    PACE_REFUSED,
     REPLY_WITHHELD,
     Operation,
     OrderNotice,
@@ -24,6 +26,7 @@ from ibkr_connector.backends.base import (
     WireOrder,
 )
 from ibkr_connector.backends.web.cancels import WebCancels
+from ibkr_connector.backends.web.codes import LOG_IN_AGAIN
 from ibkr_connector.backends.web.order_answers import Refused, Taken, Unclear
 from ibkr_connector.backends.web.order_body import order_body, what_if_of
 from ibkr_connector.backends.web.order_book import Known, OrderBook
@@ -32,6 +35,7 @@ from ibkr_connector.backends.web.reads import path_part
 from ibkr_connector.backends.web.records import Records
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.errors import (
+    AuthenticationError,
     ConnectionRefused,
     ConnectTimeout,
     InsufficientFunds,
@@ -41,6 +45,7 @@ from ibkr_connector.errors import (
     OrderInDoubt,
     OrderNotSent,
     OrderRejected,
+    PacingError,
     PriceIncrementError,
     RequestRejected,
     TradingError,
@@ -52,6 +57,11 @@ _UNWRITTEN = (NotConnected, ConnectTimeout, ConnectionRefused)
 """Failures of a request of which no byte left. A 401 is none of them: it was written, and refused."""
 REJECTED = 201
 _ALONE = "the Web API cannot add an order to an OCA group that exists: send all of its orders at once."
+_REMEDIES = {
+    LOGIN_REFUSED: f"{LOG_IN_AGAIN} Then place a new order.",
+    PACE_REFUSED: "IBKR's limit of requests was reached: wait, then place a new order.",
+}
+"""Where nothing is wrong with the order itself."""
 _KINDS_OF_REFUSAL: tuple[tuple[str, type[OrderRejected]], ...] = (
     ("margin", InsufficientFunds),
     ("insufficient", InsufficientFunds),
@@ -204,7 +214,7 @@ class WebOrders:
                 self._each_unanswered(orders, operation, error.message, written=False)
             return
         except TradingError as error:
-            self._refused(orders, REJECTED, error.message)
+            self._refused(orders, _code_of(error), error.message)
             return
         self._told(await self._questions.settle(body, orders, operation), orders, operation)
 
@@ -270,6 +280,8 @@ class WebOrders:
         """See `Backend.refusal`."""
         if code == NOT_CONFIRMED:
             return OrderConfirmationRequired(text, code=code, **context)
+        if code in _REMEDIES:
+            return OrderRejected(text, code=code, remedy=_REMEDIES[code], **context)
         low = text.lower()
         kind = next((kind for words, kind in _KINDS_OF_REFUSAL if words in low), OrderRejected)
         return kind(text if text.endswith((".", "!", "?")) else f"{text}.", code=code, **context)
@@ -323,3 +335,10 @@ def _row_of(order: WireOrder, orders: Sequence[WireOrder], rows: Sequence[Taken]
     if len(rows) != len(orders) or rows[place].ref:
         return None
     return rows[place]
+
+
+def _code_of(error: TradingError) -> int:
+    """What a refusal of the request is told as."""
+    if isinstance(error, AuthenticationError):
+        return LOGIN_REFUSED
+    return PACE_REFUSED if isinstance(error, PacingError) else REJECTED
