@@ -119,6 +119,51 @@ def test_what_is_given_up_before_the_writer_comes_to_it_is_neither_written_nor_u
     plain._queue.give_up(item)
     assert plain._queue.hand_over(item)
     assert lines(plain) == []
+    plain._queue.hand_over(Item(line("the next")))
+    assert lines(plain) == ["the next"]
+
+
+def test_what_is_kept_is_written_also_when_its_caller_has_left(plain: Journal) -> None:
+    """It was sent without the disk: nobody else remembers it."""
+    item = order()
+    assert plain._queue.keep(item) is True
+    item.gone = lambda: True
+    item.fate = journal_queue._Fate.KEPT
+    assert plain._queue.hand_over(item)
+    assert "done" in lines(plain)
+
+
+async def test_what_is_for_good_asks_for_nothing_when_it_is_given_up(
+    plain: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = Item(line("for good"))
+    await plain._queue.durable(item)
+    handed: list[Item] = []
+    monkeypatch.setattr(plain._queue, "hand_over", handed.append)
+    plain._queue.give_up(item)
+    assert handed == []
+
+
+async def test_what_is_kept_in_the_last_moment_stays_in_memory_for_as_long_as_the_disk_fails(
+    threaded: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, again = threaded._queue, list[bool]()
+
+    def decide(_: JournalFile) -> None:
+        assert writer.keep(item) is True
+        raise OrderValidationError("used before")
+
+    settle = writer._settle
+
+    def looked_at(one: Item) -> None:
+        settle(one)
+        again.extend(late.vital for late in writer._backlog)
+
+    monkeypatch.setattr(writer, "_settle", looked_at)
+    item = Item(line("done"), check=decide)
+    with contextlib.suppress(OrderValidationError):
+        await writer.durable(item)
+    assert again[:1] == [True]
 
 
 async def test_what_has_nothing_to_undo_is_given_up_without_a_complaint(
