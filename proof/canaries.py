@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from ibkr_connector.backends.base import Operation, OrderNotice
+from ibkr_connector.backends.facts import Operation, OrderNotice
 from ibkr_connector.backends.ids import Ids
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.backends.web import questions as questions_module
 from ibkr_connector.backends.web.calls import WebCalls
 from ibkr_connector.backends.web.order_answers import Unclear

@@ -19,16 +19,9 @@ from ibkr_connector.api.history import HistoryApi
 from ibkr_connector.api.market import MarketApi
 from ibkr_connector.api.orders import OrdersApi
 from ibkr_connector.api.risk import RiskApi
-from ibkr_connector.backends.base import (
-    AccountValueSeen,
-    BrokerFact,
-    Capabilities,
-    ConnectInfo,
-    MarketDataKind,
-    PnlSeen,
-    SocketClosed,
-)
+from ibkr_connector.backends.base import Capabilities, ConnectInfo, MarketDataKind
 from ibkr_connector.backends.factory import with_endpoint
+from ibkr_connector.backends.facts import AccountValueSeen, BrokerFact, PnlSeen, SocketClosed
 from ibkr_connector.config import Settings
 from ibkr_connector.contracts.lookup import ContractBook
 from ibkr_connector.errors import (

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from ibkr_connector.backends.base import SystemNotice
+from ibkr_connector.backends.facts import SystemNotice
 from ibkr_connector.backends.web.client import WebBackend
 from ibkr_connector.backends.web.options import StreamTimes, WebEndpoint
 from ibkr_connector.models.contract import Contract

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ibkr_connector.backends.base import BrokerFact, FactSink
+from ibkr_connector.backends.base import FactSink
+from ibkr_connector.backends.facts import BrokerFact
 from ibkr_connector.logs import get_logger
 
 _log = get_logger(__name__)

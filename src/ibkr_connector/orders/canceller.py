@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.clock import Clock
 from ibkr_connector.errors import CancelInDoubt, NotConnected, OrderNotCancellable, OrderNotFound, TradingError
 from ibkr_connector.logs import get_logger

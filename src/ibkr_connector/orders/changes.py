@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.errors import JournalCorrupt
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.contract import Contract

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from ibkr_connector.backends.base import (
+from ibkr_connector.backends.facts import (
     BrokerFact,
     CommissionSeen,
     ExecutionSeen,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ibkr_connector.backends.base import OrderCompleted, OrderEchoed
+from ibkr_connector.backends.facts import OrderCompleted, OrderEchoed
 from ibkr_connector.models.order import Action
 from ibkr_connector.orders.changes import Drift, OrderTerms
 

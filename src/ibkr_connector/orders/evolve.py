@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.changes import (
     Acknowledged,

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ibkr_connector.backends.base import (
+from ibkr_connector.backends.facts import (
     BrokerFact,
     CommissionSeen,
     ExecutionSeen,

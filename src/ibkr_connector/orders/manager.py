@@ -9,7 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from ibkr_connector.backends.base import BrokerFact, ConnectInfo, SocketClosed, WhatIf
+from ibkr_connector.backends.base import ConnectInfo, WhatIf
+from ibkr_connector.backends.facts import BrokerFact, SocketClosed
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import OrderSettings
 from ibkr_connector.errors import (

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ibkr_connector.backends.base import Operation, WireOrder
+from ibkr_connector.backends.base import WireOrder
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.errors import (
     ModifyInDoubt,
     ModifyNotPossible,

@@ -20,7 +20,8 @@ from datetime import date, datetime
 from typing import TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
-from ibkr_connector.backends.base import ExecutionRecords, Operation, OrderEchoed, OrderRecords
+from ibkr_connector.backends.base import ExecutionRecords, OrderRecords
+from ibkr_connector.backends.facts import Operation, OrderEchoed
 from ibkr_connector.orders.changes import OrderTerms
 from ibkr_connector.orders.drift import compare, terms_of_told
 from ibkr_connector.orders.evolve import LIVE_STATUSES

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import Fill, OrderRequest, OrderSnapshot, OrderState
 from ibkr_connector.orders.changes import Drift, OrderTerms

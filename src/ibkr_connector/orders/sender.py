@@ -11,7 +11,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ibkr_connector.backends.base import Operation, WireOrder
+from ibkr_connector.backends.base import WireOrder
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.errors import (
     ContractError,
     OrderNotSent,

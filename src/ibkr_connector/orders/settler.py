@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ibkr_connector.backends.base import BrokerFact, ConnectInfo, OrderEchoed, SocketClosed
+from ibkr_connector.backends.base import ConnectInfo
+from ibkr_connector.backends.facts import BrokerFact, OrderEchoed, SocketClosed
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import OrderSettings
 from ibkr_connector.errors import JournalError, RequestTimeout, TradingError

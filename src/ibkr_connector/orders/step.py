@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from ibkr_connector.backends.base import Operation, OrderCompleted, OrderEchoed, OrderStatusSeen
+from ibkr_connector.backends.facts import Operation, OrderCompleted, OrderEchoed, OrderStatusSeen
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.changes import (

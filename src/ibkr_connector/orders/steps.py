@@ -6,7 +6,8 @@ broker message caused.
 
 from __future__ import annotations
 
-from ibkr_connector.backends.base import Operation, OrderReply
+from ibkr_connector.backends.base import OrderReply
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.models.order import OrderRequest, OrderState
 from ibkr_connector.orders.changes import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ibkr_connector.backends.base import Operation, OrderCompleted
+from ibkr_connector.backends.facts import Operation, OrderCompleted
 from ibkr_connector.orders.live import LiveOrder
 from ibkr_connector.orders.whose import Named, is_about
 

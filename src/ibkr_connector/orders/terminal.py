@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 
-from ibkr_connector.backends.base import LOGIN_REFUSED, NOT_CONFIRMED, PACE_REFUSED, REPLY_WITHHELD, Operation
+from ibkr_connector.backends.base import LOGIN_REFUSED, NOT_CONFIRMED, PACE_REFUSED, REPLY_WITHHELD
+from ibkr_connector.backends.facts import Operation
 
 
 class Verdict(StrEnum):

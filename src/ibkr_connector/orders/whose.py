@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from ibkr_connector.backends.base import BrokerFact, ExecutionSeen, OrderCompleted, OrderEchoed
+from ibkr_connector.backends.facts import BrokerFact, ExecutionSeen, OrderCompleted, OrderEchoed
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.orders.changes import OrderTerms

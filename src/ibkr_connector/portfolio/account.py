@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
-from ibkr_connector.backends.base import AccountValueSeen
+from ibkr_connector.backends.facts import AccountValueSeen
 from ibkr_connector.errors import ProtocolError
 from ibkr_connector.models.account import AccountSummary, PnL, Position
 

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ibkr_connector.backends.base import CommissionSeen
+from ibkr_connector.backends.facts import CommissionSeen
 from ibkr_connector.models.account import Execution
 
 ASK_AT_MOST = 3

@@ -6,12 +6,11 @@ import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
-from ibkr_connector.backends.base import (
-    ACCOUNT_FEED_MESSAGES,
+from ibkr_connector.backends.base import ACCOUNT_FEED_MESSAGES, ConnectInfo
+from ibkr_connector.backends.facts import (
     AccountValueSeen,
     BrokerFact,
     CommissionSeen,
-    ConnectInfo,
     ExecutionSeen,
     PnlSeen,
     PositionSeen,

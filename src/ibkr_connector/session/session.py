@@ -13,15 +13,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ibkr_connector.backends.base import (
-    Backend,
-    BrokerFact,
-    ConnectInfo,
-    FactSink,
-    HistoryRequest,
-    SocketClosed,
-    SystemNotice,
-)
+from ibkr_connector.backends.base import Backend, ConnectInfo, FactSink, HistoryRequest
+from ibkr_connector.backends.facts import BrokerFact, SocketClosed, SystemNotice
 from ibkr_connector.clock import Clock
 from ibkr_connector.config.settings import ConnectionSettings
 from ibkr_connector.errors import (

@@ -8,7 +8,8 @@ import threading
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ibkr_connector.backends.base import AccountValueSeen, BrokerFact, ConnectInfo, ExecutionSeen, PositionSeen
+from ibkr_connector.backends.base import ConnectInfo
+from ibkr_connector.backends.facts import AccountValueSeen, BrokerFact, ExecutionSeen, PositionSeen
 from ibkr_connector.config.settings import AlertSettings, WatchSettings
 from ibkr_connector.errors import ConnectorClosed
 from ibkr_connector.events import BreakerChanged, Severity

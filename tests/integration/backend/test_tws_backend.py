@@ -12,16 +12,14 @@ from itertools import pairwise
 
 import pytest
 
-from ibkr_connector.backends.base import (
+from ibkr_connector.backends.base import HistoryRequest, MarketDataKind, Write
+from ibkr_connector.backends.facts import (
     AccountValueSeen,
-    HistoryRequest,
-    MarketDataKind,
     NextIdTold,
     PnlSeen,
     PositionSeen,
     SocketClosed,
     SystemNotice,
-    Write,
 )
 from ibkr_connector.errors import (
     ClientIdInUse,

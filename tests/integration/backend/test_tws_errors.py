@@ -6,13 +6,7 @@ import asyncio
 
 import pytest
 
-from ibkr_connector.backends.base import (
-    BrokerFact,
-    NextIdTold,
-    OrderEchoed,
-    OrderNotice,
-    SystemNotice,
-)
+from ibkr_connector.backends.facts import BrokerFact, NextIdTold, OrderEchoed, OrderNotice, SystemNotice
 from ibkr_connector.errors import (
     BrokerLinkLost,
     ContractNotFound,

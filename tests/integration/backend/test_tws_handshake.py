@@ -8,11 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ibkr_connector.backends.base import (
-    NextIdTold,
-    SocketClosed,
-    SystemNotice,
-)
+from ibkr_connector.backends.facts import NextIdTold, SocketClosed, SystemNotice
 from ibkr_connector.backends.tws import TwsBackend
 from ibkr_connector.backends.tws.library import Choice
 from ibkr_connector.errors import (

@@ -7,12 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from ibkr_connector.backends.base import (
-    ExecutionSeen,
-    PositionSeen,
-    SocketClosed,
-    SystemNotice,
-)
+from ibkr_connector.backends.facts import ExecutionSeen, PositionSeen, SocketClosed, SystemNotice
 from ibkr_connector.backends.tws.trouble import UNREADABLE
 from ibkr_connector.errors import (
     ConnectionLost,

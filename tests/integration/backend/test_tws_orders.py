@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import (
+from ibkr_connector.backends.facts import (
     CommissionSeen,
     ExecutionSeen,
     OrderCompleted,

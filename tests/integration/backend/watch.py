@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ibkr_connector.backends.base import BrokerFact, ConnectInfo, OrderEchoed, OrderStatusSeen
+from ibkr_connector.backends.base import ConnectInfo
+from ibkr_connector.backends.facts import BrokerFact, OrderEchoed, OrderStatusSeen
 from ibkr_connector.backends.tws import TwsBackend
 from ibkr_connector.paper import PaperGateway
 

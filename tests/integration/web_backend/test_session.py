@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import BrokerFact, SocketClosed, SystemNotice
+from ibkr_connector.backends.facts import BrokerFact, SocketClosed, SystemNotice
 from ibkr_connector.backends.web.client import WebBackend
 from ibkr_connector.backends.web.options import WebEndpoint
 from ibkr_connector.errors import (

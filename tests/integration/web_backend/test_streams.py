@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ibkr_connector.backends.base import AccountValueSeen, MarketDataKind, PnlSeen, PositionSeen
+from ibkr_connector.backends.base import MarketDataKind
+from ibkr_connector.backends.facts import AccountValueSeen, PnlSeen, PositionSeen
 from ibkr_connector.backends.web.reads import Reads
 from ibkr_connector.backends.web.records import Records
 from ibkr_connector.errors import (

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ibkr_connector.backends.base import BrokerFact, SystemNotice
+from ibkr_connector.backends.facts import BrokerFact, SystemNotice
 from ibkr_connector.backends.web.client import WebBackend
 from ibkr_connector.backends.web.options import WebEndpoint
 from ibkr_connector.errors import AuthenticationError, ConnectTimeout

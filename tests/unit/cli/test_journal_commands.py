@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import Operation as ChangeOperation
+from ibkr_connector.backends.facts import Operation as ChangeOperation
 from ibkr_connector.clock import SystemClock
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.models.order import OrderRequest

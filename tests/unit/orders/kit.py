@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ibkr_connector.backends.base import (
+from ibkr_connector.backends.facts import (
     CommissionSeen,
     ExecutionSeen,
     OrderCompleted,

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from ibkr_connector.backends.base import Backend, Operation
+from ibkr_connector.backends.base import Backend
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.errors import GroupIncomplete, OrderNotSent, OrderRejected
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.answers import raise_if_refused

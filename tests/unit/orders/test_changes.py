@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.errors import JournalCorrupt
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import Operation, OrderReply
+from ibkr_connector.backends.base import OrderReply
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.clock import ManualClock
 from ibkr_connector.errors import (
     JournalCorrupt,

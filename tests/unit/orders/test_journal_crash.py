@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.clock import ManualClock
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders.journal import Journal

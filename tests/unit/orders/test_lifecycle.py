@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import BrokerFact, NextIdTold, Operation
+from ibkr_connector.backends.facts import BrokerFact, NextIdTold, Operation
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.changes import Change, Drifted, FillCorrected, Noted, Settled, SettledHow

@@ -15,7 +15,7 @@ from decimal import Decimal
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ibkr_connector.backends.base import BrokerFact, ExecutionSeen, Operation, OrderNotice
+from ibkr_connector.backends.facts import BrokerFact, ExecutionSeen, Operation, OrderNotice
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps

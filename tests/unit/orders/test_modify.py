@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.errors import ModifyNotPossible, OrderValidationError
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.changes import OrderTerms

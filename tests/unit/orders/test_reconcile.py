@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ibkr_connector.backends.base import ExecutionRecords, Operation, OrderRecords
+from ibkr_connector.backends.base import ExecutionRecords, OrderRecords
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.models.account import Execution
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.lifecycle import apply

@@ -12,7 +12,8 @@ from datetime import timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ibkr_connector.backends.base import ExecutionRecords, Operation, OrderRecords
+from ibkr_connector.backends.base import ExecutionRecords, OrderRecords
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.reconcile import (
     EvidenceRound,

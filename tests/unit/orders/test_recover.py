@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.lifecycle import apply

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import Operation, OrderReply, OrderUnanswered
+from ibkr_connector.backends.base import OrderReply
+from ibkr_connector.backends.facts import Operation, OrderUnanswered
 from ibkr_connector.errors import JournalUnwritable
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps
 from ibkr_connector.orders.changes import Cancelled, EndTold, Filled, Noted

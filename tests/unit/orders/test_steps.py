@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.errors import InvalidRequest
 from ibkr_connector.models.order import OrderState
 from ibkr_connector.orders import steps

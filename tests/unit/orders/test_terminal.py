@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.orders.terminal import Verdict, ends, is_warning, judge, refuses_orders
 
 NEW, MODIFY, CANCEL = Operation.NEW, Operation.MODIFY, Operation.CANCEL

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_connector.backends.base import (
+from ibkr_connector.backends.facts import (
     BrokerFact,
     CommissionSeen,
     ExecutionSeen,

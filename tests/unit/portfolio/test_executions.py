@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from ibkr_connector.backends.base import CommissionSeen
+from ibkr_connector.backends.facts import CommissionSeen
 from ibkr_connector.models.account import Execution
 from ibkr_connector.models.contract import Contract
 from ibkr_connector.portfolio.executions import ASK_AT_MOST, ExecutionBook

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any, cast
 
-from ibkr_connector.backends.base import Backend, BrokerFact, ConnectInfo, LineHandle, SocketClosed, SystemNotice
+from ibkr_connector.backends.base import Backend, ConnectInfo, LineHandle
+from ibkr_connector.backends.facts import BrokerFact, SocketClosed, SystemNotice
 from ibkr_connector.clock import Clock, SystemClock
 from ibkr_connector.config.settings import BreakerSettings, ConnectionSettings, PacingSettings
 from ibkr_connector.events import EventBus

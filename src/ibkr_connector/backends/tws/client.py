@@ -18,12 +18,11 @@ from ibkr_connector.backends.base import (
     Later,
     LineHandle,
     MarketDataKind,
-    Operation,
     QuoteSink,
     ReplyLeave,
-    SocketClosed,
     WireOrder,
 )
+from ibkr_connector.backends.facts import Operation, SocketClosed
 from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.tws.codes import to_error
 from ibkr_connector.backends.tws.connection import Connection

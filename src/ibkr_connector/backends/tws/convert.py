@@ -12,13 +12,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypedDict
 
-from ibkr_connector.backends.base import (
-    CommissionSeen,
-    OrderCompleted,
-    OrderEchoed,
-    OrderStatusSeen,
-    WhatIf,
-)
+from ibkr_connector.backends.base import WhatIf
+from ibkr_connector.backends.facts import CommissionSeen, OrderCompleted, OrderEchoed, OrderStatusSeen
 from ibkr_connector.models.account import Execution, PnL, Position
 from ibkr_connector.models.contract import Contract, ContractDetails
 

@@ -12,19 +12,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NoReturn
 
-from ibkr_connector.backends.base import (
-    AccountValueSeen,
-    CommissionSeen,
-    ExecutionRecords,
-    HistoryRequest,
-    Later,
-    OrderCompleted,
-    OrderEchoed,
-    OrderRecords,
-    OrderStatusSeen,
-    WhatIf,
-    WireOrder,
-)
+from ibkr_connector.backends.base import ExecutionRecords, HistoryRequest, Later, OrderRecords, WhatIf, WireOrder
+from ibkr_connector.backends.facts import AccountValueSeen, CommissionSeen, OrderCompleted, OrderEchoed, OrderStatusSeen
 from ibkr_connector.backends.ids import Ids
 from ibkr_connector.backends.tws import history
 from ibkr_connector.backends.tws.connection import Connection

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ibkr_connector.backends.base import SystemNotice
+from ibkr_connector.backends.facts import SystemNotice
 from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.tws.wrapper import Callbacks
 from ibkr_connector.errors import ProtocolError

@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from ibkr_connector.backends.base import (
+from ibkr_connector.backends.base import Later
+from ibkr_connector.backends.facts import (
     AccountValueSeen,
     ExecutionSeen,
-    Later,
     NextIdTold,
     OrderEchoed,
     OrderNotice,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ibkr_connector.backends.base import Operation, OrderNotice, OrderUnanswered
+from ibkr_connector.backends.facts import Operation, OrderNotice, OrderUnanswered
 from ibkr_connector.backends.web.order_book import Known
 from ibkr_connector.backends.web.records import Records
 from ibkr_connector.backends.web.shared import WebRoom

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from ibkr_connector.backends.base import (
-    AccountValueSeen,
     Capabilities,
     ConnectInfo,
     ExecutionRecords,
@@ -21,10 +20,10 @@ from ibkr_connector.backends.base import (
     OrderRecords,
     QuoteSink,
     ReplyLeave,
-    SocketClosed,
     WhatIf,
     WireOrder,
 )
+from ibkr_connector.backends.facts import AccountValueSeen, SocketClosed
 from ibkr_connector.backends.web.calls import WebCalls
 from ibkr_connector.backends.web.feed import Feed
 from ibkr_connector.backends.web.history import SOURCES

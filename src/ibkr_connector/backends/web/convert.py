@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ibkr_connector.backends.base import AccountValueSeen
+from ibkr_connector.backends.facts import AccountValueSeen
 from ibkr_connector.errors import ProtocolError
 from ibkr_connector.models.account import Position
 from ibkr_connector.models.contract import Contract

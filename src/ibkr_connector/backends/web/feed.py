@@ -15,7 +15,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from ibkr_connector.backends.base import PositionSeen
+from ibkr_connector.backends.facts import PositionSeen
 from ibkr_connector.backends.web import convert, figures
 from ibkr_connector.backends.web.reads import Reads, path_part
 from ibkr_connector.backends.web.records import Records

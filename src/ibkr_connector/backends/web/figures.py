@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ibkr_connector.backends.base import AccountValueSeen, PnlSeen
+from ibkr_connector.backends.facts import AccountValueSeen, PnlSeen
 from ibkr_connector.backends.web import convert
 from ibkr_connector.models.account import PnL
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from ibkr_connector.backends.base import OrderCompleted, OrderEchoed, OrderStatusSeen
+from ibkr_connector.backends.facts import OrderCompleted, OrderEchoed, OrderStatusSeen
 from ibkr_connector.backends.web.convert import decimal, integer, moment, text
 from ibkr_connector.backends.web.order_book import NOBODY, Known, Version
 from ibkr_connector.models.account import Execution

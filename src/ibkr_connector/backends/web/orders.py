@@ -13,18 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ibkr_connector.backends.base import (
-    LOGIN_REFUSED,
-    NOT_CONFIRMED,
-    PACE_REFUSED,
-    REPLY_WITHHELD,
-    Operation,
-    OrderNotice,
-    OrderStatusSeen,
-    OrderUnanswered,
-    WhatIf,
-    WireOrder,
-)
+from ibkr_connector.backends.base import LOGIN_REFUSED, NOT_CONFIRMED, PACE_REFUSED, REPLY_WITHHELD, WhatIf, WireOrder
+from ibkr_connector.backends.facts import Operation, OrderNotice, OrderStatusSeen, OrderUnanswered
 from ibkr_connector.backends.web.cancels import WebCancels
 from ibkr_connector.backends.web.codes import LOG_IN_AGAIN
 from ibkr_connector.backends.web.order_answers import Refused, Taken, Unclear

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ibkr_connector.backends.base import Operation, OrderReply, ReplyLeave, WireOrder
+from ibkr_connector.backends.base import OrderReply, ReplyLeave, WireOrder
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.backends.web.order_answers import Question, Refused, Taken, Unclear, read_answer
 from ibkr_connector.backends.web.shared import WebRoom
 from ibkr_connector.errors import TradingError

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from ibkr_connector.backends.base import AccountValueSeen, HistoryRequest
+from ibkr_connector.backends.base import HistoryRequest
+from ibkr_connector.backends.facts import AccountValueSeen
 from ibkr_connector.backends.web import convert, history
 from ibkr_connector.backends.web.contracts import Contracts
 from ibkr_connector.backends.web.shared import WebRoom

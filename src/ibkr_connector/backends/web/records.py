@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from ibkr_connector.backends.base import (
+from ibkr_connector.backends.base import ExecutionRecords, OrderRecords
+from ibkr_connector.backends.facts import (
     BrokerFact,
     CommissionSeen,
-    ExecutionRecords,
     ExecutionSeen,
     OrderCompleted,
     OrderEchoed,
-    OrderRecords,
     OrderStatusSeen,
 )
 from ibkr_connector.backends.web import order_rows as rows

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from ibkr_connector.backends.base import Later, SystemNotice, Write
+from ibkr_connector.backends.base import Later, Write
+from ibkr_connector.backends.facts import SystemNotice
 from ibkr_connector.backends.ids import Ids
 from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.web.calls import WebCalls

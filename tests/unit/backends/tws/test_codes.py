@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_connector import errors
-from ibkr_connector.backends.base import Operation
+from ibkr_connector.backends.facts import Operation
 from ibkr_connector.backends.tws.codes import TABLE, Kind, classify, to_error
 
 EXPECTED = {

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ibkr_connector.backends.base import BrokerFact, NextIdTold, SystemNotice
+from ibkr_connector.backends.facts import BrokerFact, NextIdTold, SystemNotice
 from ibkr_connector.backends.ids import Ids
 from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.tws.trouble import UNREADABLE, DecoderLog, Unreadable

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ibkr_connector.backends.base import AccountValueSeen, PnlSeen
+from ibkr_connector.backends.facts import AccountValueSeen, PnlSeen
 from ibkr_connector.backends.web.figures import AccountFigures
 from ibkr_connector.models.account import PnL
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ibkr_connector.backends.base import BrokerFact, SystemNotice
+from ibkr_connector.backends.facts import BrokerFact, SystemNotice
 from ibkr_connector.backends.outlet import Outlet
 from ibkr_connector.backends.web.shared import Gaps
 
